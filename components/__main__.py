@@ -1,0 +1,128 @@
+"""`darkroom STEP ...`: one dispatcher for all steps. A step's options are the parameters of its function.
+
+Nothing heavy is imported before a step is named, so that `darkroom --help` answers at once.
+"""
+
+import argparse
+import importlib
+import inspect
+import os
+import signal
+import sys
+import typing
+from pathlib import Path
+
+from components import STEPS, TOOLS
+from components.shared.errors import Stop
+
+DONE, REFUSED, CANNOT_RUN = 0, 1, 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit code is 0 done, 1 refused, 2 could not run."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    overview = _overview()
+    if not arguments or arguments[0].startswith("-"):
+        overview.parse_args(arguments or ["--help"])
+        return DONE
+    name, *rest = arguments
+    commands = STEPS | TOOLS
+    if name not in commands:
+        overview.error(f"no command {name!r}; there are: {', '.join(commands)}")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's greetings are no news to a user
+    try:
+        # Config and files are loaded here, not above: `--help` needs neither.
+        step = getattr(importlib.import_module(commands[name][0]), name)
+        step(**_arguments(step, name, rest))
+    except Stop as stop:
+        print(stop, file=sys.stderr)
+        return stop.exit_code
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; nothing half-written is left, the same command goes on", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{name}: {where}{error.strerror or error}", file=sys.stderr)
+        return CANNOT_RUN
+    return DONE
+
+
+def _overview() -> argparse.ArgumentParser:
+    width = max(map(len, STEPS | TOOLS)) + 2
+    lines = ["steps, in their order (`dvc repro` runs all but the first):"]
+    lines += [f"  {name:{width}}{text}" for name, (_, text) in STEPS.items()]
+    lines += ["", "beside them:"]
+    lines += [f"  {name:{width}}{text}" for name, (_, text) in TOOLS.items()]
+    lines += ["", "`darkroom STEP --help` shows a step's options. Knobs stand in params.yaml.",
+              "Exit codes: 0 done; 1 the data or the model did not pass; 2 could not run."]  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="darkroom",
+        usage="darkroom STEP [options]",
+        description="Labelled pictures in, a recogniser that can be trusted out.",
+        epilog="\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    return parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"darkroom {version('darkroom')}")
+        parser.exit()
+
+
+def _arguments(step: typing.Callable, name: str, given: list[str]) -> dict:
+    """Parse the command line by the step's signature: parameters in front of `*` are positional, the others options."""
+    parser = argparse.ArgumentParser(prog=f"darkroom {name}", description=inspect.getdoc(step))
+    hints = typing.get_type_hints(step, include_extras=True)
+    configured = None
+    for parameter in inspect.signature(step).parameters.values():
+        kind, text = _kind_and_help(hints[parameter.name])
+        if parameter.name == "config":
+            configured = kind
+            parser.add_argument("--config", required=True, metavar="SECTION", help="section of params.yaml, such as train.cnn")
+            parser.add_argument(
+                "--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="where the knobs stand"
+            )
+        elif parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+            parser.add_argument(parameter.name, type=kind, help=text)
+        else:
+            _add_option(parser, parameter, kind, text)
+    values = vars(parser.parse_args(given))
+    if configured:
+        from components.shared import config
+
+        params, section = values.pop("params"), values["config"]
+        knobs = config.section_of(config.read_params(params), section, file=params)
+        values["config"] = config.parse(configured, knobs, path=section)
+    return values
+
+
+def _kind_and_help(hint: typing.Any) -> tuple[typing.Any, str]:
+    if typing.get_origin(hint) is typing.Annotated:
+        kind, text = typing.get_args(hint)
+        return kind, text
+    return hint, ""
+
+
+def _add_option(parser: argparse.ArgumentParser, parameter: inspect.Parameter, kind: typing.Any, text: str) -> None:
+    flag = "--" + parameter.name.replace("_", "-")
+    required = parameter.default is parameter.empty
+    if kind is bool:
+        parser.add_argument(flag, action="store_true", help=text)
+    elif typing.get_origin(kind) is typing.Literal:
+        parser.add_argument(
+            flag, choices=typing.get_args(kind), default=parameter.default, help=f"{text} (default: %(default)s)"
+        )
+    else:
+        text += "" if required or parameter.default == "" else " (default: %(default)s)"
+        metavar = {Path: "PATH", int: "N"}.get(kind, "TEXT")
+        default = None if required else parameter.default
+        parser.add_argument(flag, type=kind, required=required, default=default, metavar=metavar, help=text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

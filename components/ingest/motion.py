@@ -1,0 +1,64 @@
+"""Files that hold a whole clip: animated GIF, WebP and APNG (Pillow) and videos (PyAV) -> lossless PNG frames."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from components.shared.errors import Refused
+from components.shared.images import MAX_PIXELS, encode_png
+
+VIDEOS = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"}
+ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".apng": "PNG", ".png": "PNG"}
+
+
+def is_animated(path: Path) -> bool:
+    """Whether a picture file holds more than one frame, told from its first bytes alone."""
+    suffix = path.suffix.lower()
+    if suffix not in ANIMATIONS:
+        return False
+    if suffix == ".png":
+        # Every PNG is asked, so no decoder is started: an APNG says so by an acTL chunk before its data.
+        with path.open("rb") as file:
+            head = file.read(4096)
+        return b"acTL" in head.split(b"IDAT")[0]
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=[ANIMATIONS[suffix]]) as image:
+            return getattr(image, "n_frames", 1) > 1
+    except Exception:  # no such picture: measuring says why
+        return False
+
+
+def frames(path: Path, *, at_most: int) -> list[bytes]:
+    """PNG bytes of the frames; a longer clip is thinned evenly to `at_most`. Raises Refused when it cannot be read."""
+    try:
+        decode = _video if path.suffix.lower() in VIDEOS else _animation
+        count = sum(1 for _ in decode(path))
+        wanted = set(np.linspace(0, count - 1, min(count, at_most)).round().astype(int).tolist())
+        return [encode_png(pixels) for index, pixels in enumerate(decode(path)) if index in wanted]
+    except Refused:
+        raise
+    except Exception as error:  # decoders of foreign formats raise anything
+        raise Refused(f"E_CORRUPT {path.name}: cannot be read as a clip ({type(error).__name__}: {error})") from None
+
+
+def _animation(path: Path) -> Iterator[np.ndarray]:
+    from PIL import Image, ImageSequence
+
+    with Image.open(path, formats=[ANIMATIONS[path.suffix.lower()]]) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise Refused(f"E_TOO_LARGE {path.name}: {image.width}x{image.height}")
+        for frame in ImageSequence.Iterator(image):
+            yield np.asarray(frame.convert("RGB"))
+
+
+def _video(path: Path) -> Iterator[np.ndarray]:
+    import av
+
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            if frame.width * frame.height > MAX_PIXELS:
+                raise Refused(f"E_TOO_LARGE {path.name}: {frame.width}x{frame.height}")
+            yield frame.to_ndarray(format="rgb24")

@@ -1,0 +1,113 @@
+"""Data sets known by name: `fashion-mnist`, fetched from where it can be and checked; `digits`, from scikit-learn."""
+
+import hashlib
+import http.client
+import shutil
+import subprocess
+import tempfile
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from components.ingest import arrays
+from components.ingest.source import Source
+from components.shared.errors import CannotRun
+
+FASHION_CLASSES = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+# SHA-256 of the uncompressed content: mirrors compress differently, the pictures are the same.
+FASHION_FILES = {
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+DEBIAN_PACKAGE = "dataset-fashion-mnist"
+KERAS_ORIGIN = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+PATIENCE = 10  # seconds without an answer before the next way is tried
+
+
+def fashion_mnist() -> Source:
+    """70,000 grey pictures of 28x28 px, 10 classes, official test split (Xiao et al., 2017). Raises CannotRun."""
+    ways = {"local copy": _local_copy, "Keras's download": _keras, f"Debian's package {DEBIAN_PACKAGE}": _debian}
+    failures = []
+    for name, way in ways.items():
+        with tempfile.TemporaryDirectory(prefix="darkroom-") as scratch:
+            try:
+                # The arrays are in memory when this returns: the scratch folder is not needed any more.
+                source = arrays.idx(way(Path(scratch)), classes=FASHION_CLASSES, check=_check)
+                return Source(f"fashion-mnist ({name}), {source.kind}", source.count, source.samples)
+            except (_NotThere, CannotRun) as error:
+                failures.append(f"  {name}: {error}")
+    raise CannotRun(
+        "fashion-mnist: could not be fetched; tried:",
+        *failures,
+        f"  With a copy of its four files: darkroom ingest FOLDER data, or: apt-get install {DEBIAN_PACKAGE}",
+    )
+
+
+def digits() -> Source:
+    """1,797 grey pictures of 8x8 px, 10 classes, from scikit-learn: no download."""
+    from sklearn.datasets import load_digits
+
+    loaded = load_digits()
+    pictures = (loaded.images * (255 / 16)).round().astype("uint8")
+    return Source(
+        "digits (scikit-learn): 1,797 pictures of 8x8", 1797, lambda: arrays.samples([(pictures, loaded.target, None)], None)
+    )
+
+
+SETS: dict[str, Callable[[], Source]] = {"fashion-mnist": fashion_mnist, "digits": digits}
+
+
+class _NotThere(Exception):
+    """One way of fetching did not lead to the files."""
+
+
+def _check(file: Path, content: bytes) -> None:
+    name = file.name.removesuffix(".gz")
+    found = hashlib.sha256(content).hexdigest()
+    if FASHION_FILES.get(name) != found:
+        raise CannotRun(f"{name}: content differs from the published one (sha256 {found[:12]}...)")
+
+
+def _local_copy(scratch: Path) -> Path:
+    if not DEBIAN_FOLDER.is_dir():
+        raise _NotThere(f"no {DEBIAN_FOLDER}")
+    return DEBIAN_FOLDER
+
+
+def _keras(scratch: Path) -> Path:
+    kept = Path.home() / ".keras/datasets/fashion-mnist"  # where Keras keeps what it once downloaded
+    for name in FASHION_FILES:
+        if (kept / f"{name}.gz").is_file():
+            shutil.copy(kept / f"{name}.gz", scratch)
+            continue
+        try:
+            # Not through Keras itself: importing it takes longer than the download.
+            with urllib.request.urlopen(f"{KERAS_ORIGIN}{name}.gz", timeout=PATIENCE) as answer:  # noqa: S310 (https above)
+                (scratch / f"{name}.gz").write_bytes(answer.read())
+        except (OSError, http.client.HTTPException) as error:
+            raise _NotThere(str(error)) from None
+    return scratch
+
+
+def _debian(scratch: Path) -> Path:
+    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        raise _NotThere("no apt-get on this machine")
+    # Package lists in a folder of our own, so that it works without root and where no list was ever fetched.
+    for folder in ("lists/partial", "archives/partial"):
+        (scratch / folder).mkdir(parents=True)
+    own = ["-o", f"Dir::State::lists={scratch}/lists", "-o", f"Dir::Cache={scratch}", "-o", "APT::Sandbox::User="]
+    for command in (
+        ["apt-get", *own, "-qq", "update"],
+        ["apt-get", *own, "-qq", "download", DEBIAN_PACKAGE],
+    ):
+        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=300)
+        if done.returncode:
+            raise _NotThere(f"{' '.join(command[-2:])}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+    packages = list(scratch.glob("*.deb"))
+    if not packages:
+        raise _NotThere("apt-get downloaded nothing")
+    subprocess.run(["dpkg-deb", "-x", str(packages[0]), str(scratch / "content")], check=True, timeout=300)
+    return scratch / "content" / DEBIAN_FOLDER.relative_to("/")

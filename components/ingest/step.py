@@ -1,0 +1,136 @@
+"""Any source -> data/: Parquet shards of bounded size with the original bytes. What is there already is not written again."""
+
+import hashlib
+import re
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tqdm import tqdm
+
+from components.ingest import archive, find, named
+from components.ingest.source import Source
+from components.shared import dataset, files
+from components.shared.dataset import Sample
+from components.shared.errors import CannotRun, Refused
+
+
+def ingest(
+    source: Annotated[str, "a folder, table, archive or array file, or a name: " + ", ".join(named.SETS)],
+    data: Annotated[Path, "the folder of shards to make or to bring up to date"],
+    *,
+    add: Annotated[bool, "keep samples of data/ that the source does not have"] = False,
+    replace: Annotated[bool, "drop samples of data/ that the source does not have"] = False,
+    kind: Annotated[Literal["auto", "stills", "clips"], "what folders inside a class folder are"] = "auto",
+    group: Annotated[str, "regular expression; its first group, found in a path, is the sample's group"] = "",
+    max_frames: Annotated[int, "animations and videos are thinned evenly to this many frames"] = 64,
+    shard_mebibytes: Annotated[int, "a shard is closed at this size"] = 64,
+    shard_samples: Annotated[int, "or at this many samples"] = 8192,
+) -> None:
+    """Bring data/ to the state of a source. Old shards stay byte for byte, so that DVC stores and sends only what is new.
+
+    Raises Refused (a line per fault, nothing written) for files that cannot be taken, CannotRun for what is ambiguous.
+    """
+    try:
+        pattern = re.compile(group) if group else None
+        if pattern and pattern.groups < 1:
+            raise re.error("it has no group in brackets")
+    except re.error as error:
+        raise CannotRun(f"--group {group!r}: not a usable regular expression ({error})") from None
+    with tempfile.TemporaryDirectory(prefix="darkroom-") as scratch:
+        if source in named.SETS:
+            found = named.SETS[source]()
+        elif archive.is_archive(Path(source)):
+            found = find.find(archive.unpack(Path(source), Path(scratch)), kind=kind, max_frames=max_frames)
+        else:
+            found = find.find(Path(source), kind=kind, max_frames=max_frames)
+        print(f"found {found.kind}")
+        if found.ignored:
+            print(f"W_IGNORED {len(found.ignored):,} files that are no pictures, such as {found.ignored[0]!r}")
+        limit = (shard_samples, shard_mebibytes * 2**20)
+        counts = _bring_up_to_date(found, data, add=add, replace=replace, limit=limit, pattern=pattern)
+    shards = dataset.shards(data)
+    size = sum(shard.stat().st_size for shard in shards)
+    print(f"{data}: {counts['new']:,} new, {counts['kept']:,} unchanged, {counts['gone']:,} gone; "
+          f"{len(shards):,} shards, {size / 2**20:,.1f} MiB")  # fmt: skip
+
+
+def _bring_up_to_date(
+    found: Source, data: Path, *, add: bool, replace: bool, limit: tuple[int, int], pattern: re.Pattern | None
+) -> Counter:
+    old = {shard: [_key(row) for row in dataset.read_facts(shard).to_pylist()] for shard in sorted(data.glob("*.parquet"))}
+    there = {key for keys in old.values() for key in keys}
+    with files.whole_folder(data) as fresh, tempfile.TemporaryDirectory(dir=fresh) as staging:
+        seen, written = _write_new(found, there, Path(staging), limit, pattern)
+        gone = there - seen if not add else set()
+        if gone and not replace:
+            raise CannotRun(
+                f"{data}: holds {len(gone):,} samples that the source does not have; "
+                "--add keeps them, --replace drops them (dvc checkout brings them back)"
+            )
+        number = 1 + max((int(shard.stem) for shard in old if shard.stem.isdigit()), default=-1)
+        for shard, keys in old.items():
+            if gone.isdisjoint(keys):
+                _link(shard, fresh / shard.name)
+            elif left := [sample for sample in dataset.read_samples(shard) if _key(_facts(sample)) not in gone]:
+                dataset.write_shard(left, fresh / shard.name)
+        for offset, shard in enumerate(written):
+            shard.replace(fresh / f"{number + offset:05d}.parquet")
+    return Counter(new=len(seen - there), kept=len(there - gone), gone=len(gone))
+
+
+def _write_new(
+    found: Source, there: set[bytes], staging: Path, limit: tuple[int, int], pattern: re.Pattern | None
+) -> tuple[set[bytes], list[Path]]:
+    """Stream the source once; samples that data/ does not have go into new shards, one shard in memory at a time."""
+    seen: set[bytes] = set()
+    written: list[Path] = []
+    waiting: list[Sample] = []
+    size = 0
+
+    def close() -> None:
+        written.append(staging / f"{len(written):05d}.parquet")
+        dataset.write_shard(waiting, written[-1])
+        waiting.clear()
+
+    for sample in tqdm(found.samples(), total=found.count, unit=" samples", desc="ingest", disable=None):
+        sample = _grouped(sample, pattern)
+        key = _key(_facts(sample))
+        seen.add(key)
+        if key in there:
+            continue
+        if waiting and (len(waiting) >= limit[0] or size + sample.size > limit[1]):
+            close()
+            size = 0
+        waiting.append(sample)
+        size += sample.size
+    if waiting:
+        close()
+    return seen, written
+
+
+def _grouped(sample: Sample, pattern: re.Pattern | None) -> Sample:
+    if pattern is None:
+        return sample
+    match = pattern.search(sample.source)
+    if match is None or not match[1]:
+        raise Refused(f"E_GROUP {sample.source!r}: --group {pattern.pattern!r} does not match it")
+    return Sample(sample.label, sample.source, sample.frames, match[1], sample.split)
+
+
+def _facts(sample: Sample) -> dict:
+    return {name: getattr(sample, name) for name in dataset.FACTS}
+
+
+def _key(facts: dict) -> bytes:
+    """16 bytes that stand for a sample, so that a million of them fit in memory."""
+    return hashlib.blake2b(repr([facts[name] for name in dataset.FACTS]).encode("utf-8", "replace"), digest_size=16).digest()
+
+
+def _link(old: Path, new: Path) -> None:
+    try:
+        new.hardlink_to(old)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(old, new)

@@ -1,0 +1,1 @@
+"""What two steps or more use. Modules here know files and libraries, never a step."""

@@ -1,0 +1,109 @@
+"""The data folder: Parquet shards of samples with their original bytes. Layout and meaning of a shard, in one place."""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.shared import files
+from components.shared.errors import CannotRun
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),  # sha256 of the frames' sha256
+        pa.field("label", pa.string()),
+        pa.field("group", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("source", pa.string(), nullable=False),  # relative path the sample came from
+        pa.field("frames", pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())])), nullable=False),
+    ]
+)
+SPLITS = ("train", "validation", "test")
+FACTS = ["id", "label", "group", "split", "source"]  # what a sample is, without its bytes
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One thing to recognise: a still (one frame) or a clip (frames in order)."""
+
+    label: str | None
+    source: str
+    frames: tuple[tuple[bytes, str], ...]  # (encoded bytes, relative path) in order
+    group: str | None = None
+    split: str | None = None
+
+    @property
+    def id(self) -> str:
+        """sha256 over the frames: the same picture has the same id wherever it lies."""
+        if len(self.frames) == 1:
+            return hashlib.sha256(self.frames[0][0]).hexdigest()
+        return hashlib.sha256(b"".join(hashlib.sha256(data).digest() for data, _ in self.frames)).hexdigest()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all frames."""
+        return sum(len(data) for data, _ in self.frames)
+
+
+def write_shard(samples: list[Sample], file: Path) -> None:
+    """Deterministic: the same samples in the same order are the same bytes."""
+    rows = {name: [getattr(sample, name) for sample in samples] for name in FACTS}
+    rows["frames"] = [[{"bytes": data, "path": path} for data, path in sample.frames] for sample in samples]
+    with files.whole_file(file) as temporary:
+        pq.write_table(
+            pa.table(rows, schema=SCHEMA),
+            temporary,
+            compression="zstd",
+            use_dictionary=["label", "split", "group"],
+            row_group_size=1024,  # what a reader holds at once
+        )
+
+
+def shards(data: Path) -> list[Path]:
+    """All shards, by name. Raises CannotRun when there are none."""
+    if not data.is_dir():
+        raise CannotRun(f"{data}: no such folder; `darkroom ingest SOURCE {data}` makes it")
+    found = sorted(data.glob("*.parquet"))
+    if not found:
+        raise CannotRun(f"{data}: holds no shards; `darkroom ingest SOURCE {data}` makes them")
+    return found
+
+
+def read_facts(shard: Path) -> pa.Table:
+    """Everything about a shard's samples but the pictures: cheap, since Parquet is stored by column."""
+    with _readable(shard):
+        return pq.read_table(shard, columns=FACTS)
+
+
+def read_samples(shard: Path) -> Iterator[Sample]:
+    """The samples of one shard in order, a row group in memory at a time."""
+    with _readable(shard), pq.ParquetFile(shard) as file:
+        for batch in file.iter_batches(batch_size=256):
+            for row in batch.to_pylist():
+                frames = tuple((frame["bytes"], frame["path"]) for frame in row["frames"])
+                yield Sample(row["label"], row["source"], frames, row["group"], row["split"])
+
+
+def data_digest(shard_digests: dict[str, str]) -> str:
+    """Name -> md5 of each shard in, the digest of the whole folder out.
+
+    It is the one that DVC records for a folder (md5 over the sorted list of md5 and relative path), so that a model's
+    lineage, `data.dvc` and a pipeline's cache key all say the same thing.
+    """
+    entries = [{"md5": md5, "relpath": name} for name, md5 in sorted(shard_digests.items())]
+    return hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+@contextlib.contextmanager
+def _readable(shard: Path) -> Iterator[None]:
+    """Turns a damaged or foreign Parquet file into one line that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CannotRun(f"{shard}: not a shard that can be read ({reason}); `dvc checkout` restores it") from None

@@ -1,0 +1,23 @@
+"""The two ways to stop that a user meets, and the exit code of each."""
+
+
+class Stop(Exception):
+    """Ends a step with `exit_code`; its text is shown as it stands, one line per fault, without a traceback."""
+
+    exit_code: int
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class Refused(Stop):
+    """The data or the model did not pass; the findings say why."""
+
+    exit_code = 1
+
+
+class CannotRun(Stop):
+    """A step could not start or go on: bad configuration, a missing file, a full disk."""
+
+    exit_code = 2
