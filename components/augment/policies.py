@@ -1,0 +1,81 @@
+"""Label-preserving changes, vectorised over a batch. Every frame of a clip moves, lights up and is erased alike."""
+
+import numpy as np
+
+from components.augment.config import AugmentConfig
+
+
+def vary(images: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+    """One variant of each sample: uint8 (n, h, w, c) or (n, time, h, w, c) in and out, each strength drawn from `rng`."""
+    clips = images if images.ndim == 5 else images[:, None]
+    count, time, height, width, channels = clips.shape
+    padding = ~clips.any(axis=(2, 3, 4))
+    frames = clips.reshape(-1, height, width, channels)
+    moves = np.repeat(_moves(count, height, width, config, rng), time, axis=0)
+    pixels = _moved(frames, moves) if (moves != _STILL).any() else frames.astype(np.float32)
+    pixels = pixels.reshape(clips.shape)
+    pixels = _lit(pixels, config, rng)
+    # Noise last but for erasing: moved noise would be smoothed, and an erased patch is not noisy.
+    if config.noise:
+        pixels = pixels + rng.normal(0, 255 * config.noise, pixels.shape).astype(np.float32)
+    if config.erase:
+        pixels = _erased(pixels, config.erase, rng)
+    pixels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    pixels[padding] = 0  # what stands for "no frame" stays that
+    return pixels.reshape(images.shape)
+
+
+_STILL = np.array([1, 0, 0, 0, 1, 0, 0, 0], np.float32)  # x' = x, y' = y
+
+
+def _moves(count: int, height: int, width: int, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+    """Flip, shift, rotation and scale as one affine map per sample, (n, 8), from output to input pixels."""
+    angle = np.deg2rad(rng.uniform(-config.rotate, config.rotate, count))
+    factor = np.exp(rng.uniform(np.log1p(-config.scale), -np.log1p(-config.scale), count))
+    mirror = np.where(rng.random(count) < 0.5, -1, 1) if config.flip else np.ones(count)
+    # Whole pixels: a shift by a fraction would blur, and a blurred copy is no picture of this data set.
+    dx = np.rint(rng.uniform(-config.shift, config.shift, count) * width)
+    dy = np.rint(rng.uniform(-config.shift, config.shift, count) * height)
+    a, b = mirror * np.cos(angle) / factor, -mirror * np.sin(angle) / factor
+    d, e = np.sin(angle) / factor, np.cos(angle) / factor
+    cx, cy = (width - 1) / 2, (height - 1) / 2  # about the middle, not the corner
+    maps = np.stack([a, b, cx - a * cx - b * cy + dx, d, e, cy - d * cx - e * cy + dy], axis=1)
+    return np.concatenate([maps, np.zeros((count, 2))], axis=1).astype(np.float32)
+
+
+def _moved(frames: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    import tensorflow as tf
+
+    # What comes in from outside repeats the border: no black wedge that only augmented pictures have.
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=frames.astype(np.float32), transforms=moves, output_shape=frames.shape[1:3], fill_value=0.0,
+        interpolation="BILINEAR", fill_mode="NEAREST",
+    ).numpy()  # fmt: skip
+
+
+def _lit(pixels: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+    count = len(pixels)
+    if config.contrast:
+        gain = rng.uniform(1 - config.contrast, 1 + config.contrast, (count, 1, 1, 1, 1)).astype(np.float32)
+        mean = pixels.mean(axis=(1, 2, 3, 4), keepdims=True)
+        pixels = (pixels - mean) * gain + mean
+    if config.brightness:
+        gain = rng.uniform(1 - config.brightness, 1 + config.brightness, (count, 1, 1, 1, 1)).astype(np.float32)
+        # A factor, not an offset: a black background stays black.
+        pixels = pixels * gain
+    return pixels
+
+
+def _erased(pixels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Random erasing (Zhong et al., 2017): in half of the samples a rectangle of up to `share` of the area turns mean grey."""
+    count, _, height, width, _ = pixels.shape
+    area = rng.uniform(0.02, max(share, 0.02), count) * height * width
+    ratio = np.exp(rng.uniform(np.log(0.3), np.log(3.3), count))
+    tall, wide = np.minimum(np.sqrt(area * ratio), height), np.minimum(np.sqrt(area / ratio), width)
+    top, left = rng.uniform(0, 1, count) * (height - tall), rng.uniform(0, 1, count) * (width - wide)
+    y, x = np.arange(height)[None, :], np.arange(width)[None, :]
+    rows = (y >= top[:, None]) & (y < (top + tall)[:, None])
+    columns = (x >= left[:, None]) & (x < (left + wide)[:, None])
+    patch = (rows[:, :, None] & columns[:, None, :]) & (rng.random(count) < 0.5)[:, None, None]
+    mean = pixels.mean(axis=(1, 2, 3), keepdims=True)
+    return np.where(patch[:, None, :, :, None], mean, pixels)

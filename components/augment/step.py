@@ -1,0 +1,77 @@
+"""The training split -> the same pictures and varied copies of them, rare classes filled up; a preview to look at."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from tqdm import tqdm
+
+from components.augment.config import AugmentConfig
+from components.shared import arrays, files, plots
+
+BATCH = 1024  # samples varied at once; halved for clips until a batch is small
+
+
+def augment(
+    *,
+    prepared: Annotated[Path, "what prepare wrote; validation and test are not touched"],
+    config: AugmentConfig,
+    seed: Annotated[int, "seed of the copies"],
+    augmented: Annotated[Path, "folder for the training arrays and preview.png"],
+) -> None:
+    """Write every training sample and its varied copies. Each strength is a knob; 0 switches it off."""
+    from components.augment.policies import vary
+
+    train = arrays.load(prepared / "train")
+    layout = arrays.Layout.read(prepared)
+    rng = np.random.default_rng(seed)
+    origins = copies_of(train.labels, config, rng)
+    with files.whole_folder(augmented) as fresh:
+        images = arrays.create(fresh, len(train) + len(origins), layout.shape)
+        batch = max(1, BATCH // (layout.shape[0] if layout.is_clip else 1))
+        with tqdm(total=len(images), unit=" samples", desc="augment", disable=None) as bar:
+            for start in range(0, len(train), batch):
+                images[start : min(start + batch, len(train))] = train.images[start : start + batch]
+                bar.update(min(batch, len(train) - start))
+            for start in range(0, len(origins), batch):
+                chosen = origins[start : start + batch]
+                images[len(train) + start : len(train) + start + len(chosen)] = vary(train.images[chosen], config, rng)
+                bar.update(len(chosen))
+        images.flush()
+        labels = np.concatenate([train.labels, train.labels[origins]])
+        samples = train.samples()
+        arrays.describe(fresh, labels, samples + [samples[origin] for origin in origins])
+        _preview(train, layout, lambda some: vary(some, config, np.random.default_rng(seed)), fresh / "preview.png")
+    before, after = (np.bincount(y, minlength=len(layout.classes)) for y in (train.labels, labels))
+    print(f"augment: {len(train):,} pictures and {len(origins):,} copies; largest class / smallest: "
+          f"{before.max() / before.min():.1f} before, {after.max() / after.min():.1f} after")  # fmt: skip
+
+
+def copies_of(labels: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+    """The original of each copy to make: `copies` of every sample, and of rare classes more.
+
+    A class is filled up to the share `balance` of the largest one, with at most `max_copies` of each sample.
+    """
+    counts = np.bincount(labels)
+    aim = np.maximum(counts, config.balance * counts.max()) * (1 + config.copies)
+    origins = []
+    for label in np.flatnonzero(counts):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        wanted = int(min(round(aim[label]) - len(members), len(members) * max(config.copies, config.max_copies)))
+        # Round after round over all members, so that no sample has two copies more than another.
+        origins.append(np.resize(members, wanted) if wanted else members[:0])
+    return np.concatenate(origins).astype(np.int64)
+
+
+def _preview(train: arrays.Split, layout: arrays.Layout, varied, file: Path, *, rows: int = 8, variants: int = 7) -> None:
+    """Originals in the first column, variants of each beside it, a row per class; of a clip its middle frame."""
+    chosen = [int(np.flatnonzero(train.labels == label)[0]) for label in np.unique(train.labels)[:rows]]
+    repeated = varied(np.repeat(train.images[chosen], variants, axis=0))
+    middle = (lambda pixels: pixels[len(pixels) // 2]) if layout.is_clip else (lambda pixels: pixels)
+    with plots.figure(file, width=1 + variants, height=0.4 + len(chosen), rows=len(chosen), columns=1 + variants) as axes:
+        axes = np.atleast_2d(axes)
+        for row, origin in enumerate(chosen):
+            plots.picture(axes[row, 0], middle(train.images[origin]), title=layout.classes[train.labels[origin]])
+            for column in range(variants):
+                title = "variants" if (row, column) == (0, 0) else ""
+                plots.picture(axes[row, 1 + column], middle(repeated[row * variants + column]), title=title)

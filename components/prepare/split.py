@@ -1,0 +1,72 @@
+"""Which sample goes where: stratified by label, seeded, and never a group (or a picture that came twice) on two sides."""
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+
+from components.shared.errors import Refused
+
+
+def assign(rows: pd.DataFrame, *, validation_fraction: float, test_fraction: float, seed: int) -> np.ndarray:
+    """The split of each row of the manifest: `train`, `validation` or `test`.
+
+    Official splits are kept. What they lack is taken out of the training part: fractions are of all samples where there
+    is no official split, and of the training part where there is one. Raises Refused when it cannot be done.
+    """
+    split = rows["split"].fillna("train").to_numpy(dtype=object)
+    official = set(rows["split"].dropna())
+    if "test" not in official:
+        split[_share(rows, split == "train", test_fraction, seed)] = "test"
+    if "validation" not in official:
+        # Of all samples without official splits, so that the two knobs mean the same.
+        fraction = validation_fraction if "test" in official else validation_fraction / (1 - test_fraction)
+        split[_share(rows, split == "train", fraction, seed + 1)] = "validation"
+    _refuse_crooked(rows, split)
+    return split
+
+
+def units(rows: pd.DataFrame) -> np.ndarray:
+    """A number per row; rows with the same number share a group or a picture, directly or through others."""
+    nodes = np.arange(len(rows))
+    links = []
+    picture = rows["pixels_sha256"].fillna(rows["id"])
+    for key in (picture, rows["group"]):
+        known = key.notna().to_numpy()
+        codes = pd.factorize(key[known])[0]
+        first = nodes[known][np.unique(codes, return_index=True)[1]] if known.any() else nodes[:0]
+        links.append((nodes[known], first[codes] if known.any() else first))
+    source, target = (np.concatenate(side) for side in zip(*links, strict=True))
+    graph = coo_array((np.ones(len(source)), (source, target)), shape=(len(rows), len(rows)))
+    return connected_components(graph, directed=False)[1]
+
+
+def _share(rows: pd.DataFrame, candidates: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Positions of about `fraction` of the candidates, classes in proportion, units whole."""
+    positions = np.flatnonzero(candidates)
+    labels = rows["label"].to_numpy()[positions]
+    belongs = units(rows.iloc[positions])
+    try:
+        if len(np.unique(belongs)) == len(positions):
+            return train_test_split(positions, test_size=fraction, stratify=labels, random_state=seed)[1]
+        folds = StratifiedGroupKFold(max(2, round(1 / fraction)), shuffle=True, random_state=seed)
+        return positions[next(iter(folds.split(positions, labels, belongs)))[1]]
+    except ValueError as error:
+        raise Refused(f"E_CLASS_TOO_SMALL prepare: {len(positions)} samples cannot be split ({error})") from None
+
+
+def _refuse_crooked(rows: pd.DataFrame, split: np.ndarray) -> None:
+    table = pd.crosstab(rows["label"], split).reindex(columns=["train", "validation", "test"], fill_value=0)
+    faults = [
+        f"E_CLASS_MISSING prepare: class {label!r} has no sample in {name} ({counts.sum()} in all); add pictures or groups of it"
+        for label, counts in table.iterrows()
+        for name in table.columns[counts == 0]
+    ]
+    sides = pd.Series(split).groupby(rows["group"].to_numpy()).nunique()
+    faults += [
+        f"E_GROUP_LEAKAGE prepare: group {name!r} is on two sides of the official split; move it into one"
+        for name in sides[sides > 1].index[:20]
+    ]
+    if faults:
+        raise Refused(*faults)

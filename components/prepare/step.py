@@ -1,0 +1,96 @@
+"""The validated data -> uint8 arrays per split: decoded once, in parallel, upright, resized by one rule."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+
+from components.prepare.config import PrepareConfig
+from components.shared import arrays, dataset, files, parallel
+from components.shared import manifest as manifests
+from components.shared.errors import CannotRun, Refused
+from components.shared.images import decode, fit
+
+
+def prepare(
+    *,
+    data: Annotated[Path, "the folder of shards"],
+    manifest: Annotated[Path, "what measure wrote"],
+    verdict: Annotated[Path, "summary.json of validate: nothing is prepared that did not pass"],
+    config: PrepareConfig,
+    seed: Annotated[int, "seed of the split"],
+    prepared: Annotated[Path, "folder for the arrays"],
+) -> None:
+    """Split, decode and resize. Raises Refused when the data did not pass or cannot be split, CannotRun on stale inputs."""
+    from components.prepare.split import assign
+
+    summary = files.read_json(verdict)
+    if not summary["passed"]:
+        raise Refused(f"{verdict}: the data did not pass; findings.json beside it says why")
+    rows = manifests.read(manifest)
+    if summary["data_digest"] != manifests.data_digest(manifest):
+        raise CannotRun(f"{verdict}: is about other data than {manifest}; `dvc repro` brings them together")
+    # A severity of less than error lets such samples pass validation; there is nothing of them to learn from.
+    rows = rows[rows["fault_code"].isna() & rows["label"].notna()].reset_index(drop=True)
+    rows["to"] = assign(
+        rows, validation_fraction=config.validation_fraction, test_fraction=config.test_fraction, seed=seed
+    )  # fmt: skip
+    rows["position"] = rows.groupby("to").cumcount()
+    time = min(int(rows["frames"].max()), config.max_frames)
+    shape = (config.height, config.width, config.channels)
+    shape = (time, *shape) if rows["frames"].max() > 1 else shape
+    classes = sorted(rows["label"].unique())
+    with files.whole_folder(prepared) as fresh:
+        for name in dataset.SPLITS:
+            part = rows[rows["to"] == name]
+            arrays.create(fresh / name, len(part), shape)
+            labels = np.searchsorted(classes, part["label"].to_numpy(dtype=str))
+            samples = part[["id", "source", "label", "group"]].astype(object).where(lambda frame: frame.notna(), None)
+            arrays.describe(fresh / name, labels, samples.to_dict("records"))
+        work, weights = [], []
+        for shard, part in rows.groupby("shard", sort=True):
+            places = {row.source: (row.to, row.position) for row in part.itertuples()}
+            work.append((data / str(shard), places, config, fresh))
+            weights.append(len(part))
+        for _ in parallel.each(fill, work, weights=weights, name="prepare"):
+            pass
+        arrays.Layout(classes, shape, summary["data_digest"]).write(fresh)
+    _say(rows, shape, config)
+
+
+def fill(shard: Path, places: dict[str, tuple[str, int]], config: PrepareConfig, prepared: Path) -> None:
+    """Decode one shard and write each sample to its (split, position): the same arrays, whoever does which shard."""
+    images = {
+        name: np.load(prepared / name / "images.npy", mmap_mode="r+")
+        for name in dataset.SPLITS
+        if any(to == name for to, _ in places.values())
+    }
+    for sample in dataset.read_samples(shard):
+        if sample.source not in places:
+            continue
+        name, position = places[sample.source]
+        pixels = images[name]
+        frames = [content for content, _ in sample.frames]
+        if pixels.ndim == 4:
+            pixels[position] = _resized(frames[0], config)
+        else:
+            # A clip that is too long is thinned evenly; a short one leaves its last places zero, which is padding.
+            chosen = np.linspace(0, len(frames) - 1, min(len(frames), pixels.shape[1])).round().astype(int)
+            for time, index in enumerate(chosen):
+                pixels[position, time] = _resized(frames[index], config)
+    for pixels in images.values():
+        pixels.flush()
+
+
+def _resized(frame: bytes, config: PrepareConfig) -> np.ndarray:
+    picture = decode(frame, at_least=max(config.height, config.width))
+    return fit(picture.pixels, height=config.height, width=config.width, channels=config.channels, rule=config.resize)
+
+
+def _say(rows, shape: tuple[int, ...], config: PrepareConfig) -> None:
+    counts = ", ".join(f"{(rows['to'] == name).sum():,} {name}" for name in dataset.SPLITS)
+    print(f"prepare: {counts}; arrays of {'x'.join(map(str, shape))}")
+    width, height = int(rows["width"].median()), int(rows["height"].median())
+    if max(width / config.width, height / config.height) >= 8:
+        print(f"prepare: pictures of {width}x{height} px (median) become {config.width}x{config.height}: "
+              "detail may be lost; see prepare.height and prepare.width")  # fmt: skip

@@ -1,0 +1,88 @@
+"""Prepared pictures: uint8 arrays on disk that can be memory-mapped, with labels, samples and the class list.
+
+A folder per split: `images.npy` (n, height, width, channels), or (n, time, height, width, channels) for clips, where a frame
+of zeros is padding; `labels.npy` (n,) int32; `samples.parquet` (id, source, label, group), a row per picture in order.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.shared import files
+from components.shared.errors import CannotRun
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What all splits of a prepared data set share."""
+
+    classes: list[str]
+    shape: tuple[int, ...]  # of one sample
+    data_digest: str
+
+    @property
+    def is_clip(self) -> bool:
+        """Whether a sample has a time axis."""
+        return len(self.shape) == 4
+
+    def write(self, folder: Path) -> None:
+        """Write `layout.json`."""
+        content = {"classes": self.classes, "shape": list(self.shape), "data_digest": self.data_digest}
+        files.write_json(folder / "layout.json", content)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Layout":
+        """Read `layout.json`. Raises CannotRun."""
+        content = files.read_json(folder / "layout.json")
+        return cls(content["classes"], tuple(content["shape"]), content["data_digest"])
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split. `images` is mapped, not read: uint8, see the module; `labels` index the class list."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    folder: Path
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def samples(self) -> list[dict]:
+        """Id, source, label and group of each picture, in order."""
+        return pq.read_table(self.folder / "samples.parquet").to_pylist()
+
+    def digest(self) -> str:
+        """sha256 over pictures and labels: two models were scored on the same thing when this is the same."""
+        parts = [files.digest(self.folder / name) for name in ("images.npy", "labels.npy")]
+        return "-".join(part[:16] for part in parts)
+
+
+def load(folder: Path) -> Split:
+    """Map the arrays of one split. Raises CannotRun when they are missing, cut short or do not belong together."""
+    try:
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        labels = np.load(folder / "labels.npy", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise CannotRun(f"{folder}: no usable arrays ({error}); `dvc repro` makes them") from None
+    if len(images) != len(labels) or images.dtype != np.uint8:
+        raise CannotRun(
+            f"{folder}: {len(images)} {images.dtype} images but {len(labels)} labels; `dvc repro -f` makes them anew"
+        )
+    return Split(images, labels, folder)
+
+
+def create(folder: Path, count: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Make `images.npy` in its final size, to be filled piece by piece: never in memory as a whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(count, *shape))
+
+
+def describe(folder: Path, labels: np.ndarray, samples: list[dict]) -> None:
+    """Write labels and samples beside the images."""
+    np.save(folder / "labels.npy", labels.astype(np.int32), allow_pickle=False)
+    schema = pa.schema([(name, pa.string()) for name in ("id", "source", "label", "group")])
+    pq.write_table(pa.Table.from_pylist(samples, schema=schema), folder / "samples.parquet", compression="zstd")

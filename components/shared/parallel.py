@@ -1,0 +1,42 @@
+"""Work that grows with the data, shard by shard over all processors, with a progress bar."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from tqdm import tqdm
+
+from components.shared.errors import CannotRun
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def each(work: Callable, items: Sequence[tuple], *, weights: Sequence[int], name: str) -> Iterator[tuple[int, Any]]:
+    """Yield (index, `work(*items[index])`) as each is done; `weights` are the samples of each item, for the bar.
+
+    Raises what `work` raises, and CannotRun when a worker process dies.
+    """
+    workers = min(processors(), len(items))
+    with tqdm(total=sum(weights), unit=" samples", desc=name, disable=None) as bar:
+        if workers <= 1:
+            for index, item in enumerate(items):
+                yield index, work(*item)
+                bar.update(weights[index])
+            return
+        # Spawned, not forked: Arrow and TensorFlow run threads that do not survive a fork.
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            running = {pool.submit(work, *item): index for index, item in enumerate(items)}
+            try:
+                for done in as_completed(running):
+                    yield running[done], done.result()
+                    bar.update(weights[running[done]])
+            except BrokenProcessPool:
+                raise CannotRun(f"{name}: a worker process was killed, perhaps for want of memory; run it again") from None
+            finally:
+                pool.shutdown(cancel_futures=True)
