@@ -6,7 +6,6 @@ Nothing heavy is imported before a step is named, so that `darkroom --help` answ
 import argparse
 import importlib
 import inspect
-import os
 import signal
 import sys
 import typing
@@ -29,7 +28,6 @@ def main(arguments: list[str] | None = None) -> int:
     commands = STEPS | TOOLS
     if name not in commands:
         overview.error(f"no command {name!r}; there are: {', '.join(commands)}")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's greetings are no news to a user
     try:
         # Config and files are loaded here, not above: `--help` needs neither.
         step = getattr(importlib.import_module(commands[name][0]), name)
@@ -117,6 +115,8 @@ def _add_option(parser: argparse.ArgumentParser, parameter: inspect.Parameter, k
         parser.add_argument(
             flag, choices=typing.get_args(kind), default=parameter.default, help=f"{text} (default: %(default)s)"
         )
+    elif typing.get_origin(kind) is list:
+        parser.add_argument(flag, type=typing.get_args(kind)[0], nargs="+", required=True, metavar="PATH", help=text)
     else:
         text += "" if required or parameter.default == "" else " (default: %(default)s)"
         metavar = {Path: "PATH", int: "N"}.get(kind, "TEXT")

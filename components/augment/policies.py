@@ -3,6 +3,7 @@
 import numpy as np
 
 from components.augment.config import AugmentConfig
+from components.shared import backend
 
 
 def vary(images: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
@@ -44,7 +45,7 @@ def _moves(count: int, height: int, width: int, config: AugmentConfig, rng: np.r
 
 
 def _moved(frames: np.ndarray, moves: np.ndarray) -> np.ndarray:
-    import tensorflow as tf
+    tf, _ = backend.start()
 
     # What comes in from outside repeats the border: no black wedge that only augmented pictures have.
     return tf.raw_ops.ImageProjectiveTransformV3(

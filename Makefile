@@ -1,0 +1,61 @@
+# Darkroom: two commands. `make run` does everything from nothing to a registered model, `make test` proves it.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+PYTHON ?= python3
+PORT ?= 5000
+# Relative, so that a path with a space in it works.
+BIN := .venv/bin
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# What the tools would otherwise tell their makers.
+export DVC_NO_ANALYTICS := 1
+export GX_ANALYTICS_ENABLED := false
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: help run test test-all ui lint lock clean setup data
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+run: setup data  ## set up, fetch the data, run the whole pipeline, show the result
+	@dvc repro
+	@darkroom summary outputs/registration.json
+
+test: setup  ## set up and run lint and the fast tests
+	@ruff check .
+	@ruff format --check .
+	@pytest -q -m "not slow"
+
+test-all: setup  ## make test, and the tests that need minutes: whole runs, servers, a browser
+	@ruff check .
+	@ruff format --check .
+	@pytest -q
+
+ui: setup  ## open MLflow's UI on http://127.0.0.1:5000 (PORT=5001 for another port)
+	@mlflow ui --backend-store-uri sqlite:///mlflow/runs.db --artifacts-destination mlflow/artifacts --host 127.0.0.1 --port $(PORT) --workers 1
+
+lint: setup  ## check and format the code
+	@ruff check --fix .
+	@ruff format .
+
+lock: setup  ## pin every version anew, with hashes, for Python 3.11 to 3.13
+	@uv pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 --extra test --no-emit-index-url --no-annotate --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+
+clean:  ## remove the environment and all results; data and the tracking store stay
+	@rm -rf .venv outputs .pytest_cache .ruff_cache *.egg-info
+
+setup: .venv/installed
+
+# pip and not a faster tool: it knows the mirror, proxy and certificates that are set up on the machine.
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "Python 3.11 to 3.13 is needed; name it: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@echo "setting up .venv (some minutes, once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# DVC records the data's hash but does not hold anyone to it: here a difference stops the run.
+data: setup
+	@test -d data || dvc pull --quiet data.dvc 2>/dev/null || darkroom ingest fashion-mnist data
+	@infra/check-data.sh

@@ -1,0 +1,25 @@
+"""Where a network looks: occlusion (Zeiler and Fergus, 2014), which needs nothing but predictions and so fits both networks."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+
+def occlusion(predict: Callable, image: np.ndarray, label: int, *, cells: int = 7) -> np.ndarray:
+    """How far the probability of `label` falls when a patch is hidden, per cell: float (cells, cells), 0 where it does not.
+
+    `image` is uint8 (h, w, c) or (time, h, w, c); a patch covers two by two cells, takes the picture's mean colour, and hides
+    the same place in every frame. `predict`: uint8 (n, ...) -> probabilities (n, classes).
+    """
+    height, width = image.shape[-3:-1]
+    mean = image.mean(axis=tuple(range(image.ndim - 1))).astype(np.uint8)
+    rows = np.linspace(0, height, cells + 1).round().astype(int)
+    columns = np.linspace(0, width, cells + 1).round().astype(int)
+    hidden = np.repeat(image[None], cells * cells, axis=0)
+    for row in range(cells):
+        for column in range(cells):
+            top, bottom = rows[max(row - 1, 0)], rows[min(row + 2, cells)]
+            left, right = columns[max(column - 1, 0)], columns[min(column + 2, cells)]
+            hidden[row * cells + column, ..., top:bottom, left:right, :] = mean
+    probabilities = predict(np.concatenate([image[None], hidden]))[:, label]
+    return np.maximum(probabilities[0] - probabilities[1:], 0).reshape(cells, cells)

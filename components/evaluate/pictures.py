@@ -1,0 +1,87 @@
+"""What people look at after an evaluation: confusion, calibration, ROC and precision-recall, mistakes, and where the network looked."""
+
+from pathlib import Path
+
+import numpy as np
+from sklearn import metrics
+
+from components.shared import plots
+
+SHOWN_CLASSES = 12  # curves of more classes would be a tangle; the weakest are drawn
+
+
+def confusion(labels: np.ndarray, predicted: np.ndarray, classes: list[str], file: Path) -> None:
+    """Rows are true classes and sum to one; the number is the count."""
+    counts = metrics.confusion_matrix(labels, predicted, labels=range(len(classes)))
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    side = min(2.5 + 0.45 * len(classes), 16)
+    with plots.figure(file, width=side, height=side) as axis:
+        axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        axis.set_xticks(range(len(classes)), classes, rotation=90)
+        axis.set_yticks(range(len(classes)), classes)
+        axis.set(xlabel="predicted", ylabel="true")
+        if len(classes) <= 25:
+            for row, column in zip(*np.nonzero(counts), strict=True):
+                colour = "white" if share[row, column] > 0.5 else plots.INK
+                axis.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=7)
+
+
+def reliability(table: list[dict], error: float, file: Path) -> None:
+    """Confidence against accuracy; below the diagonal the network is too sure of itself."""
+    with plots.figure(file, width=4, height=4) as axis:
+        axis.plot([0, 1], [0, 1], color="#8a90a0", linewidth=0.8, linestyle=":")
+        axis.plot([row["confidence"] for row in table], [row["accuracy"] for row in table], color=plots.BLUE, marker="o")
+        axis.set(
+            xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title=f"Expected calibration error {error:.3f}"
+        )
+
+
+def curves(tables: dict[str, list[dict]], classes: list[str], areas: dict[str, float], folder: Path) -> None:
+    """`roc.png` and `pr.png`, one line a class: the weakest ones when there are many."""
+    weakest = sorted(areas, key=areas.get)[:SHOWN_CLASSES]
+    for name, (x, y), labels in (
+        ("roc", ("false_positive_rate", "true_positive_rate"), ("false positive rate", "true positive rate")),
+        ("pr", ("recall", "precision"), ("recall", "precision")),
+    ):
+        with plots.figure(folder / f"{name}.png", width=5, height=4) as axis:
+            for label in [label for label in classes if label in weakest]:
+                rows = [row for row in tables[name] if row["class"] == label]
+                axis.plot(
+                    [row[x] for row in rows], [row[y] for row in rows], linewidth=1.2, label=f"{label} ({areas[label]:.3f})"
+                )
+            axis.set(xlabel=labels[0], ylabel=labels[1], title="One class against the rest (area under ROC)")
+            axis.legend(frameon=False, fontsize=7)
+
+
+def gallery(images: np.ndarray, worst: np.ndarray, told: list[str], file: Path) -> None:
+    """The mistakes that the network was surest of; of a clip its middle frame."""
+    columns = min(8, max(1, len(worst)))
+    rows = max(1, -(-len(worst) // columns))
+    with plots.figure(file, width=1.5 * columns, height=1.75 * rows, rows=rows, columns=columns) as axes:
+        axes = np.atleast_1d(axes).ravel()
+        for axis in axes:
+            axis.axis("off")
+        for axis, index, text in zip(axes, worst, told, strict=False):
+            plots.picture(axis, middle(images[index]), title=text)
+        if not len(worst):
+            axes[0].set_title("no mistakes")
+
+
+def explanations(images: np.ndarray, maps: list[np.ndarray], told: list[str], file: Path) -> None:
+    """Picture and occlusion map side by side: bright is what the prediction rests on."""
+    rows = max(1, len(maps))
+    with plots.figure(file, width=3.4, height=1.8 * rows, rows=rows, columns=2) as axes:
+        axes = np.atleast_2d(axes)
+        for (left, right), image, heat, text in zip(axes, images, maps, told, strict=False):
+            plots.picture(left, middle(image), title=text)
+            plots.picture(right, middle(image))
+            extent = (-0.5, image.shape[-2] - 0.5, image.shape[-3] - 0.5, -0.5)
+            right.imshow(heat, cmap="inferno", alpha=0.6, extent=extent, interpolation="bilinear", vmin=0)
+
+
+def middle(image: np.ndarray) -> np.ndarray:
+    """The picture that stands for a sample: the still itself, or the middle of the frames that are there."""
+    if image.ndim == 3:
+        return image
+    there = np.flatnonzero(image.any(axis=(1, 2, 3)))
+    return image[there[len(there) // 2]] if len(there) else image[0]

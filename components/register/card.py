@@ -1,0 +1,34 @@
+"""The model card (Mitchell et al., 2019): what a version is, what it was measured on, what it is not for."""
+
+from components.register.candidates import Candidate
+
+_ROWS = ("accuracy", "balanced_accuracy", "macro_f1", "worst_class_recall", "expected_calibration_error", "log_loss")
+
+
+def card(candidate: Candidate, reasons: list[str]) -> str:
+    """Markdown for the version's description in the registry."""
+    record, metrics, cost = candidate.record, candidate.metrics, candidate.cost
+    shape = record["shape"]
+    kind = f"clips of up to {shape[0]} frames" if len(shape) == 4 else "stills"
+    height, width, channels = shape[-3:]
+    table = "\n".join(f"| {name.replace('_', ' ')} | {metrics[name]:.4f} |" for name in _ROWS)
+    classes = ", ".join(f"`{name}`" for name in record["classes"][:50])
+    return f"""\
+**{record["name"]}**: tells {len(record["classes"])} classes of {kind} apart: {classes}.
+
+| on {metrics["samples"]:,} test samples | |
+|---|---|
+{table}
+| training | {cost["training_seconds"]:.0f} s |
+| size | {cost["model_mebibytes"]:.1f} MiB, {cost["parameters"]:,} parameters |
+
+**Verdict**: {" ".join(reasons)}
+
+**Input**: uint8 ({", ".join(map(str, shape))}), {"grey" if channels == 1 else "RGB"} of {width}x{height} px, resized as \
+`prepare` does; pixels are scaled inside the model. **Output**: a probability per class, in the order above.
+
+**Made from**: data `{record["data_digest"]}`, code `{record["tags"]["git_commit"]}`.
+
+**Limits**: measured on pictures like those it was trained on; on others it is as sure and less right. A class that is not \
+in the list is taken for one that is. Confidence is off by {metrics["expected_calibration_error"]:.1%} on average.
+"""

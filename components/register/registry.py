@@ -1,0 +1,66 @@
+"""MLflow's registry: versions, the champion's alias, and the champion's score on today's test split."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from components.register.candidates import Candidate
+from components.shared import arrays, models
+from components.shared.errors import Refused
+
+ALIAS = "champion"
+IDENTITY = "identity"
+
+
+class Registry:
+    """One registered model. Every call goes to the server; errors of MLflow pass through."""
+
+    def __init__(self, mlflow, name: str) -> None:
+        self._mlflow, self._client, self.name = mlflow, mlflow.MlflowClient(), name
+        if not self._client.search_registered_models(f"name = '{name}'"):
+            self._client.create_registered_model(name)
+
+    def champion(self):
+        """The version that the alias names, or None."""
+        alias = self._client.get_registered_model(self.name).aliases.get(ALIAS)
+        return self._client.get_model_version(self.name, alias) if alias else None
+
+    def add(self, candidate: Candidate, model_id: str, description: str) -> str:
+        """The version of this candidate: a new one, or the one that it has already."""
+        for version in self._client.search_model_versions(f"name = '{self.name}'"):
+            if version.tags.get(IDENTITY) == candidate.identity:
+                return str(version.version)
+        tags = {
+            IDENTITY: candidate.identity,
+            "architecture": candidate.architecture,
+            "data_digest": candidate.record["data_digest"],
+            "git_commit": candidate.record["tags"]["git_commit"],
+            "sha256": candidate.record["model"]["sha256"],
+            "test_digest": candidate.test_digest,
+            **{f"test_{name}": repr(value) for name, value in candidate.metrics.items()},
+        }
+        source = f"models:/{model_id}"
+        return str(self._client.create_model_version(self.name, source, tags=tags, description=description).version)
+
+    def promote(self, version: str) -> None:
+        """Let the alias name this version."""
+        self._client.set_registered_model_alias(self.name, ALIAS, version)
+
+    def score(self, version, candidate: Candidate, test: Callable[[], arrays.Split], metric: str) -> float | None:
+        """The version's metric on the candidate's test split, None when it recognises something else.
+
+        Taken from its tags when it was scored on this very split, and measured anew when not.
+        """
+        if version.tags.get("test_digest") == candidate.test_digest:
+            return float(version.tags[f"test_{metric}"])
+        from components.shared.scores import scores
+
+        folder = Path(self._mlflow.artifacts.download_artifacts(f"models:/{self.name}/{version.version}"))
+        file = next(folder.rglob(models.FILE), None)
+        if file is None:
+            raise Refused(f"champion {self.name} version {version.version}: has no {models.FILE}")
+        model = models.load(file, sha256=version.tags["sha256"])
+        classes = (self._mlflow.models.get_model_info(str(folder)).metadata or {}).get("classes")
+        if classes != candidate.record["classes"] or list(model.input_shape[1:]) != candidate.record["shape"]:
+            return None
+        split = test()
+        return scores(split.labels, models.predict(model, split.images, name="champion"))[metric]

@@ -1,0 +1,88 @@
+"""Trained models on disk: saved whole, loaded only when they are what they were, and how they predict."""
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from components.shared import backend, files
+from components.shared.errors import CannotRun, Refused
+
+FILE = "model.keras"
+MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
+MAX_SIZE = 4 * 2**30  # bytes unpacked; no network of ours comes near
+# What a network of ours consists of. Layers that run code (Lambda) or open files (TFSMLayer) are none of it.
+MODULES = ("keras.layers", "keras.src.ops", "keras.initializers", "keras.src.models", "keras.models", "keras")
+REFUSED_LAYERS = {"Lambda", "TFSMLayer", "StringLookup", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+
+
+def save(model, folder: Path) -> dict[str, str]:
+    """Write `model.keras`; returns the digests that say which model it is: of the file, and of its weights alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / FILE
+    model.save(file)
+    weights = hashlib.sha256()
+    for weight in model.get_weights():
+        weights.update(repr((weight.shape, weight.dtype)).encode())
+        weights.update(np.ascontiguousarray(weight))
+    return {"sha256": files.digest(file), "weights_sha256": weights.hexdigest()}
+
+
+def load(file: Path, *, sha256: str):
+    """Load a `.keras` file that has this digest. Raises CannotRun when it is missing or damaged, Refused when it is foreign."""
+    if not file.is_file():
+        raise CannotRun(f"{file}: no such file; `dvc repro` makes it")
+    found = files.digest(file)
+    if found != sha256:
+        raise Refused(
+            f"{file}: is not the model that was trained (sha256 {found[:12]}..., expected {sha256[:12]}...); run `dvc repro`"
+        )
+    refuse_foreign(file)
+    _, keras = backend.start()
+    return keras.saving.load_model(file, compile=False, safe_mode=True)
+
+
+def refuse_foreign(file: Path) -> None:
+    """Raise Refused for a model file that holds anything but a network of known layers and its weights."""
+    try:
+        with zipfile.ZipFile(file) as content:
+            members = {member.filename: member.file_size for member in content.infolist()}
+            if set(members) != MEMBERS or sum(members.values()) > MAX_SIZE:
+                raise Refused(f"{file}: expected {', '.join(sorted(MEMBERS))} of at most 4 GiB, found {sorted(members)}")
+            config = json.loads(content.read("config.json"))
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise CannotRun(f"{file}: damaged or cut short ({error})") from None
+    for node in _nodes(config):
+        module, name = node.get("module"), node.get("class_name")
+        if (
+            name in REFUSED_LAYERS
+            or (module and not module.startswith(MODULES))
+            or node.get("registered_name") not in (None, name)
+        ):
+            raise Refused(f"{file}: holds {module}.{name}, which no network of Darkroom has; it is not loaded")
+
+
+def _nodes(value):
+    if isinstance(value, dict):
+        if "class_name" in value:
+            yield value
+        for inner in value.values():
+            yield from _nodes(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _nodes(inner)
+
+
+def predict(model, images: np.ndarray, *, name: str = "predict", batch_size: int = 256) -> np.ndarray:
+    """uint8 (n, ...) -> float32 (n, classes) probabilities, batch after batch in order."""
+    tf, _ = backend.start()
+    run = tf.function(lambda pixels: model(pixels, training=False), reduce_retracing=True)
+    found = [np.zeros((0, model.output_shape[-1]), np.float32)]
+    with tqdm(total=len(images), unit=" samples", desc=name, disable=None) as bar:
+        for start in range(0, len(images), batch_size):
+            found.append(run(tf.constant(images[start : start + batch_size])).numpy())
+            bar.update(len(found[-1]))
+    return np.concatenate(found)

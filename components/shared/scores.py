@@ -1,0 +1,47 @@
+"""How good predictions are: one pure function for every place that asks."""
+
+import numpy as np
+from sklearn import metrics
+
+
+def scores(labels: np.ndarray, probabilities: np.ndarray, *, bins: int = 15) -> dict[str, float]:
+    """The metrics of the design, flat. `labels` (n,) int, `probabilities` (n, classes).
+
+    Averages over classes count each class of `labels` once, however rare it is.
+    """
+    predicted = probabilities.argmax(1)
+    present = np.unique(labels)
+    exact = probabilities.astype(np.float64)
+    exact /= exact.sum(1, keepdims=True)  # float32 softmax sums to one but for its last digits
+    recalls = metrics.recall_score(labels, predicted, labels=present, average=None, zero_division=0)
+    return {
+        "accuracy": float(metrics.accuracy_score(labels, predicted)),
+        "balanced_accuracy": float(recalls.mean()),
+        "macro_f1": float(metrics.f1_score(labels, predicted, labels=present, average="macro", zero_division=0)),
+        "worst_class_recall": float(recalls.min()),
+        "expected_calibration_error": calibration_error(labels, probabilities, bins=bins),
+        "log_loss": float(metrics.log_loss(labels, exact, labels=range(probabilities.shape[1]))),
+        "samples": len(labels),
+    }
+
+
+def calibration(labels: np.ndarray, probabilities: np.ndarray, *, bins: int) -> list[dict[str, float]]:
+    """The reliability diagram: for each filled bin of confidence, how often its predictions are right."""
+    confidence = probabilities.max(1)
+    hit = probabilities.argmax(1) == labels
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    return [
+        {
+            "confidence": float(confidence[which == b].mean()),
+            "accuracy": float(hit[which == b].mean()),
+            "samples": int((which == b).sum()),
+        }
+        for b in range(bins)
+        if (which == b).any()
+    ]
+
+
+def calibration_error(labels: np.ndarray, probabilities: np.ndarray, *, bins: int) -> float:
+    """Expected calibration error (Guo et al., 2017): mean gap between confidence and accuracy, 0 perfect."""
+    table = calibration(labels, probabilities, bins=bins)
+    return float(sum(row["samples"] * abs(row["accuracy"] - row["confidence"]) for row in table) / len(labels))

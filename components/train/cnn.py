@@ -1,0 +1,54 @@
+"""The convolutional network: stills as they are, clips by pooling what it sees in their frames."""
+
+import keras
+from keras import layers
+
+from components.train import frames
+
+
+def cnn(shape: tuple[int, ...], classes: int, *, preset: str, dropout: float) -> keras.Model:
+    """uint8 (h, w, c) or (time, h, w, c) -> (classes,) probabilities."""
+    images = keras.Input(shape, dtype="uint8", name="images")
+    encode = {"article": _article, "default": residual}[preset]
+    x, mask = frames.each(images, lambda pixels: encode(pixels, dropout))
+    if len(shape) == 4:
+        x = layers.GlobalAveragePooling1D(name="pool_frames")(x, mask=mask)  # (features,), padding left out
+    return keras.Model(
+        images, layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(x), name="cnn"
+    )
+
+
+def _article(x, dropout: float):
+    """The article's network, to the letter: Conv 32-64-64 with two max poolings, Dense 64."""
+    x = layers.Rescaling(1 / 255)(x)
+    x = layers.Conv2D(32, 3, activation="relu")(x)
+    x = layers.MaxPooling2D(2)(x)
+    x = layers.Conv2D(64, 3, activation="relu")(x)
+    x = layers.MaxPooling2D(2)(x)
+    x = layers.Conv2D(64, 3, activation="relu")(x)
+    x = layers.Flatten()(x)
+    return layers.Dense(64, activation="relu")(x)
+
+
+def residual(x, dropout: float):
+    """(h, w, c) -> (features,): stages of convolutions that halve the sides until about 7 px are left.
+
+    Batch normalisation (Ioffe and Szegedy, 2015) and, where the sides stay, a residual block (He et al., 2015).
+    """
+    side = min(x.shape[1], x.shape[2])
+    x = layers.Rescaling(1 / 127.5, offset=-1)(x)
+    width = 32
+    x = _convolution(x, width)
+    while side > 7:
+        width = min(2 * width, 256)
+        x = _convolution(layers.MaxPooling2D(2, padding="same")(x), width)
+        side = (side + 1) // 2
+    x = layers.Add()([x, _convolution(_convolution(x, width), width)])
+    x = layers.GlobalMaxPooling2D()(x)
+    return layers.Dropout(dropout)(x)
+
+
+def _convolution(x, width: int):
+    x = layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
+    x = layers.BatchNormalization(momentum=0.9)(x)
+    return layers.Activation("relu")(x)

@@ -1,0 +1,36 @@
+"""The knobs of `train`, the same for every architecture."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from components.shared.config import Section
+
+PRESETS = {"cnn": ("default", "article"), "lstm": ("default", "article", "article-gru", "article-rnn")}
+
+
+class TrainConfig(Section):
+    """Network and recipe. See params.yaml for the meaning of each."""
+
+    architecture: Literal["cnn", "lstm"]
+    preset: Literal["default", "article", "article-gru", "article-rnn"]
+    epochs: int = Field(ge=1, le=10_000)
+    batch_size: int = Field(ge=1, le=65_536)
+    optimizer: Literal["adam", "adamw", "sgd"]
+    learning_rate: float = Field(gt=0, le=10)
+    momentum: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0, le=1)
+    schedule: Literal["constant", "cosine", "one_cycle"]
+    loss: Literal["cross_entropy", "mean_squared_error"]
+    label_smoothing: float = Field(ge=0, lt=1)
+    dropout: float = Field(ge=0, lt=1)
+    class_weight: bool
+    monitor: Literal["balanced_accuracy", "accuracy", "loss"]
+    patience: int = Field(ge=1)
+    precision: Literal["auto", "float32", "bfloat16"]
+
+    @model_validator(mode="after")
+    def _preset_of_the_architecture(self) -> "TrainConfig":
+        if self.preset not in PRESETS[self.architecture]:
+            raise ValueError(f"preset: {self.architecture} has {' and '.join(PRESETS[self.architecture])}, got {self.preset!r}")
+        return self

@@ -1,0 +1,49 @@
+"""The recurrent network: a clip frame by frame, a still row by row (time_steps = height, n_features = width x channels)."""
+
+import keras
+from keras import layers, ops
+
+from components.train import frames
+from components.train.cnn import residual
+
+CELLS = {"article": layers.LSTM, "article-gru": layers.GRU, "article-rnn": layers.SimpleRNN}
+
+
+def lstm(shape: tuple[int, ...], classes: int, *, preset: str, dropout: float) -> keras.Model:
+    """uint8 (h, w, c) or (time, h, w, c) -> (classes,) probabilities."""
+    images = keras.Input(shape, dtype="uint8", name="images")
+    x = _default(images, dropout) if preset == "default" else _article(images, CELLS[preset])
+    return keras.Model(
+        images, layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(x), name="lstm"
+    )
+
+
+def _article(images, cell: type[layers.Layer]):
+    """The article's network, to the letter: one recurrent layer of 128 units over (time_steps, n_features)."""
+    return cell(128, activation="tanh")(_rows(images), mask=_mask(images))
+
+
+def _default(images, dropout: float):
+    """A clip: a convolutional encoder per frame. A still: its rows, through a convolution over time. Then two directions.
+
+    Long short-term memory (Hochreiter and Schmidhuber, 1997), read in both directions (Schuster and Paliwal, 1997).
+    """
+    if len(images.shape) == 5:
+        x, mask = frames.each(images, lambda pixels: residual(pixels, dropout))
+    else:
+        x, mask = _rows(images), None
+        x = layers.Conv1D(96, 3, padding="same", activation="relu")(x)
+    x = layers.Bidirectional(layers.LSTM(96, return_sequences=True))(x, mask=mask)
+    x = layers.Dropout(dropout)(x)
+    x = layers.Bidirectional(layers.LSTM(96))(x, mask=mask)
+    return layers.Dropout(dropout)(x)
+
+
+def _rows(images):
+    """(h, w, c) -> (h, w*c); (time, h, w, c) -> (time, h*w*c)."""
+    x = layers.Rescaling(1 / 255)(images)
+    return ops.reshape(x, (-1, x.shape[1], x.shape[2] * x.shape[3] * (x.shape[4] if len(x.shape) == 5 else 1)))
+
+
+def _mask(images):
+    return frames.shown(images) if len(images.shape) == 5 else None

@@ -1,0 +1,118 @@
+"""The augmented images -> a trained model: `model.keras`, its history and learning curves, and the record of its run."""
+
+import csv
+import hashlib
+import json
+import uuid
+from pathlib import Path
+from typing import Annotated
+
+from components.shared import arrays, backend, files, models, plots, tracking
+from components.train.config import TrainConfig
+
+
+def train(
+    *,
+    augmented: Annotated[Path, "what augment wrote: the training split"],
+    prepared: Annotated[Path, "what prepare wrote: validation split and class list"],
+    config: TrainConfig,
+    seed: Annotated[int, "seed of weights, order and dropout"],
+    model: Annotated[Path, "folder for the model"],
+) -> None:
+    """Fit one architecture on the augmented images; save the best model and the record of the run that made it.
+
+    Killed, it goes on from its last checkpoint when it is called again with the same inputs. The test split is not read.
+    """
+    tf, keras = backend.start(seed)
+    from components.train.checkpoint import Checkpoints
+    from components.train.cnn import cnn
+    from components.train.loop import Loop
+    from components.train.lstm import lstm
+
+    layout = arrays.Layout.read(prepared)
+    training, validation = arrays.load(augmented), arrays.load(prepared / "validation")
+    build = {"cnn": cnn, "lstm": lstm}[config.architecture]
+    settings = {"preset": config.preset, "dropout": config.dropout}
+    keras.config.set_dtype_policy("mixed_bfloat16" if _half(config) else "float32")
+    network = build(layout.shape, len(layout.classes), **settings)
+    keras.config.set_dtype_policy("float32")
+    print(f"train {config.architecture} ({config.preset}): {network.count_params():,} parameters, {len(training):,} samples, "
+          f"{len(layout.classes)} classes, {'bfloat16' if _half(config) else 'float32'}")  # fmt: skip
+
+    inputs = [config.model_dump_json(), seed, training.digest(), validation.digest()]
+    identity = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
+    record = {
+        "training": _training_id(model, identity),
+        "name": f"{config.architecture}-{config.preset}",
+        "params": {
+            **config.model_dump(),
+            "seed": seed,
+            "parameters": network.count_params(),
+            "training_samples": len(training),
+        },
+        "tags": {"architecture": config.architecture, "git_commit": tracking.code_version(), "data_digest": layout.data_digest},
+        "data_digest": layout.data_digest,
+        "shape": list(layout.shape),
+        "classes": layout.classes,
+    }
+    checkpoints = Checkpoints(model, identity)
+    with tracking.live(record) as follower:
+        loop = Loop(tf, keras, network, training, validation, config, seed, checkpoints)
+        progress = loop.run(on_epoch=lambda _, row: follower.epoch(row))
+
+    with files.whole_folder(model) as fresh:
+        # Saved in float32 whatever it was trained in: it then runs the same, and as fast, on machines without bfloat16.
+        plain = build(layout.shape, len(layout.classes), **settings)
+        plain.set_weights(network.get_weights())
+        record["model"] = models.save(plain, fresh)
+        record["best"] = {"epoch": progress.best_epoch, **progress.history[progress.best_epoch - 1]}
+        record["training_seconds"] = round(progress.seconds, 2)
+        files.write_json(fresh / "run.json", record)
+        _write_history(progress.history, fresh / "history.csv")
+        _draw_curves(progress.history, progress.best_epoch, fresh / "curves.png")
+    checkpoints.clear()
+    _id_file(model).unlink(missing_ok=True)
+    tracking.try_to(tracking.send_training, model)
+    print(f"train {config.architecture}: best epoch {progress.best_epoch} of {len(progress.history)}, "
+          f"{config.monitor} on validation {abs(progress.best):.4f}, {progress.seconds:.0f} s")  # fmt: skip
+
+
+def _half(config: TrainConfig) -> bool:
+    return config.precision == "bfloat16" or (config.precision == "auto" and backend.has_bfloat16())
+
+
+def _id_file(model: Path) -> Path:
+    return model.with_name(f".{model.name}.training.json")
+
+
+def _training_id(model: Path, identity: str) -> str:
+    """The name under which the tracking server knows this training; a resumed one keeps it, and so its run."""
+    file = _id_file(model)
+    if file.exists():
+        kept = files.read_json(file)
+        if kept["identity"] == identity:
+            return kept["training"]
+    training = uuid.uuid4().hex
+    files.write_json(file, {"identity": identity, "training": training})
+    return training
+
+
+def _write_history(history: list[dict], file: Path) -> None:
+    with files.whole_file(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, history[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
+
+
+def _draw_curves(history: list[dict], best: int, file: Path) -> None:
+    epochs = [row["epoch"] for row in history]
+    with plots.figure(file, width=8, height=3, columns=2) as axes:
+        for axis, what in zip(axes, ("loss", "accuracy"), strict=True):
+            axis.plot(epochs, [row[f"train_{what}"] for row in history], color=plots.BLUE, marker=".", label="training")
+            axis.plot(
+                epochs, [row[f"validation_{what}"] for row in history], color=plots.ORANGE, marker=".", label="validation"
+            )
+            axis.axvline(best, color="#8a90a0", linewidth=0.8, linestyle=":", label="kept")
+            axis.set(title=what.capitalize(), xlabel="epoch")
+            axis.xaxis.get_major_locator().set_params(integer=True)
+        axes[0].legend(frameon=False)
