@@ -17,7 +17,7 @@ def export(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CannotRun(f"{folder}: is there already; name a new folder")
     shards = dataset.shards(data)
-    total = sum(dataset.read_facts(shard).num_rows for shard in shards)
+    total = sum(dataset.count(shard) for shard in shards)
     with files.whole_folder(folder) as fresh, tqdm(total=total, unit=" samples", desc="export", disable=None) as bar:
         for shard in shards:
             for sample in dataset.read_samples(shard):
@@ -26,6 +26,8 @@ def export(
                     # Shards come from elsewhere too: a path in one must not lead out of the folder.
                     if not target.resolve().is_relative_to(fresh.resolve()):
                         raise Refused(f"E_PATH_OUTSIDE {shard}: {path!r} leaves the folder")
+                    if target.exists():
+                        raise CannotRun(f"{shard}: {path!r} stands in two samples; export one data set at a time")
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes(content)
                 bar.update()

@@ -34,7 +34,7 @@ def measure(
             part = f"{digests[shard]}.parquet"
             (fresh / part).write_bytes((manifest / part).read_bytes())
         work = [(shard, fresh / f"{digests[shard]}.parquet") for shard in new]
-        weights = [pq.read_metadata(shard).num_rows for shard in new]
+        weights = [dataset.count(shard) for shard in new]
         faults = sum(count for _, count in parallel.each(measure_shard, work, weights=weights, name="measure"))
     print(f"{manifest}: {len(new)} shards measured, {len(shards) - len(new)} kept, {faults} new samples do not decode")
 

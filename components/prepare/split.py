@@ -15,7 +15,8 @@ def assign(rows: pd.DataFrame, *, validation_fraction: float, test_fraction: flo
     Official splits are kept. What they lack is taken out of the training part: fractions are of all samples where there
     is no official split, and of the training part where there is one. Raises Refused when it cannot be done.
     """
-    split = rows["split"].fillna("train").to_numpy(dtype=object)
+    split = rows["split"].fillna("train").to_numpy(dtype=object, copy=True)
+    _refuse_torn_groups(rows, split)
     official = set(rows["split"].dropna())
     if "test" not in official:
         split[_share(rows, split == "train", test_fraction, seed)] = "test"
@@ -23,7 +24,7 @@ def assign(rows: pd.DataFrame, *, validation_fraction: float, test_fraction: flo
         # Of all samples without official splits, so that the two knobs mean the same.
         fraction = validation_fraction if "test" in official else validation_fraction / (1 - test_fraction)
         split[_share(rows, split == "train", fraction, seed + 1)] = "validation"
-    _refuse_crooked(rows, split)
+    _refuse_missing_classes(rows, split)
     return split
 
 
@@ -56,17 +57,23 @@ def _share(rows: pd.DataFrame, candidates: np.ndarray, fraction: float, seed: in
         raise Refused(f"E_CLASS_TOO_SMALL prepare: {len(positions)} samples cannot be split ({error})") from None
 
 
-def _refuse_crooked(rows: pd.DataFrame, split: np.ndarray) -> None:
+def _refuse_torn_groups(rows: pd.DataFrame, split: np.ndarray) -> None:
+    """Only an official split can tear a group apart: ours takes units whole."""
+    sides = pd.Series(split).groupby(rows["group"].to_numpy()).nunique()
+    faults = [
+        f"E_GROUP_LEAKAGE prepare: group {name!r} is on two sides of the official split; move it into one"
+        for name in sides[sides > 1].index[:20]
+    ]
+    if faults:
+        raise Refused(*faults)
+
+
+def _refuse_missing_classes(rows: pd.DataFrame, split: np.ndarray) -> None:
     table = pd.crosstab(rows["label"], split).reindex(columns=["train", "validation", "test"], fill_value=0)
     faults = [
         f"E_CLASS_MISSING prepare: class {label!r} has no sample in {name} ({counts.sum()} in all); add pictures or groups of it"
         for label, counts in table.iterrows()
         for name in table.columns[counts == 0]
-    ]
-    sides = pd.Series(split).groupby(rows["group"].to_numpy()).nunique()
-    faults += [
-        f"E_GROUP_LEAKAGE prepare: group {name!r} is on two sides of the official split; move it into one"
-        for name in sides[sides > 1].index[:20]
     ]
     if faults:
         raise Refused(*faults)

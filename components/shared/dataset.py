@@ -80,6 +80,12 @@ def read_facts(shard: Path) -> pa.Table:
         return pq.read_table(shard, columns=FACTS)
 
 
+def count(shard: Path) -> int:
+    """How many samples a shard holds."""
+    with _readable(shard):
+        return pq.read_metadata(shard).num_rows
+
+
 def read_samples(shard: Path) -> Iterator[Sample]:
     """The samples of one shard in order, a row group in memory at a time."""
     with _readable(shard), pq.ParquetFile(shard) as file:

@@ -7,6 +7,7 @@ decoded, EXIF rotation is applied, transparency is composed on white.
 import io
 import re
 import warnings
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,8 +79,8 @@ def decode(frame: bytes, *, at_least: int | None = None) -> Picture:
                 pixels = np.asarray(image)
     except Undecodable:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise Undecodable("E_TOO_LARGE", f"above {MAX_PIXELS / 1e6:.0f} Mpx") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as bomb:
+        raise _too_large(int(re.search(r"\d+", str(bomb))[0])) from None
     except Image.UnidentifiedImageError:
         raise Undecodable("E_CORRUPT", "bad header") from None
     except Exception as error:  # a decoder may raise anything on hostile bytes
@@ -148,7 +149,7 @@ def _refuse_what_is_no_image(frame: bytes) -> None:
 def _refuse_by_header(image: Image.Image, frame: bytes) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise Undecodable("E_TOO_LARGE", f"{width * height / 1e6:.1f} Mpx > {MAX_PIXELS / 1e6:.0f} Mpx")
+        raise _too_large(width * height)
     if max(width, height) > MAX_RATIO * min(width, height):
         raise Undecodable("E_ASPECT", f"{width}x{height}: ratio > {MAX_RATIO}")
     if min(width, height) < MIN_SIDE:
@@ -159,11 +160,27 @@ def _refuse_by_header(image: Image.Image, frame: bytes) -> None:
         raise Undecodable("E_BIT_DEPTH", "16-bit grey; save it with 8 bits")
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
         raise Undecodable("E_MODE", f"{image.mode}; save it as RGB or grey")
-    # Pillow takes a PNG without its end, and a JPEG too: a picture cut short must not pass for a whole one.
-    if image.format == "PNG" and b"IEND" not in frame[-65_536:] and b"IEND\xaeB`\x82" not in frame:
-        raise Undecodable("E_TRUNCATED", "no IEND")
+    # Pillow takes a picture without its end: one cut short must not pass for a whole one.
     if image.format == "JPEG" and b"\xff\xd9" not in frame:
         raise Undecodable("E_TRUNCATED", "no end of image")
+    if image.format == "PNG":
+        _check_png(frame)
+
+
+def _check_png(frame: bytes) -> None:
+    """Compare every chunk with its checksum, which Pillow does not do for pixels, and look for the end."""
+    at = 8
+    while at + 12 <= len(frame):
+        size = int.from_bytes(frame[at : at + 4])
+        name, end = frame[at + 4 : at + 8], at + 12 + size
+        if end > len(frame):
+            raise Undecodable("E_TRUNCATED", "image file is truncated")
+        if zlib.crc32(memoryview(frame)[at + 4 : end - 4]) != int.from_bytes(frame[end - 4 : end]):
+            raise Undecodable("E_CORRUPT", f"bad checksum in {name.decode('ascii', 'replace')}")
+        if name == b"IEND":
+            return
+        at = end
+    raise Undecodable("E_TRUNCATED", "no IEND")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -194,6 +211,10 @@ def _border_mean(image: Image.Image) -> int | tuple[int, ...]:
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     mean = np.rint(border.mean(axis=0)).astype(int)
     return int(mean) if mean.ndim == 0 else tuple(int(value) for value in mean)
+
+
+def _too_large(pixels: int) -> Undecodable:
+    return Undecodable("E_TOO_LARGE", f"{pixels / 1e6:.1f} Mpx > {MAX_PIXELS / 1e6:.0f} Mpx")
 
 
 def _as_undecodable(error: Exception) -> Undecodable:

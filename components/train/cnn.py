@@ -9,7 +9,7 @@ from components.train import frames
 def cnn(shape: tuple[int, ...], classes: int, *, preset: str, dropout: float) -> keras.Model:
     """uint8 (h, w, c) or (time, h, w, c) -> (classes,) probabilities."""
     images = keras.Input(shape, dtype="uint8", name="images")
-    encode = {"article": _article, "default": residual}[preset]
+    encode = {"article": _article, "default": stages}[preset]
     x, mask = frames.each(images, lambda pixels: encode(pixels, dropout))
     if len(shape) == 4:
         x = layers.GlobalAveragePooling1D(name="pool_frames")(x, mask=mask)  # (features,), padding left out
@@ -30,25 +30,24 @@ def _article(x, dropout: float):
     return layers.Dense(64, activation="relu")(x)
 
 
-def residual(x, dropout: float):
-    """(h, w, c) -> (features,): stages of convolutions that halve the sides until about 7 px are left.
+def stages(x, dropout: float):
+    """(h, w, c) -> (features,): convolutions that widen while the sides halve, until at most 7 px are left; Dense 128.
 
-    Batch normalisation (Ioffe and Szegedy, 2015) and, where the sides stay, a residual block (He et al., 2015).
+    Batch normalisation (Ioffe and Szegedy, 2015) on all but the first, where it would cost more than the convolution.
     """
-    side = min(x.shape[1], x.shape[2])
     x = layers.Rescaling(1 / 127.5, offset=-1)(x)
     width = 32
-    x = _convolution(x, width)
-    while side > 7:
+    x = layers.Conv2D(width, 3, activation="relu")(x)
+    x = layers.MaxPooling2D(2)(x)
+    while min(x.shape[1], x.shape[2]) > 7:
         width = min(2 * width, 256)
-        x = _convolution(layers.MaxPooling2D(2, padding="same")(x), width)
-        side = (side + 1) // 2
-    x = layers.Add()([x, _convolution(_convolution(x, width), width)])
-    x = layers.GlobalMaxPooling2D()(x)
-    return layers.Dropout(dropout)(x)
+        x = layers.MaxPooling2D(2)(_convolution(x, width, "valid"))
+    x = _convolution(x, min(2 * width, 256), "same")
+    x = layers.Dropout(dropout)(layers.Flatten()(x))
+    return layers.Dropout(dropout)(layers.Dense(128, activation="relu")(x))
 
 
-def _convolution(x, width: int):
-    x = layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
+def _convolution(x, width: int, padding: str):
+    x = layers.Conv2D(width, 3, padding=padding, use_bias=False)(x)
     x = layers.BatchNormalization(momentum=0.9)(x)
     return layers.Activation("relu")(x)

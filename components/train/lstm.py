@@ -4,7 +4,7 @@ import keras
 from keras import layers, ops
 
 from components.train import frames
-from components.train.cnn import residual
+from components.train.cnn import stages
 
 CELLS = {"article": layers.LSTM, "article-gru": layers.GRU, "article-rnn": layers.SimpleRNN}
 
@@ -29,7 +29,7 @@ def _default(images, dropout: float):
     Long short-term memory (Hochreiter and Schmidhuber, 1997), read in both directions (Schuster and Paliwal, 1997).
     """
     if len(images.shape) == 5:
-        x, mask = frames.each(images, lambda pixels: residual(pixels, dropout))
+        x, mask = frames.each(images, lambda pixels: stages(pixels, dropout))
     else:
         x, mask = _rows(images), None
         x = layers.Conv1D(96, 3, padding="same", activation="relu")(x)

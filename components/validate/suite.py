@@ -52,7 +52,7 @@ def _run(active: list[Check], rows: pd.DataFrame, limits: ValidateConfig, docs: 
     for check in active:
         expectation = check.expectation
         expectation.severity = _SEVERITIES[limits.severity[check.code]]
-        expectation.notes = f"{check.code}: {check.message}. What to do: {check.fix}."
+        expectation.description = f"{check.code} finds {check.message}. What to do: {check.fix}."
         expectation.meta = {"code": check.code}
         expectations.append(expectation)
     suite = context.suites.add(gx.ExpectationSuite(name="pictures", expectations=expectations))

@@ -1,0 +1,96 @@
+"""Toys drawn by code: small pictures with something to learn in them, and a project folder to run steps in."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from components.shared import config as configs
+
+ROOT = Path(__file__).parent.parent
+SHAPES = ("bar", "box", "cross")
+
+
+def drawing(shape: str, rng: np.random.Generator, *, size: int = 16, at: int | None = None) -> np.ndarray:
+    """uint8 (size, size, 3): one shape in a random place and colour on a dark, noisy ground."""
+    pixels = rng.integers(0, 60, (size, size, 3), dtype=np.uint8)
+    x = int(rng.integers(2, size - 8)) if at is None else at
+    y = int(rng.integers(2, size - 8))
+    colour = rng.integers(150, 255, 3)
+    if shape == "bar":
+        pixels[y : y + 6, x : x + 2] = colour
+    elif shape == "box":
+        pixels[y : y + 6, x : x + 6] = colour
+    else:
+        pixels[y + 2 : y + 4, x : x + 6] = colour
+        pixels[y : y + 6, x + 2 : x + 4] = colour
+    return pixels
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Encode as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def draw_stills(folder: Path, *, each: int = 30, size: int = 16, shapes=SHAPES, seed: int = 0) -> Path:
+    """A folder per class of stills."""
+    rng = np.random.default_rng(seed)
+    for shape in shapes:
+        (folder / shape).mkdir(parents=True, exist_ok=True)
+        for number in range(each):
+            (folder / shape / f"{number}.png").write_bytes(png(drawing(shape, rng, size=size)))
+    return folder
+
+
+def draw_clips(folder: Path, *, each: int = 16, size: int = 16, seed: int = 0) -> Path:
+    """Two classes, a folder of numbered frames per clip: a box that moves left or right. One frame alone tells nothing."""
+    rng = np.random.default_rng(seed)
+    for label, step in (("left", -1), ("right", 1)):
+        for number in range(each):
+            clip = folder / label / f"clip{number}"
+            clip.mkdir(parents=True)
+            start = int(rng.integers(3, 6)) + (4 if step < 0 else 0)
+            scene = np.random.default_rng([seed, number, step + 1])
+            for time in range(int(rng.integers(4, 7))):
+                same = np.random.default_rng(scene.integers(1) + number)  # the box keeps its height and colour
+                (clip / f"frame{time}.png").write_bytes(png(drawing("box", same, size=size, at=max(0, start + step * time))))
+    return folder
+
+
+@pytest.fixture
+def stills(tmp_path: Path) -> Path:
+    """90 stills in 3 classes."""
+    return draw_stills(tmp_path / "stills")
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    """32 clips in 2 classes."""
+    return draw_clips(tmp_path / "clips")
+
+
+@pytest.fixture
+def knobs():
+    """`knobs(TrainConfig, "train.cnn", epochs=1)`: a section of the project's params.yaml with some knobs changed."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+    def section(model, path: str, **changes):
+        values = configs.section_of(params, path, file=Path("params.yaml"))
+        return configs.parse(model, {**values, **changes}, path=path)
+
+    return section
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder of one's own, with a tracking store in it."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return folder

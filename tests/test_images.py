@@ -1,0 +1,148 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from conftest import png
+from PIL import Image
+
+from components.shared.images import Undecodable, decode, encode_png, fit
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+PNG = png(PIXELS)
+
+
+def saved(form: str, image: Image.Image | None = None, **options) -> bytes:
+    buffer = io.BytesIO()
+    (image or Image.fromarray(PIXELS)).save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+JPEG = saved("JPEG")
+
+
+def header(width: int, height: int, depth: int = 8, colour: int = 2) -> bytes:
+    """A PNG of these dimensions with hardly any data: what a bomb looks like."""
+    body = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", body) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :]
+
+
+BAD = {
+    "no byte": (b"", "E_EMPTY"),
+    "one byte": (b"\x00", "E_NOT_IMAGE"),
+    "PNG signature alone": (PNG[:8], "E_"),
+    "half a PNG": (PNG[: len(PNG) // 2], "E_TRUNCATED"),
+    "half a JPEG": (JPEG[: len(JPEG) // 2], "E_TRUNCATED"),
+    "PNG without its end": (PNG[:-12], "E_TRUNCATED"),
+    "JPEG without its end": (JPEG[:-2], "E_TRUNCATED"),
+    "HTML": (b"<!DOCTYPE html><html>404</html>", "E_NOT_IMAGE: an HTML page"),
+    "Git LFS": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+        "E_NOT_IMAGE: a Git LFS pointer: run git lfs pull",
+    ),
+    "text": (b"not a picture\n", "E_NOT_IMAGE: plain text"),
+    "GIF": (saved("GIF"), "E_FORMAT: looks like GIF"),
+    "BMP": (saved("BMP"), "E_FORMAT: looks like BMP"),
+    "WebP": (saved("WEBP"), "E_FORMAT: looks like WEBP"),
+    "TIFF": (saved("TIFF"), "E_FORMAT: looks like TIFF"),
+    "SVG": (b'<?xml version="1.0"?><svg></svg>', "E_FORMAT: looks like SVG"),
+    "zip": (b"PK\x03\x04....", "E_FORMAT: looks like a zip"),
+    "pickle": (b"\x80\x04\x95", "E_FORMAT: looks like a pickle"),
+    "flipped bit in the data": (flipped(PNG, len(PNG) // 2), "E_CORRUPT"),
+    "width 0": (header(0, 10), "E_"),
+    "20000 x 20000": (header(20_000, 20_000), "E_TOO_LARGE"),
+    "13000 x 13000": (header(13_000, 13_000), "E_TOO_LARGE"),
+    "a strip": (header(10, 6_000), "E_ASPECT"),
+    "2 x 2": (png(PIXELS[:2, :2]), "E_TOO_SMALL"),
+    "bit depth 7": (header(16, 16, depth=7), "E_"),
+    "16-bit grey": (saved("PNG", Image.fromarray(PIXELS[:, :, 0].astype(np.uint16) * 256)), "E_BIT_DEPTH"),
+    "CMYK": (saved("JPEG", Image.new("CMYK", (32, 32))), "E_MODE: CMYK"),
+    "APNG": (saved("PNG", save_all=True, append_images=[Image.new("RGB", (32, 24))]), "E_ANIMATED"),
+    "random bytes after a JPEG's start": (b"\xff\xd8\xff" + bytes(range(200)), "E_"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_refuses_with_a_code_and_a_reason(name):
+    frame, expected = BAD[name]
+    with pytest.raises(Undecodable) as caught:
+        decode(frame)
+    assert str(caught.value).startswith(expected)
+
+
+def test_refuses_a_bomb_before_decoding_it():
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(Undecodable, match=r"400\.0 Mpx > 25 Mpx"):
+        decode(header(20_000, 20_000))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024
+
+
+def test_gives_the_pixels_of_a_png_untouched():
+    picture = decode(PNG)
+    assert np.array_equal(picture.pixels, PIXELS)
+    assert (picture.width, picture.height, picture.mode, picture.format, picture.notes) == (32, 24, "RGB", "PNG", ())
+
+
+def test_keeps_grey_pictures_grey():
+    assert decode(png(PIXELS[:, :, 0])).pixels.shape == (24, 32, 1)
+
+
+def test_turns_a_picture_upright_as_its_exif_says():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = decode(saved("JPEG", quality=95, exif=exif))
+    assert picture.pixels.shape == (32, 24, 3)
+    assert (picture.width, picture.height) == (24, 32)
+    assert picture.notes == ("W_ROTATED",)
+    upright = decode(saved("JPEG", quality=95)).pixels
+    assert np.array_equal(picture.pixels, np.rot90(upright, -1))
+
+
+def test_composes_transparency_on_white():
+    image = Image.fromarray(PIXELS).convert("RGBA")
+    image.putalpha(0)
+    picture = decode(saved("PNG", image))
+    assert (picture.pixels == 255).all()
+    assert picture.notes == ("W_ALPHA",)
+
+
+def test_converts_a_palette_and_says_so():
+    picture = decode(saved("PNG", Image.fromarray(PIXELS).convert("P")))
+    assert picture.pixels.shape == (24, 32, 3)
+    assert picture.notes == ("W_MODE",)
+
+
+def test_encoding_is_lossless_and_not_deflated():
+    assert np.array_equal(decode(encode_png(PIXELS)).pixels, PIXELS)
+    flat = np.zeros((64, 64), np.uint8)
+    assert len(encode_png(flat)) > flat.nbytes
+
+
+def test_padding_keeps_the_ratio_and_crops_nothing():
+    white = np.full((20, 40, 1), 255, np.uint8)
+    white[:2], white[-2:] = 0, 0  # a dark border above and below
+    fitted = fit(white, height=40, width=40, channels=1, rule="pad")
+    assert fitted.shape == (40, 40, 1)
+    assert fitted[20, 20] == 255
+    assert (fitted[:10] == fitted[0, 0]).all()
+    stretched = fit(white, height=40, width=40, channels=1, rule="stretch")
+    assert (stretched[4:36] > 128).all()
+
+
+def test_a_jpeg_may_be_decoded_small_but_never_smaller_than_asked():
+    large = saved("JPEG", Image.fromarray(np.kron(PIXELS, np.ones((16, 16, 1), np.uint8))))
+    picture = decode(large, at_least=100)
+    assert min(picture.pixels.shape[:2]) >= 100
+    assert picture.pixels.shape[0] < 384
+    assert (picture.width, picture.height) == (512, 384)

@@ -1,0 +1,160 @@
+import json
+
+import numpy as np
+import pytest
+from conftest import draw_clips, draw_stills, drawing, png
+
+from components.ingest.step import ingest
+from components.measure.step import measure
+from components.shared.errors import CannotRun, Refused
+from components.validate.config import ValidateConfig
+from components.validate.step import validate
+
+
+@pytest.fixture
+def judged(tmp_path, knobs):
+    """`judged(folder, **knobs)`: ingest, measure and validate it; returns (findings by code, summary, refused or not)."""
+
+    def judge(source, **changes):
+        severity = {**knobs(ValidateConfig, "validate").severity, **changes.pop("severity", {})}
+        ingest(str(source), tmp_path / "data", replace=True)
+        measure(data=tmp_path / "data", manifest=tmp_path / "manifest")
+        out = tmp_path / "validation"
+        config = knobs(ValidateConfig, "validate", severity=severity, **changes)
+        try:
+            validate(manifest=tmp_path / "manifest", config=config, validation=out)
+            refused = False
+        except Refused:
+            refused = True
+        findings = {finding["code"]: finding for finding in json.loads((out / "findings.json").read_text())}
+        return findings, json.loads((out / "summary.json").read_text()), refused
+
+    return judge
+
+
+def test_clean_pictures_pass_without_a_finding(stills, judged, tmp_path):
+    findings, summary, refused = judged(stills)
+    assert (findings, refused) == ({}, False)
+    assert summary["passed"]
+    assert summary["class_counts"] == {"bar": 30, "box": 30, "cross": 30}
+    assert summary["imbalance_ratio"] == 1.0
+    assert summary["counts"]["samples"] == 90
+    assert (tmp_path / "validation" / "classes.png").stat().st_size > 5000
+    page = next((tmp_path / "validation" / "data_docs" / "validations").rglob("*.html")).read_text()
+    assert "W_IMBALANCE" in page
+
+
+def test_a_text_file_named_png_stops_the_run_and_is_named(stills, judged):
+    (stills / "bar" / "note.png").write_text("not a picture")
+    findings, summary, refused = judged(stills)
+    assert refused
+    assert not summary["passed"]
+    assert findings["E_NOT_IMAGE"]["items"] == ["bar/note.png: plain text"]
+    assert findings["E_NOT_IMAGE"]["severity"] == "error"
+    assert findings["E_NOT_IMAGE"]["fix"]
+
+
+def test_one_class_is_refused(tmp_path, judged):
+    findings, _, refused = judged(draw_stills(tmp_path / "s", shapes=("bar",)))
+    assert refused
+    assert "E_ONE_CLASS" in findings
+
+
+def test_imbalance_warns_and_names_the_knobs_that_answer_it(stills, judged):
+    for number in range(2, 30):
+        (stills / "box" / f"{number}.png").unlink()
+    findings, summary, refused = judged(stills, max_imbalance_ratio=10.0, min_class_size=2)
+    assert not refused
+    assert findings["W_IMBALANCE"]["severity"] == "warning"
+    assert "augment.balance" in findings["W_IMBALANCE"]["fix"]
+    assert summary["imbalance_ratio"] == 15.0
+    _, _, refused = judged(stills, max_imbalance_ratio=10.0, min_class_size=2, severity={"W_IMBALANCE": "error"})
+    assert refused
+    findings, _, _ = judged(stills, max_imbalance_ratio=10.0, min_class_size=2, severity={"W_IMBALANCE": "off"})
+    assert "W_IMBALANCE" not in findings
+
+
+def test_a_class_too_small_to_split_is_refused(stills, judged):
+    for number in range(3, 30):
+        (stills / "box" / f"{number}.png").unlink()
+    findings, _, refused = judged(stills)
+    assert refused
+    assert len(findings["E_CLASS_TOO_SMALL"]["items"]) == 3
+    assert "'box' has 3" in findings["E_CLASS_TOO_SMALL"]["items"][0]
+
+
+def test_the_same_picture_under_two_labels_or_in_two_splits_is_found(tmp_path, judged):
+    for split in ("train", "test"):
+        draw_stills(tmp_path / "s" / split, each=15, seed=len(split))
+    twin = png(drawing("bar", np.random.default_rng(1000)))
+    (tmp_path / "s/train/bar/x.png").write_bytes(twin)
+    (tmp_path / "s/test/bar/y.png").write_bytes(twin)
+    (tmp_path / "s/train/box/z.png").write_bytes(twin)
+    (tmp_path / "s/train/bar/again.png").write_bytes(twin)
+    findings, _, refused = judged(tmp_path / "s")
+    assert refused
+    everywhere = ["test/bar/y.png", "train/bar/again.png", "train/bar/x.png", "train/box/z.png"]
+    assert sorted(findings["E_LEAKAGE"]["items"]) == everywhere
+    assert len(findings["E_LABEL_CONFLICT"]["items"]) == 4
+    assert len(findings["W_DUPLICATE"]["items"]) == 3
+
+
+def test_a_class_that_a_split_lacks_is_found(tmp_path, judged):
+    draw_stills(tmp_path / "s" / "train", each=15)
+    draw_stills(tmp_path / "s" / "test", each=15, shapes=("bar", "box"), seed=9)
+    findings, _, refused = judged(tmp_path / "s")
+    assert refused
+    assert "'cross' is missing in test" in findings["E_CLASS_MISSING"]["items"][0]
+
+
+def test_a_group_on_two_sides_is_found(tmp_path, judged):
+    draw_stills(tmp_path / "s", each=15)
+    rows = ["path,label,group,split"]
+    rows += [f"{c}/{n}.png,{c},{c}{n % 4},{'test' if n == 4 else 'train'}" for c in ("bar", "box", "cross") for n in range(15)]
+    (tmp_path / "s" / "t.csv").write_text("\n".join(rows))
+    findings, _, refused = judged(tmp_path / "s" / "t.csv")
+    assert refused
+    assert any("group 'bar0'" in item for item in findings["E_GROUP_LEAKAGE"]["items"])
+
+
+def test_labels_that_differ_only_in_case_are_found(stills, judged):
+    (stills / "Bar").mkdir()
+    for number in range(12):
+        (stills / "Bar" / f"{number}.png").write_bytes(png(drawing("bar", np.random.default_rng(500 + number))))
+    findings, _, refused = judged(stills)
+    assert refused
+    assert "'Bar', elsewhere 'bar'" in findings["E_LABEL_TWIN"]["items"][0]
+
+
+def test_blank_odd_and_mixed_pictures_warn(stills, judged):
+    (stills / "bar" / "blank.png").write_bytes(png(np.full((16, 16, 3), 7, np.uint8)))
+    (stills / "bar" / "huge.png").write_bytes(png(drawing("bar", np.random.default_rng(3), size=300)))
+    for number in range(6):
+        grey = drawing("box", np.random.default_rng(60 + number))[:, :, 0]
+        (stills / "box" / f"grey{number}.png").write_bytes(png(grey))
+    findings, _, refused = judged(stills)
+    assert not refused
+    assert findings["W_BLANK"]["items"] == ["bar/blank.png"]
+    assert findings["W_SIZE_MIX"]["items"] == ["bar/huge.png"]
+    assert findings["W_MODE_MIX"]["severity"] == "warning"
+
+
+def test_clips_with_frames_of_another_size_are_found(tmp_path, judged):
+    clips = draw_clips(tmp_path / "clips")
+    (clips / "left" / "clip0" / "frame1.png").write_bytes(png(drawing("box", np.random.default_rng(0), size=20)))
+    findings, summary, refused = judged(clips)
+    assert refused
+    assert findings["E_SEQ_SIZE"]["items"] == ["left/clip0"]
+    assert summary["kind"] == "clip"
+
+
+def test_names_cannot_write_over_the_terminal(stills, judged, capsys):
+    (stills / "bar" / "a\x1b[31m.png").write_text("x")
+    findings, _, _ = judged(stills)
+    assert "\x1b" not in capsys.readouterr().out
+    assert findings["E_NOT_IMAGE"]["items"] == ["bar/a\\x1b[31m.png: plain text"]
+
+
+def test_an_unknown_or_missing_severity_is_refused(stills, judged):
+    with pytest.raises(CannotRun, match=r"validate\.severity\.W_TYPO: no such check"):
+        judged(stills, severity={"W_TYPO": "error"})
