@@ -24,7 +24,7 @@ class Registry:
         alias = self._client.get_registered_model(self.name).aliases.get(ALIAS)
         return self._client.get_model_version(self.name, alias) if alias else None
 
-    def add(self, candidate: Candidate, model_id: str, description: str) -> str:
+    def add(self, candidate: Candidate, model_id: str, sha256: str, description: str) -> str:
         """The version of this candidate: a new one, or the one that it has already."""
         for version in self._client.search_model_versions(f"name = '{self.name}'"):
             if version.tags.get(IDENTITY) == candidate.identity:
@@ -34,7 +34,7 @@ class Registry:
             "architecture": candidate.architecture,
             "data_digest": candidate.record["data_digest"],
             "git_commit": candidate.record["tags"]["git_commit"],
-            "sha256": candidate.record["model"]["sha256"],
+            "sha256": sha256,
             "test_digest": candidate.test_digest,
             **{f"test_{name}": repr(value) for name, value in candidate.metrics.items()},
         }

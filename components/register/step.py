@@ -59,9 +59,9 @@ def _register(passing: list[Candidate], prepared: Path, config: RegisterConfig) 
         accepted, why = _against(champion, best, registry, prepared, config)
         reasons.append(why)
         for candidate in passing:
-            model_id = tracking.model_id(mlflow, candidate.record["training"])
+            model_id, sha256 = tracking.logged_model(mlflow, candidate.record["training"])
             told = reasons if candidate is best else [f"Passed the gates. {reasons[0]}"]
-            candidate.version = registry.add(candidate, model_id, card(candidate, told))
+            candidate.version = registry.add(candidate, model_id, sha256, card(candidate, told))
             candidate.reasons = [f"{candidate.architecture}: passes the gates"]
         if accepted:
             registry.promote(best.version)

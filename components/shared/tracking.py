@@ -17,10 +17,11 @@ from typing import Any
 from components.shared import files
 from components.shared.errors import CannotRun
 
-STORE = "sqlite:///mlflow/runs.db"
+STORE = Path("mlflow/runs.db")  # sqlite, where MLFLOW_TRACKING_URI names no server
 ARTIFACTS = Path("mlflow/artifacts")
 EXPERIMENT = "darkroom"
 TRAINING, COMPLETE, EVALUATED, MODEL = "darkroom.training", "darkroom.complete", "darkroom.evaluated", "darkroom.model_id"
+SHA256 = "darkroom.model_sha256"
 # A server that does not answer costs seconds. MLflow's own defaults wait for minutes.
 SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
@@ -43,14 +44,17 @@ def connect():
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="mlflow")
-    address = os.environ.get("MLFLOW_TRACKING_URI") or STORE
-    if address == STORE:
-        Path("mlflow").mkdir(exist_ok=True)
+    address = os.environ.get("MLFLOW_TRACKING_URI")
+    own = None
+    if not address:
+        STORE.parent.mkdir(exist_ok=True)
+        # Absolute: MLflow keeps one connection per address, wherever the working folder has gone since.
+        address, own = f"sqlite:///{STORE.absolute()}", ARTIFACTS.absolute().as_uri()
     try:
         mlflow.set_tracking_uri(address)
         if mlflow.get_experiment_by_name(EXPERIMENT) is None:
             # A server keeps artifacts where it was told to; only our own file store has to be told here.
-            mlflow.create_experiment(EXPERIMENT, artifact_location=ARTIFACTS.absolute().as_uri() if address == STORE else None)
+            mlflow.create_experiment(EXPERIMENT, artifact_location=own)
         mlflow.set_experiment(EXPERIMENT)
     except Exception as error:  # MLflow, requests and SQLAlchemy raise their own
         raise CannotRun(f"MLflow at {masked(address)}: not reachable ({_first_line(error)})") from None
@@ -145,7 +149,10 @@ def send_training(folder: Path) -> str:
             _log_lineage(mlflow, record)
             for name in ("history.csv", "curves.png", "run.json"):
                 mlflow.log_artifact(str(folder / name))
-            mlflow.set_tag(MODEL, _log_model(mlflow, folder, record))
+            model = _log_model(mlflow, folder, record)
+            logged = mlflow.artifacts.download_artifacts(f"models:/{model}/data/model.keras")
+            # Keras writes the date into the file that MLflow saves: its digest is not that of ours.
+            mlflow.set_tags({MODEL: model, SHA256: files.digest(Path(logged))})
             mlflow.set_tag(COMPLETE, "true")
     return run_id
 
@@ -186,9 +193,10 @@ def said(mlflow) -> Iterator[None]:
         raise CannotRun(f"MLflow at {masked(mlflow.get_tracking_uri())}: {_first_line(error)}") from None
 
 
-def model_id(mlflow, training: str) -> str:
-    """The id under which MLflow knows the model of a training that was sent."""
-    return mlflow.get_run(_find(mlflow, training)).data.tags[MODEL]
+def logged_model(mlflow, training: str) -> tuple[str, str]:
+    """Of a training that was sent: the id under which MLflow knows its model, and the digest of the file there."""
+    tags = mlflow.get_run(_find(mlflow, training)).data.tags
+    return tags[MODEL], tags[SHA256]
 
 
 def _find(mlflow, training: str) -> str | None:

@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from components.shared.errors import CannotRun
 from components.train import frames
 
 
@@ -20,6 +21,10 @@ def cnn(shape: tuple[int, ...], classes: int, *, preset: str, dropout: float) ->
 
 def _article(x, dropout: float):
     """The article's network, to the letter: Conv 32-64-64 with two max poolings, Dense 64."""
+    if min(x.shape[1], x.shape[2]) < 18:
+        raise CannotRun(
+            f"train: preset article needs pictures of at least 18x18 px, got {x.shape[2]}x{x.shape[1]}; see prepare"
+        )
     x = layers.Rescaling(1 / 255)(x)
     x = layers.Conv2D(32, 3, activation="relu")(x)
     x = layers.MaxPooling2D(2)(x)

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from components.evaluate import tables
+from components.evaluate.explain import occlusion
+from components.shared.scores import calibration, calibration_error, scores
+
+LABELS = np.array([0, 0, 0, 0, 1, 1, 2, 2])
+SURE = np.eye(3)[[0, 0, 0, 1, 1, 2, 2, 2]] * 0.7 + 0.1
+
+
+def test_scores_by_hand():
+    found = scores(LABELS, SURE.astype(np.float32))
+    assert found["accuracy"] == 6 / 8
+    assert found["balanced_accuracy"] == pytest.approx((3 / 4 + 1 / 2 + 1) / 3)
+    assert found["worst_class_recall"] == 1 / 2
+    assert found["macro_f1"] == pytest.approx((6 / 7 + 1 / 2 + 4 / 5) / 3)
+    assert found["expected_calibration_error"] == pytest.approx(0.05)
+    assert found["log_loss"] == pytest.approx(-(6 * np.log(0.8) + 2 * np.log(0.1)) / 8, abs=1e-6)
+    assert found["samples"] == 8
+
+
+def test_a_class_without_samples_counts_for_nothing():
+    four = np.pad(SURE, ((0, 0), (0, 1)))
+    assert scores(LABELS, four)["balanced_accuracy"] == scores(LABELS, SURE)["balanced_accuracy"]
+
+
+def test_calibration_error_is_zero_for_honest_confidence_and_large_for_boasting():
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.5, 1, 20_000)
+    labels = (rng.random(20_000) > confidence).astype(int)
+    honest = np.stack([confidence, 1 - confidence], axis=1)
+    assert calibration_error(labels, honest, bins=15) < 0.02
+    boasting = np.stack([np.full(20_000, 0.99), np.full(20_000, 0.01)], axis=1)
+    assert calibration_error(labels, boasting, bins=15) == pytest.approx(0.24, abs=0.02)
+    assert sum(row["samples"] for row in calibration(labels, honest, bins=15)) == 20_000
+
+
+def test_tables_by_hand():
+    curves, areas = tables.curves(LABELS, SURE, ["a", "b", "c"])
+    rows = tables.per_class(LABELS, SURE.argmax(1), ["a", "b", "=c"], areas)
+    assert [(row["class"], row["samples"]) for row in rows] == [("a", 4), ("b", 2), ("'=c", 2)]
+    assert (rows[0]["precision"], rows[0]["recall"]) == (1.0, 0.75)
+    assert areas["a"] == pytest.approx(0.875)
+    for table, x in (("roc", "false_positive_rate"), ("pr", "recall")):
+        assert {row["class"] for row in curves[table]} == {"a", "b", "c"}
+        assert all(0 <= row[x] <= 1 for row in curves[table])
+
+
+def test_occlusion_finds_what_a_prediction_rests_on():
+    image = np.zeros((28, 28, 1), np.uint8)
+    image[4:8, 20:24] = 255
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        seen = images[:, 4:8, 20:24].mean(axis=(1, 2, 3)) / 255
+        return np.stack([seen, 1 - seen], axis=1)
+
+    heat = occlusion(predict, image, 0)
+    assert np.unravel_index(heat.argmax(), heat.shape) in [
+        (1, 5),
+        (0, 5),
+        (1, 4),
+        (2, 5),
+        (1, 6),
+        (0, 4),
+        (0, 6),
+        (2, 4),
+        (2, 6),
+    ]
+    assert heat[1, 5] > 0.9
+    assert (heat[3:] == 0).all()
+    clip = np.repeat(image[None], 3, axis=0)
+    assert np.array_equal(occlusion(lambda x: predict(x[:, 0]), clip, 0), heat)

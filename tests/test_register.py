@@ -1,0 +1,198 @@
+"""Training's and evaluation's records -> the registry, on a real MLflow store (sqlite)."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.register.config import RegisterConfig
+from components.register.step import register
+from components.register.summary import summary
+from components.shared import arrays, backend, files, models, tracking
+from components.shared.errors import CannotRun, Refused
+
+_, keras = backend.start()
+
+CLASSES = ["a", "b"]
+
+
+def network(weight: float):
+    """Tells bright pictures from dark ones when `weight` is 1, and gets it wrong when it is -1."""
+    images = keras.Input((8, 8, 1), dtype="uint8")
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 127.5, offset=-1)(images))
+    model = keras.Model(images, keras.layers.Dense(2, activation="softmax")(x))
+    model.set_weights([np.array([[-weight, weight]]) * 10, np.zeros(2)])
+    return model
+
+
+def split_of(folder: Path, count: int = 40) -> arrays.Split:
+    labels = np.arange(count) % 2
+    arrays.create(folder, count, (8, 8, 1))[:] = np.where(labels, 200, 50)[:, None, None, None]
+    arrays.describe(folder, labels, [{"id": str(n), "source": f"{n}", "label": CLASSES[y]} for n, y in enumerate(labels)])
+    return arrays.load(folder)
+
+
+@pytest.fixture
+def candidate(here: Path):
+    """`candidate("cnn", validation=0.9, test=0.8)`: the folders that train and evaluate would leave; returns their paths."""
+    made = []
+
+    def make(architecture: str, *, validation: float, test: float, worst: float = 0.6, weight: float = 1.0, training: str = ""):
+        training = training or f"{architecture}{len(made)}"
+        made.append(training)
+        model, evaluation = here / f"models/{training}", here / f"evaluation/{training}"
+        split = split_of(here / "prepared/test")
+        model.mkdir(parents=True)
+        record = {
+            "training": training, "name": f"{architecture}-default", "params": {"epochs": 3, "parameters": 4, "try": len(made)},
+            "tags": {"architecture": architecture, "git_commit": "abc", "data_digest": "d.dir"}, "data_digest": "d.dir",
+            "shape": [8, 8, 1], "classes": CLASSES, "model": models.save(network(weight), model), "training_seconds": 1.5,
+            "best": {"epoch": 1, "validation_balanced_accuracy": validation, "validation_accuracy": validation},
+        }  # fmt: skip
+        files.write_json(model / "run.json", record)
+        (model / "history.csv").write_text("epoch,train_loss,time\n1,0.5,1000\n2,0.25,2000\n")
+        (model / "curves.png").write_bytes(b"png")
+        metrics = dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1"), test)
+        metrics |= {"worst_class_recall": worst, "expected_calibration_error": 0.1, "log_loss": 0.5, "samples": 40}
+        files.write_json(evaluation / "metrics.json", metrics)
+        files.write_json(evaluation / "cost.json", {"training_seconds": 1.5, "model_mebibytes": 0.1, "parameters": 4,
+                                                    "prediction_milliseconds": 0.1})  # fmt: skip
+        files.write_json(evaluation / "test.json", {"digest": split.digest(), "training": training})
+        return model, evaluation
+
+    return make
+
+
+@pytest.fixture
+def registered(here: Path, knobs):
+    """`registered((model, evaluation), ..., **knobs)`: register them and return the verdict."""
+
+    def run(*folders, **changes) -> dict:
+        config = knobs(RegisterConfig, "register", **changes)
+        register(models=[model for model, _ in folders], evaluations=[evaluation for _, evaluation in folders],
+                 prepared=here / "prepared", config=config, registration=here / "registration.json")  # fmt: skip
+        return files.read_json(here / "registration.json")
+
+    return run
+
+
+def versions() -> dict[str, str]:
+    client = tracking.connect().MlflowClient()
+    return {str(version.version): version.tags["architecture"] for version in client.search_model_versions("name = 'darkroom'")}
+
+
+def champion():
+    return tracking.connect().MlflowClient().get_model_version_by_alias("darkroom", "champion")
+
+
+def test_the_better_one_on_validation_becomes_champion_whatever_the_test_split_says(candidate, registered, capsys):
+    verdict = registered(candidate("cnn", validation=0.9, test=0.7), candidate("lstm", validation=0.8, test=0.95))
+    assert verdict["accepted"]
+    assert versions() == {"1": "cnn", "2": "lstm"}
+    assert champion().tags["architecture"] == "cnn"
+    assert verdict["version"] == str(champion().version)
+    assert "cnn has balanced accuracy 0.9000 on validation data, against lstm 0.8000." in verdict["reasons"]
+    assert "**Limits**" in champion().description
+    assert champion().tags["data_digest"] == "d.dir"
+    assert champion().tags["sha256"]
+    capsys.readouterr()
+    summary(Path("registration.json"))
+    table = capsys.readouterr().out
+    assert "cnn-default   lstm-default" in table
+    assert "70.00%" in table
+    assert "champion of `darkroom`: version 1" in table
+
+
+def test_the_same_thing_twice_adds_no_version(candidate, registered):
+    folders = candidate("cnn", validation=0.9, test=0.9)
+    registered(folders)
+    verdict = registered(folders)
+    assert versions() == {"1": "cnn"}
+    assert verdict["accepted"]
+    assert "It is the champion already (version 1)." in verdict["reasons"]
+    mlflow = tracking.connect()
+    assert len(mlflow.search_runs(experiment_names=["darkroom"])) == 1
+
+
+def test_a_champion_is_not_left_for_a_worse_model(candidate, registered):
+    registered(candidate("cnn", validation=0.9, test=0.9))
+    verdict = registered(candidate("cnn", validation=0.99, test=0.8))
+    assert not verdict["accepted"]
+    assert verdict["version"] == "2"
+    assert str(champion().version) == "1"
+    assert any("The champion stays: balanced accuracy 0.8000" in reason for reason in verdict["reasons"])
+    assert registered(candidate("lstm", validation=0.5, test=0.93))["accepted"]
+    assert str(champion().version) == "3"
+
+
+def test_a_champion_scored_on_another_test_split_is_scored_anew(candidate, registered, here):
+    registered(candidate("cnn", validation=0.9, test=0.9))
+    model, evaluation = candidate("cnn", validation=0.9, test=0.8)
+    other = split_of(here / "prepared/test", count=60)
+    files.write_json(evaluation / "test.json", {"digest": other.digest(), "training": "cnn1"})
+    verdict = registered((model, evaluation))
+    # The network in the registry is right on every picture of the new split.
+    assert any("the champion so far (version 1) 1.0000" in reason for reason in verdict["reasons"])
+    assert not verdict["accepted"]
+
+
+def test_what_does_not_pass_the_gates_is_not_registered_and_exits_one(candidate, registered, here):
+    good, bad = candidate("cnn", validation=0.8, test=0.9), candidate("lstm", validation=0.9, test=0.9, worst=0.1)
+    verdict = registered(good, bad)
+    assert versions() == {"1": "cnn"}
+    (row,) = [row for row in verdict["candidates"] if row["architecture"] == "lstm"]
+    assert row["reasons"] == ["lstm: worst_class_recall 0.1000 is below register.minimum_worst_class_recall = 0.2"]
+    with pytest.raises(Refused, match=r"accuracy 0\.3000 is below"):
+        registered(candidate("cnn", validation=0.8, test=0.3))
+    verdict = files.read_json(here / "registration.json")
+    assert (verdict["accepted"], verdict["version"]) == (False, None)
+    assert versions() == {"1": "cnn"}
+
+
+def test_an_evaluation_of_another_training_is_refused(candidate, registered):
+    model, _ = candidate("cnn", validation=0.9, test=0.9)
+    _, evaluation = candidate("cnn", validation=0.9, test=0.9)
+    with pytest.raises(CannotRun, match="is of another training"):
+        registered((model, evaluation))
+
+
+def test_a_run_holds_what_people_compare_and_where_it_came_from(candidate, registered, here):
+    registered(candidate("cnn", validation=0.9, test=0.9))
+    mlflow = tracking.connect()
+    (run,) = mlflow.search_runs(experiment_names=["darkroom"], output_format="list")
+    assert run.data.params["epochs"] == "3"
+    assert run.data.metrics["test_balanced_accuracy"] == 0.9
+    assert run.data.metrics["training_seconds"] == 1.5
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "train_loss")
+    assert [(point.step, point.value) for point in history] == [(1, 0.5), (2, 0.25)]
+    (data,) = run.inputs.dataset_inputs
+    assert data.dataset.digest == "d.dir"
+    assert run.data.tags["git_commit"] == "abc"
+    loaded = mlflow.pyfunc.load_model("models:/darkroom@champion")
+    pixels = np.full((1, 8, 8, 1), 200, np.uint8)
+    assert np.asarray(loaded.predict(pixels)).argmax() == 1
+    with pytest.raises(mlflow.exceptions.MlflowException):
+        loaded.predict(pixels.astype("float32"))
+    assert not [file for file in (here / "mlflow").rglob("*") if file.suffix in (".pkl", ".pickle", ".cloudpickle")]
+
+
+def test_a_server_that_is_down_costs_seconds_and_its_run_is_sent_later(candidate, here, monkeypatch, capsys):
+    model, evaluation = candidate("cnn", validation=0.9, test=0.9)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:9")
+    tracking.try_to(tracking.send_training, model)
+    told = capsys.readouterr().out
+    assert "not reachable" in told
+    assert "secret" not in told
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    first = tracking.send_evaluation(model, evaluation)
+    assert tracking.send_evaluation(model, evaluation) == first
+
+
+def test_a_training_goes_on_when_the_server_dies_under_it(here, monkeypatch, capsys):
+    record = {"training": "t1", "name": "cnn-default", "params": {"epochs": 2}, "tags": {}}
+    with tracking.live(record) as follower:
+        follower.epoch({"epoch": 1, "train_loss": 0.5, "time": 1000})
+        monkeypatch.setattr(follower._mlflow, "MlflowClient", lambda: 1 / 0)
+        follower.epoch({"epoch": 2, "train_loss": 0.4, "time": 2000})
+        follower.epoch({"epoch": 3, "train_loss": 0.3, "time": 3000})
+    assert capsys.readouterr().out.count("the training goes on") == 1

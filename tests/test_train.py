@@ -1,0 +1,293 @@
+import csv
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from conftest import ROOT, SHAPES, drawing
+
+from components.shared import arrays, backend, files, models
+from components.shared.errors import CannotRun, Refused
+from components.train.config import TrainConfig
+
+tf, keras = backend.start()
+
+from components.train.cnn import cnn  # noqa: E402
+from components.train.lstm import lstm  # noqa: E402
+
+STILL, PHOTO, CLIP = (28, 28, 1), (40, 32, 3), (5, 20, 20, 3)
+
+
+def write_split(folder: Path, *, each: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(3), each)
+    images = arrays.create(folder, len(labels), (16, 16, 3))
+    for index, label in enumerate(labels):
+        images[index] = drawing(SHAPES[label], rng)
+    images.flush()
+    arrays.describe(folder, labels, [{"id": str(n), "source": f"{n}.png", "label": SHAPES[y]} for n, y in enumerate(labels)])
+
+
+@pytest.fixture
+def work(here: Path) -> Path:
+    """A working folder with prepared and augmented toys in it."""
+    for name, each in (("train", 64), ("validation", 16), ("test", 16)):
+        write_split(here / "prepared" / name, each=each, seed=len(name))
+    arrays.Layout(list(SHAPES), (16, 16, 3), "0" * 32 + ".dir").write(here / "prepared")
+    return here
+
+
+def train(work: Path, config: TrainConfig, name: str = "cnn", seed: int = 3) -> Path:
+    from components.train.step import train as step
+
+    step(augmented=work / "prepared/train", prepared=work / "prepared", config=config, seed=seed, model=work / "models" / name)
+    return work / "models" / name
+
+
+@pytest.mark.parametrize("shape", [STILL, PHOTO, CLIP])
+@pytest.mark.parametrize(("build", "preset"), [
+    (cnn, "default"), (cnn, "article"), (lstm, "default"), (lstm, "article"), (lstm, "article-gru"), (lstm, "article-rnn"),
+])  # fmt: skip
+def test_every_network_takes_any_kind_and_size_and_comes_back_from_disk(build, preset, shape, tmp_path):
+    model = build(shape, 4, preset=preset, dropout=0.1)
+    images = np.random.default_rng(0).integers(0, 256, (3, *shape), dtype=np.uint8)
+    probabilities = models.predict(model, images)
+    assert probabilities.shape == (3, 4)
+    assert probabilities.sum(1) == pytest.approx(1, abs=1e-5)
+    digests = models.save(model, tmp_path)
+    again = models.load(tmp_path / models.FILE, sha256=digests["sha256"])
+    assert np.array_equal(models.predict(again, images), probabilities)
+
+
+def test_the_articles_networks_are_the_articles():
+    from keras import layers
+
+    article = keras.Sequential([
+        keras.Input((28, 28, 1)), layers.Conv2D(32, (3, 3), activation="relu"), layers.MaxPooling2D((2, 2)),
+        layers.Conv2D(64, (3, 3), activation="relu"), layers.MaxPooling2D((2, 2)), layers.Conv2D(64, (3, 3), activation="relu"),
+        layers.Flatten(), layers.Dense(64, activation="relu"), layers.Dense(10, activation="softmax"),
+    ])  # fmt: skip
+    rows = keras.Sequential(
+        [keras.Input((28, 28)), layers.LSTM(128, activation="tanh"), layers.Dense(10, activation="softmax")]
+    )
+    images = np.random.default_rng(0).integers(0, 256, (2, 28, 28, 1), dtype=np.uint8)
+    for ours, theirs, inputs in (
+        (cnn(STILL, 10, preset="article", dropout=0.5), article, images / 255),
+        (lstm(STILL, 10, preset="article", dropout=0.5), rows, images[..., 0] / 255),
+    ):
+        assert [weight.shape for weight in ours.weights] == [weight.shape for weight in theirs.weights]
+        theirs.set_weights(ours.get_weights())
+        np.testing.assert_allclose(ours(images), theirs(inputs.astype("float32")), atol=1e-6)
+
+
+@pytest.mark.parametrize("build", [cnn, lstm])
+@pytest.mark.parametrize("preset", ["default", "article"])
+def test_padding_of_a_short_clip_changes_nothing(build, preset):
+    short, long = build(CLIP, 3, preset=preset, dropout=0.0), build((9, *CLIP[1:]), 3, preset=preset, dropout=0.0)
+    long.set_weights(short.get_weights())
+    images = np.random.default_rng(0).integers(1, 256, (2, *CLIP), dtype=np.uint8)
+    padded = np.concatenate([images, np.zeros((2, 4, *CLIP[1:]), np.uint8)], axis=1)
+    np.testing.assert_allclose(short(images), long(padded), atol=1e-5)
+
+
+def test_the_lstm_minds_the_order_of_frames_and_the_cnn_does_not():
+    images = np.random.default_rng(0).integers(1, 256, (2, *CLIP), dtype=np.uint8)
+    pooled, ordered = cnn(CLIP, 3, preset="default", dropout=0.0), lstm(CLIP, 3, preset="default", dropout=0.0)
+    np.testing.assert_allclose(pooled(images), pooled(images[:, ::-1]), atol=1e-5)
+    assert np.abs(ordered(images) - ordered(images[:, ::-1])).max() > 1e-3
+
+
+@pytest.mark.parametrize("path", ["train.cnn", "train.lstm"])
+def test_learns_the_toys_and_leaves_all_that_a_run_needs(work, knobs, path):
+    config = knobs(TrainConfig, path, epochs=12, batch_size=16, patience=12, dropout=0.0)
+    model = train(work, config)
+    record = files.read_json(model / "run.json")
+    assert record["best"]["validation_accuracy"] > 0.8
+    with (model / "history.csv").open() as stream:
+        history = list(csv.DictReader(stream))
+    assert len(history) == 12
+    assert (model / "curves.png").stat().st_size > 5000
+    assert not list((work / "models").glob(".*checkpoint*"))
+    loaded = models.load(model / models.FILE, sha256=record["model"]["sha256"])
+    validation = arrays.load(work / "prepared/validation")
+    accuracy = (models.predict(loaded, validation.images).argmax(1) == validation.labels).mean()
+    # Trained perhaps in bfloat16, saved in float32: a picture on the edge may fall to the other side.
+    assert accuracy == pytest.approx(record["best"]["validation_accuracy"], abs=0.05)
+
+
+@pytest.mark.parametrize("changes", [
+    {"optimizer": "sgd", "learning_rate": 0.05, "schedule": "cosine"}, {"optimizer": "adam", "schedule": "constant"},
+    {"loss": "mean_squared_error", "class_weight": True}, {"precision": "bfloat16", "monitor": "loss"},
+])  # fmt: skip
+def test_every_recipe_runs(work, knobs, changes):
+    config = knobs(TrainConfig, "train.cnn", epochs=2, batch_size=32, **{"precision": "float32", **changes})
+    assert len((train(work, config) / "history.csv").read_text().splitlines()) == 3
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_other_ones(work, knobs):
+    config = knobs(TrainConfig, "train.cnn", epochs=2, batch_size=32)
+
+    def weights(name: str, seed: int) -> str:
+        return files.read_json(train(work, config, name, seed) / "run.json")["model"]["weights_sha256"]
+
+    assert weights("a", 3) == weights("b", 3)
+    assert weights("c", 4) != weights("a", 3)
+
+
+def test_ends_early_when_nothing_gets_better_and_keeps_the_best(work, knobs):
+    config = knobs(TrainConfig, "train.cnn", epochs=40, batch_size=16, patience=2, learning_rate=1e-7, schedule="constant")
+    model = train(work, config)
+    record, rows = files.read_json(model / "run.json"), (model / "history.csv").read_text().splitlines()
+    assert len(rows) - 1 == record["best"]["epoch"] + 2 < 40
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_likely_cause(work, knobs):
+    # A learning rate whose first step overflows float32: the weights are then infinite, and the next loss is not a number.
+    config = knobs(TrainConfig, "train.cnn", epochs=3, batch_size=16, precision="float32").model_copy(
+        update={"optimizer": "sgd", "learning_rate": 1e38, "schedule": "constant", "momentum": 0.0, "weight_decay": 0.0}
+    )
+    with pytest.raises(
+        CannotRun, match=r"the loss is (nan|inf) in epoch 1, batch \d+; learning_rate 1e\+38 is perhaps too high for sgd"
+    ):
+        train(work, config)
+    assert not (work / "models/cnn").exists()
+
+
+def test_pictures_too_small_for_the_articles_network_are_refused(work, knobs):
+    with pytest.raises(CannotRun, match="at least 18x18 px, got 16x16"):
+        train(work, knobs(TrainConfig, "train.cnn", preset="article"))
+
+
+def start_training(work: Path, **changes) -> subprocess.Popen:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["train"]["cnn"] |= changes
+    (work / "params.yaml").write_text(yaml.safe_dump(params))
+    command = ["darkroom", "train", "--augmented", "prepared/train", "--prepared", "prepared", "--config", "train.cnn",
+               "--seed", "3", "--model", "models/cnn"]  # fmt: skip
+    return subprocess.Popen(
+        command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def wait_for_checkpoint(work: Path, process: subprocess.Popen, count: int = 1) -> None:
+    for _ in range(1200):
+        steps = [int(file.stem) for file in work.glob("models/.cnn.checkpoint.*/*.npz")]
+        if steps and max(steps) >= count:
+            return
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)
+    raise AssertionError("no checkpoint within a minute")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_and_called_again_it_ends_with_the_same_weights(work, kind):
+    recipe = {"epochs": 30, "batch_size": 16, "patience": 30, "dropout": 0.2}
+    straight = start_training(work, **recipe)
+    assert straight.wait(timeout=300) == 0, straight.stdout.read()
+    whole = files.read_json(work / "models/cnn/run.json")
+    (work / "models/cnn").rename(work / "straight")
+
+    process = start_training(work, **recipe)
+    wait_for_checkpoint(work, process, count=24)
+    os.killpg(process.pid, kind)
+    started = time.monotonic()
+    code = process.wait(timeout=60)
+    if kind == signal.SIGTERM:
+        assert code == 143
+        assert time.monotonic() - started < 10
+        assert "the checkpoint is saved" in process.stdout.read()
+    assert not (work / "models/cnn").exists()
+
+    again = start_training(work, **recipe)
+    assert again.wait(timeout=300) == 0
+    assert "goes on from a checkpoint" in again.stdout.read()
+    resumed = files.read_json(work / "models/cnn/run.json")
+    assert resumed["model"]["weights_sha256"] == whole["model"]["weights_sha256"]
+    assert resumed["best"]["validation_loss"] == whole["best"]["validation_loss"]
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "less a byte", "flipped", "foreign"])
+def test_a_damaged_checkpoint_is_recognised_and_the_one_before_it_taken(tmp_path, capsys, damage):
+    from components.train.checkpoint import Checkpoint, Checkpoints
+
+    kept = Checkpoints(tmp_path / "cnn", "abc")
+    for step in (1, 2, 3):
+        kept.save(Checkpoint({"w": np.full(1000, step, np.float32)}, {"step": step}))
+    newest = sorted(kept.folder.glob("*.npz"))[-1]
+    content = newest.read_bytes()
+    middle = len(content) // 2
+    newest.write_bytes({
+        "empty": b"", "half": content[:middle], "less a byte": content[:-1], "foreign": b"text",
+        "flipped": content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :],
+    }[damage])  # fmt: skip
+    found = kept.last()
+    assert found.progress["step"] == 2
+    assert (found.arrays["w"] == 2).all()
+    assert f"{newest.name}: damaged" in capsys.readouterr().out
+
+
+def test_a_checkpoint_with_nan_weights_is_not_taken(tmp_path):
+    from components.train.checkpoint import Checkpoint, Checkpoints
+
+    kept = Checkpoints(tmp_path / "cnn", "abc")
+    kept.save(Checkpoint({"w": np.array([np.nan])}, {"step": 1}))
+    assert kept.last() is None
+
+
+def test_a_checkpoint_of_another_configuration_is_never_taken(tmp_path):
+    from components.train.checkpoint import Checkpoint, Checkpoints
+
+    Checkpoints(tmp_path / "cnn", "a" * 64).save(Checkpoint({}, {"step": 1}))
+    assert Checkpoints(tmp_path / "cnn", "b" * 64).last() is None
+    assert len(list(tmp_path.glob(".cnn.checkpoint.*"))) == 0
+
+
+def test_a_model_that_is_not_the_one_trained_is_not_loaded(tmp_path):
+    digests = models.save(cnn(STILL, 3, preset="article", dropout=0.0), tmp_path)
+    file = tmp_path / models.FILE
+    content = file.read_bytes()
+    file.write_bytes(content[:-1])
+    with pytest.raises(Refused, match="is not the model that was trained"):
+        models.load(file, sha256=digests["sha256"])
+    with pytest.raises(CannotRun, match="no such file"):
+        models.load(tmp_path / "other.keras", sha256="")
+
+
+@pytest.mark.parametrize("layer", ["lambda", "tfsm"])
+def test_a_model_file_that_would_run_code_is_refused(tmp_path, layer):
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Lambda(lambda x: x * 2)(inputs))
+    model.save(tmp_path / models.FILE)
+    if layer == "tfsm":
+        rewrite_config(tmp_path / models.FILE, b'"Lambda"', b'"TFSMLayer"')
+    with pytest.raises(Refused, match="no network of Darkroom has"):
+        models.load(tmp_path / models.FILE, sha256=files.digest(tmp_path / models.FILE))
+
+
+def test_a_model_file_with_a_class_of_another_module_is_refused(tmp_path):
+    models.save(cnn(STILL, 3, preset="article", dropout=0.0), tmp_path)
+    rewrite_config(tmp_path / models.FILE, b'"module": "keras.layers"', b'"module": "os.path"')
+    with pytest.raises(Refused, match="no network of Darkroom has"):
+        models.load(tmp_path / models.FILE, sha256=files.digest(tmp_path / models.FILE))
+
+
+def rewrite_config(file: Path, old: bytes, new: bytes) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["config.json"] = members["config.json"].replace(old, new)
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def test_the_test_split_is_not_read_in_training(work, knobs):
+    for file in (work / "prepared/test").iterdir():
+        file.unlink()
+    train(work, knobs(TrainConfig, "train.cnn", epochs=1, batch_size=64))
