@@ -45,6 +45,45 @@ def main(arguments: list[str] | None = None) -> int:
     return DONE
 
 
+def call(name: str, *, section: str = "", **values: object) -> None:
+    """Run a step with plain values, as a pipeline's wrapper has them: paths as text, the configuration as a dict.
+
+    `section` is where the configuration stands in params.yaml, for the messages. Raises what the step raises.
+    """
+    from components.shared import config
+
+    step = getattr(importlib.import_module(STEPS[name][0]), name)
+    for parameter, hint in typing.get_type_hints(step).items():
+        if hint is Path:
+            values[parameter] = Path(values[parameter])
+        elif hint == list[Path]:
+            values[parameter] = [Path(value) for value in values[parameter]]
+        elif parameter == "config":
+            values[parameter] = config.parse(hint, values[parameter], path=section)
+    step(**values)
+
+
+def check(params: dict) -> None:
+    """Refuse a whole params.yaml with all its faults together, before anything runs. Raises CannotRun."""
+    from components.shared import config
+    from components.shared.errors import CannotRun
+
+    faults = []
+    for name, (module, _) in STEPS.items():
+        model = typing.get_type_hints(getattr(importlib.import_module(module), name)).get("config")
+        if model is None:
+            continue
+        try:
+            knobs = config.section_of(params, name, file=Path("params.yaml"))
+            # A step that runs once per architecture has a section for each.
+            for path, section in {f"{name}.{key}": knobs[key] for key in knobs}.items() if name == "train" else [(name, knobs)]:
+                config.parse(model, section, path=path)
+        except CannotRun as error:
+            faults += error.faults
+    if faults:
+        raise CannotRun(*faults)
+
+
 def _overview() -> argparse.ArgumentParser:
     width = max(map(len, STEPS | TOOLS)) + 2
     lines = ["steps, in their order (`dvc repro` runs all but the first):"]

@@ -98,7 +98,7 @@ def test_the_better_one_on_validation_becomes_champion_whatever_the_test_split_s
     capsys.readouterr()
     summary(Path("registration.json"))
     table = capsys.readouterr().out
-    assert "cnn-default   lstm-default" in table
+    assert "cnn-default  lstm-default" in table
     assert "70.00%" in table
     assert "champion of `darkroom`: version 1" in table
 

@@ -55,6 +55,17 @@ def section_of(params: dict, path: str, *, file: Path) -> dict:
     return values
 
 
+def override(params: dict, change: str, *, file: Path) -> None:
+    """Apply one `train.cnn.epochs=3` to the whole params in place. Raises CannotRun for a knob that is not there."""
+    path, found, text = change.partition("=")
+    above, _, knob = path.rpartition(".")
+    section = section_of(params, above, file=file) if above else params
+    if not found or not isinstance(section, dict) or knob not in section:
+        known = ", ".join(section) if isinstance(section, dict) else "nothing"
+        raise CannotRun(f"--set {change}: expected KNOB=VALUE with a knob of {file}; {above or 'the top'} holds: {known}")
+    section[knob] = yaml.safe_load(text)
+
+
 def parse(model: type[SectionT], values: Any, *, path: str) -> SectionT:
     """Check one section. Raises CannotRun with a line per fault: `train.cnn.epochs: expected ..., got ...`."""
     try:

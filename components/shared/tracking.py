@@ -150,9 +150,9 @@ def send_training(folder: Path) -> str:
             for name in ("history.csv", "curves.png", "run.json"):
                 mlflow.log_artifact(str(folder / name))
             model = _log_model(mlflow, folder, record)
-            logged = mlflow.artifacts.download_artifacts(f"models:/{model}/data/model.keras")
+            logged = Path(mlflow.artifacts.download_artifacts(f"models:/{model}")) / "data/model.keras"
             # Keras writes the date into the file that MLflow saves: its digest is not that of ours.
-            mlflow.set_tags({MODEL: model, SHA256: files.digest(Path(logged))})
+            mlflow.set_tags({MODEL: model, SHA256: files.digest(logged)})
             mlflow.set_tag(COMPLETE, "true")
     return run_id
 

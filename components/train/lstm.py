@@ -24,18 +24,19 @@ def _article(images, cell: type[layers.Layer]):
 
 
 def _default(images, dropout: float):
-    """A clip: a convolutional encoder per frame. A still: its rows, through a convolution over time. Then two directions.
+    """A clip: a convolutional encoder per frame, then both directions to their ends. A still: its rows, through a convolution
+    over neighbouring rows, then both directions, pooled over all rows.
 
-    Long short-term memory (Hochreiter and Schmidhuber, 1997), read in both directions (Schuster and Paliwal, 1997).
+    Long short-term memory (Hochreiter and Schmidhuber, 1997), in both directions (Schuster and Paliwal, 1997).
     """
     if len(images.shape) == 5:
         x, mask = frames.each(images, lambda pixels: stages(pixels, dropout))
-    else:
-        x, mask = _rows(images), None
-        x = layers.Conv1D(96, 3, padding="same", activation="relu")(x)
-    x = layers.Bidirectional(layers.LSTM(96, return_sequences=True))(x, mask=mask)
-    x = layers.Dropout(dropout)(x)
-    x = layers.Bidirectional(layers.LSTM(96))(x, mask=mask)
+        x = layers.Bidirectional(layers.LSTM(96))(x, mask=mask)
+        return layers.Dropout(dropout)(x)
+    x = layers.Conv1D(64, 5, padding="same", use_bias=False)(_rows(images))
+    x = layers.Activation("relu")(layers.BatchNormalization(momentum=0.9)(x))
+    x = layers.Bidirectional(layers.LSTM(96, return_sequences=True))(x)
+    x = layers.Concatenate()([layers.GlobalAveragePooling1D()(x), layers.GlobalMaxPooling1D()(x)])
     return layers.Dropout(dropout)(x)
 
 

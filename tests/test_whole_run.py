@@ -1,0 +1,175 @@
+"""The main job, for real: clone, ingest, `make run`, on digits that ship with scikit-learn and on clips drawn here."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, draw_clips
+
+pytestmark = pytest.mark.slow
+
+
+def clone(folder: Path, *, history: bool = True) -> Path:
+    """The project as it stands in a new folder with git; this environment serves it too."""
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard", "-z"], capture_output=True, text=True
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    run(folder, "git", "init", "-q")
+    if history:
+        run(folder, "git", "add", "-A")
+        run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "start")
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    return folder
+
+
+def run(folder: Path, *command: str, code: int = 0) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "GIT_", "MAKE"))}
+    environment["PATH"] = f"{ROOT / '.venv/bin'}:{environment['PATH']}"
+    done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == code, done.stdout
+    return done.stdout
+
+
+def change(folder: Path, **sections: dict) -> None:
+    """Edit params.yaml as a user would: `change(folder, prepare={"height": 8})`; a dotted name is a nested section."""
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    for name, knobs in sections.items():
+        section = params
+        for part in name.split("__"):
+            section = section[part]
+        section.update(knobs)
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def metrics(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / f"outputs/evaluation/{name}/metrics.json").read_bytes() for name in ("cnn", "lstm")}
+
+
+QUICK = {
+    "prepare": {"height": 8, "width": 8, "channels": 1},
+    "augment": {"copies": 1, "flip": False},
+    "train__cnn": {"epochs": 4, "batch_size": 64},
+    "train__lstm": {"epochs": 6, "batch_size": 64},
+}
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory) -> Path:
+    """A run on the digits, under a path with a space in it, in a folder that was copied and `git init`ed."""
+    folder = clone(tmp_path_factory.mktemp("first") / "my pictures", history=False)
+    change(folder, **QUICK)
+    run(folder, "darkroom", "ingest", "digits", "data")
+    run(folder, "dvc", "add", "data")
+    told = run(folder, "make", "run")
+    assert "champion of `darkroom`: version" in told
+    assert "balanced accuracy" in told
+    return folder
+
+
+def test_from_pictures_to_a_registered_model(digits):
+    scores = {name: json.loads(content) for name, content in metrics(digits).items()}
+    assert scores["cnn"]["balanced_accuracy"] > 0.93
+    assert scores["lstm"]["balanced_accuracy"] > 0.85
+    verdict = json.loads((digits / "outputs/registration.json").read_text())
+    assert verdict["accepted"]
+    assert (verdict["model"], verdict["alias"]) == ("darkroom", "champion")
+    assert verdict["reasons"]
+    assert (digits / "mlflow/runs.db").exists()
+    for name in ("cnn", "lstm"):
+        folder = digits / f"outputs/evaluation/{name}"
+        for picture in ("confusion", "reliability", "roc", "pr", "mistakes", "explanations"):
+            assert (folder / f"{picture}.png").stat().st_size > 3000, picture
+
+
+def test_a_second_run_computes_nothing(digits):
+    told = run(digits, "make", "run")
+    assert "Running stage" not in told
+    assert "champion of `darkroom`: version" in told
+
+
+def test_another_clone_gets_the_same_metrics_byte_for_byte(digits, tmp_path):
+    folder = clone(tmp_path / "second")
+    change(folder, **QUICK)
+    run(folder, "darkroom", "ingest", "digits", "data")
+    run(folder, "dvc", "add", "data")
+    assert (folder / "data.dvc").read_bytes() == (digits / "data.dvc").read_bytes()
+    run(folder, "make", "run")
+    assert metrics(folder) == metrics(digits)
+
+
+def test_a_knob_runs_again_only_what_it_touches(digits):
+    kept = (digits / "params.yaml").read_text()
+    try:
+        change(digits, train__lstm={"epochs": 7})
+        told = run(digits, "dvc", "status")
+        assert "train@lstm" in told
+        assert "train@cnn" not in told
+        assert "prepare" not in told.replace("outputs/prepared", "")
+        change(digits, register={"minimum_accuracy": 0.4})
+        assert "register" in run(digits, "dvc", "status")
+    finally:
+        (digits / "params.yaml").write_text(kept)
+
+
+def test_dvc_shows_metrics_plots_and_runs_experiments(digits):
+    run(digits, "git", "add", "-A")
+    run(digits, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "run")
+    shown = run(digits, "dvc", "metrics", "show")
+    assert "balanced_accuracy" in shown
+    assert "outputs/evaluation/lstm/metrics.json" in shown
+    run(digits, "dvc", "plots", "show")
+    assert (digits / "dvc_plots/index.html").stat().st_size > 10_000
+    run(digits, "dvc", "exp", "run", "-S", "train.lstm.epochs=2")
+    assert "balanced_accuracy" in run(digits, "dvc", "metrics", "diff")
+    with (digits / "outputs/models/lstm/history.csv").open() as history:
+        assert len(history.readlines()) == 3
+
+
+def test_data_that_is_not_what_was_recorded_stops_the_run(digits):
+    shard = next((digits / "data").glob("*.parquet"))
+    kept = shard.read_bytes()
+    shard.unlink()
+    try:
+        shard.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+        told = run(digits, "make", "run", code=2)
+        assert "data/ is not what data.dvc records." in told
+        assert "rm -r data && make run" in told
+    finally:
+        shard.unlink()
+        shard.write_bytes(kept)
+
+
+def test_a_wrong_knob_stops_the_run_with_one_line(digits):
+    kept = (digits / "params.yaml").read_text()
+    try:
+        change(digits, train__cnn={"epochs": -1})
+        told = run(digits, "dvc", "repro", code=255)
+        assert "train.cnn.epochs: expected an integer of at least 1, got -1" in told
+        assert "Traceback" not in told
+    finally:
+        (digits / "params.yaml").write_text(kept)
+
+
+def test_clips_run_the_same_way_without_touching_code(tmp_path):
+    folder = clone(tmp_path / "clips")
+    draw_clips(tmp_path / "source", each=60)
+    quick = {"prepare": {"height": 16, "width": 16, "channels": 3}, "augment": {"flip": False, "copies": 1}}
+    train = {"epochs": 15, "batch_size": 16, "patience": 15, "dropout": 0.1}
+    change(folder, **quick, train__cnn={**train, "epochs": 3}, train__lstm=train, register={
+        "minimum_accuracy": 0.0, "minimum_balanced_accuracy": 0.0, "minimum_worst_class_recall": 0.0,
+    })  # fmt: skip
+    run(folder, "darkroom", "ingest", str(tmp_path / "source"), "data")
+    run(folder, "dvc", "add", "data")
+    run(folder, "make", "run")
+    scores = {name: json.loads(content) for name, content in metrics(folder).items()}
+    # The label is the direction of motion: only who reads frames in order can know it.
+    assert scores["lstm"]["accuracy"] > 0.8
+    assert scores["lstm"]["accuracy"] > scores["cnn"]["accuracy"]
