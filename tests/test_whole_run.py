@@ -173,3 +173,18 @@ def test_clips_run_the_same_way_without_touching_code(tmp_path):
     # The label is the direction of motion: only who reads frames in order can know it.
     assert scores["lstm"]["accuracy"] > 0.8
     assert scores["lstm"]["accuracy"] > scores["cnn"]["accuracy"]
+
+
+def test_the_kubeflow_pipeline_run_here_gives_the_same_metrics_byte_for_byte(digits):
+    run(digits, "python", "-m", "pipelines", "run", "--root", "outputs/kubeflow")
+    (root,) = (digits / "outputs/kubeflow").iterdir()
+    found = {path.read_bytes() for path in root.glob("evaluate*/evaluation/metrics.json")}
+    assert found == set(metrics(digits).values())
+    shutil.rmtree(root)
+
+
+def test_a_failing_step_fails_the_kubeflow_pipeline(digits):
+    told = run(digits, "python", "-m", "pipelines", "run", "--root", "outputs/kubeflow",
+               "--set", "validate.min_class_size=1000000", code=1)  # fmt: skip
+    assert "E_CLASS_TOO_SMALL" in told
+    shutil.rmtree(digits / "outputs/kubeflow")
