@@ -109,7 +109,10 @@ def test_compiling_needs_no_tensorflow_and_installs_nothing_at_run_time(tmp_path
     assert "pip install" not in text
     again = tmp_path / "again.yaml"
     main(["compile", "--params", str(ROOT / "params.yaml"), "--output", str(again)])
-    assert again.read_text() == text
+    # The comment on top lists defaults in an order that KFP leaves to chance; the pipeline itself does not change.
+    assert [line for line in again.read_text().splitlines() if line[:1] != "#"] == [
+        line for line in text.splitlines() if line[:1] != "#"
+    ]
 
 
 def test_knobs_are_set_and_checked_before_anything_runs(tmp_path, capsys):

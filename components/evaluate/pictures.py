@@ -68,11 +68,14 @@ def gallery(images: np.ndarray, worst: np.ndarray, told: list[str], file: Path) 
 
 
 def explanations(images: np.ndarray, maps: list[np.ndarray], told: list[str], file: Path) -> None:
-    """Picture and occlusion map side by side: bright is what the prediction rests on."""
-    rows = max(1, len(maps))
-    with plots.figure(file, width=3.4, height=1.8 * rows, rows=rows, columns=2) as axes:
-        axes = np.atleast_2d(axes)
-        for (left, right), image, heat, text in zip(axes, images, maps, told, strict=False):
+    """Each picture and its occlusion map, four pairs in a row: bright is what the prediction rests on."""
+    pairs = min(4, max(1, len(maps)))
+    rows = max(1, -(-len(maps) // pairs))
+    with plots.figure(file, width=3.2 * pairs, height=1.9 * rows, rows=rows, columns=2 * pairs) as axes:
+        axes = np.atleast_1d(axes).ravel()
+        for axis in axes:
+            axis.axis("off")
+        for left, right, image, heat, text in zip(axes[::2], axes[1::2], images, maps, told, strict=False):
             plots.picture(left, middle(image), title=text)
             plots.picture(right, middle(image))
             extent = (-0.5, image.shape[-2] - 0.5, image.shape[-3] - 0.5, -0.5)
