@@ -2,15 +2,16 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
-PYTHON ?= python3
+export PYTHON ?= python3
 PORT ?= 5000
-# Relative, so that a path with a space in it works.
-BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # What the tools would otherwise tell their makers.
 export DVC_NO_ANALYTICS := 1
 export GX_ANALYTICS_ENABLED := false
 export MLFLOW_DISABLE_TELEMETRY := true
+# What MLflow's server would otherwise allow whoever reaches it: to start jobs, to have pickles loaded.
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
+export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 
 .PHONY: help run test test-all ui lint lock clean setup data
 
@@ -44,18 +45,8 @@ lock: setup  ## pin every version anew, with hashes, for Python 3.11 to 3.13
 clean:  ## remove the environment and all results; data and the tracking store stay
 	@rm -rf .venv outputs .pytest_cache .ruff_cache *.egg-info
 
-setup: .venv/installed
+setup:
+	@infra/setup.sh
 
-# pip and not a faster tool: it knows the mirror, proxy and certificates that are set up on the machine.
-.venv/installed: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "Python 3.11 to 3.13 is needed; name it: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
-	@echo "setting up .venv (some minutes, once)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $@
-
-# DVC records the data's hash but does not hold anyone to it: here a difference stops the run.
 data: setup
-	@test -d data || dvc pull --quiet data.dvc 2>/dev/null || darkroom ingest fashion-mnist data
-	@infra/check-data.sh
+	@infra/data.sh

@@ -18,5 +18,6 @@ STEPS = {
 # What people type beside the steps.
 TOOLS = {
     "export": ("components.ingest.export", "Write the pictures of data/ back as the tree they came from"),
+    "digest": ("components.shared.dataset", "Print the digest of a folder of shards, as data.dvc records it"),
     "summary": ("components.register.summary", "Show CNN against LSTM, the verdict, and what to type next"),
 }

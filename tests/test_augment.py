@@ -107,6 +107,7 @@ def test_rare_classes_are_filled_up_to_the_knob(knobs):
     assert counts(balance=0.0) == [100, 40, 5]
     assert counts(balance=1.0) == [100, 100, 100]
     assert counts(max_copies=3) == [100, 50, 20]
+    assert counts(copies=1, max_copies=3) == [200, 100, 25]
     assert counts(copies=1) == [200, 100, 100]
     assert counts(copies=2, balance=0.0, max_copies=0) == [300, 120, 15]
 

@@ -327,3 +327,70 @@ def test_clips_survive_export_and_a_second_ingest(tmp_path):
     export(tmp_path / "data", tmp_path / "back")
     ingest(str(tmp_path / "back"), tmp_path / "again")
     assert contents(tmp_path / "data") == contents(tmp_path / "again")
+
+
+def test_a_folder_that_holds_anything_but_shards_is_never_replaced(stills, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    assert "holds 'thesis.txt', which is no shard" in refusal(CannotRun, stills, mine)
+    assert (mine / "thesis.txt").exists()
+    before = contents(stills)
+    assert "which is no shard" in refusal(CannotRun, stills, stills)
+    assert "lies in the source" in refusal(CannotRun, stills, stills / "data")
+    assert contents(stills) == before
+
+
+def test_empty_cells_of_a_table_mean_nothing(stills, tmp_path):
+    (stills / "t.csv").write_text("path,label,group,clip\nbar/0.png,none,,\nbar/1.png,none, ,\nbox/0.png,box,g,\n")
+    ingest(str(stills / "t.csv"), tmp_path / "data")
+    found = samples(tmp_path / "data")
+    assert [(s.label, s.group, len(s.frames)) for s in found] == [("none", None, 1), ("none", None, 1), ("box", "g", 1)]
+    table = pd.DataFrame({"path": ["bar/0.png", "bar/1.png", None], "label": ["a", "b", "c"], "clip": [None, "x", "y"]})
+    table.iloc[:2].to_parquet(stills / "t.parquet")
+    ingest(str(stills / "t.parquet"), tmp_path / "two")
+    assert len(samples(tmp_path / "two")) == 2
+    table.to_parquet(stills / "t.parquet")
+    assert "line 4: no path" in refusal(Refused, stills / "t.parquet", tmp_path / "three")
+
+
+def test_an_unknown_split_in_a_table_is_refused(stills, tmp_path):
+    (stills / "t.csv").write_text("path,label,split\nbar/0.png,bar,holdout\nbox/0.png,box,train\n")
+    assert "E_SPLIT" in refusal(Refused, stills / "t.csv", tmp_path / "data")
+
+
+def test_splits_beside_other_folders_are_refused(tmp_path):
+    for name in ("train", "test", "raw"):
+        draw_stills(tmp_path / "s" / name, each=2)
+    assert "splits and other folders side by side (raw)" in refusal(CannotRun, tmp_path / "s", tmp_path / "data")
+
+
+def test_an_archive_with_a_top_folder_and_a_readme_is_stepped_into(stills, tmp_path, capsys):
+    import shutil
+
+    (stills / "README.txt").write_text("about")
+    (stills / ".DS_Store").write_text("")
+    ingest(shutil.make_archive(str(tmp_path / "a"), "zip", tmp_path, "stills"), tmp_path / "data")
+    assert "90 stills in 3 classes" in capsys.readouterr().out
+
+
+def test_a_damaged_archive_is_one_line(stills, tmp_path):
+    import shutil
+
+    name = Path(shutil.make_archive(str(tmp_path / "a"), "zip", stills))
+    content = bytearray(name.read_bytes())
+    content[200:260] = b"\xff" * 60
+    name.write_bytes(bytes(content))
+    assert "cannot be unpacked" in refusal(CannotRun, name, tmp_path / "data")
+
+
+def test_idx_files_tell_their_split_anywhere_in_the_name_and_must_fit_together(tmp_path):
+    folder = tmp_path / "source"
+    folder.mkdir()
+    for split in ("train", "test"):
+        (folder / f"emnist-letters-{split}-images-idx3-ubyte").write_bytes(idx(np.full((4, 9, 9), len(split), np.uint8)))
+        (folder / f"emnist-letters-{split}-labels-idx1-ubyte").write_bytes(idx(np.arange(4, dtype=np.uint8)))
+    ingest(str(folder), tmp_path / "data")
+    assert sorted(sample.split for sample in samples(tmp_path / "data")) == ["test"] * 4 + ["train"] * 4
+    (folder / "emnist-letters-test-labels-idx1-ubyte").write_bytes(idx(np.arange(3, dtype=np.uint8)))
+    assert "4 pictures but 3 labels" in refusal(Refused, folder, tmp_path / "two")

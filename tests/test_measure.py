@@ -82,3 +82,14 @@ def test_the_datas_digest_is_the_one_that_dvc_records(stills, here):
     subprocess.run(["dvc", "init", "--no-scm", "-q"], check=True)
     subprocess.run(["dvc", "add", "-q", "data"], check=True)
     assert manifest.data_digest(here / "manifest") in (here / "data.dvc").read_text()
+
+
+def test_another_decoder_makes_old_parts_outdated(stills, tmp_path, monkeypatch, capsys):
+    import PIL
+
+    ingest(str(stills), tmp_path / "data")
+    measure(data=tmp_path / "data", manifest=tmp_path / "manifest")
+    monkeypatch.setattr(PIL, "__version__", "99.0")
+    capsys.readouterr()
+    measure(data=tmp_path / "data", manifest=tmp_path / "manifest")
+    assert "1 shards measured, 0 kept" in capsys.readouterr().out

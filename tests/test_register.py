@@ -19,9 +19,9 @@ CLASSES = ["a", "b"]
 def network(weight: float):
     """Tells bright pictures from dark ones when `weight` is 1, and gets it wrong when it is -1."""
     images = keras.Input((8, 8, 1), dtype="uint8")
-    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 127.5, offset=-1)(images))
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 127.5, offset=-1)(images))
     model = keras.Model(images, keras.layers.Dense(2, activation="softmax")(x))
-    model.set_weights([np.array([[-weight, weight]]) * 10, np.zeros(2)])
+    model.set_weights([np.tile([[-weight, weight]], (64, 1)), np.zeros(2)])
     return model
 
 
@@ -57,7 +57,7 @@ def candidate(here: Path):
         files.write_json(evaluation / "metrics.json", metrics)
         files.write_json(evaluation / "cost.json", {"training_seconds": 1.5, "model_mebibytes": 0.1, "parameters": 4,
                                                     "prediction_milliseconds": 0.1})  # fmt: skip
-        files.write_json(evaluation / "test.json", {"digest": split.digest(), "training": training})
+        files.write_json(evaluation / "test.json", {"digest": split.content_digest(), "training": training})
         return model, evaluation
 
     return make
@@ -129,11 +129,21 @@ def test_a_champion_scored_on_another_test_split_is_scored_anew(candidate, regis
     registered(candidate("cnn", validation=0.9, test=0.9))
     model, evaluation = candidate("cnn", validation=0.9, test=0.8)
     other = split_of(here / "prepared/test", count=60)
-    files.write_json(evaluation / "test.json", {"digest": other.digest(), "training": "cnn1"})
+    files.write_json(evaluation / "test.json", {"digest": other.content_digest(), "training": "cnn1"})
     verdict = registered((model, evaluation))
     # The network in the registry is right on every picture of the new split.
     assert any("the champion so far (version 1) 1.0000" in reason for reason in verdict["reasons"])
     assert not verdict["accepted"]
+
+
+def test_a_champion_of_another_picture_size_is_not_left_for_a_worse_model(candidate, registered, here):
+    registered(candidate("cnn", validation=0.9, test=0.9))
+    model, evaluation = candidate("cnn", validation=0.9, test=0.8)
+    record = files.read_json(model / "run.json")
+    files.write_json(model / "run.json", {**record, "shape": [16, 16, 1]})
+    verdict = registered((model, evaluation))
+    assert not verdict["accepted"]
+    assert any("the champion so far (version 1) 0.9000" in reason for reason in verdict["reasons"])
 
 
 def test_what_does_not_pass_the_gates_is_not_registered_and_exits_one(candidate, registered, here):

@@ -276,6 +276,13 @@ def test_a_model_file_with_a_class_of_another_module_is_refused(tmp_path):
         models.load(tmp_path / models.FILE, sha256=files.digest(tmp_path / models.FILE))
 
 
+def test_layers_that_open_files_are_refused(tmp_path):
+    inputs = keras.Input((1,), dtype="string")
+    keras.Model(inputs, keras.layers.TextVectorization(vocabulary=["a"])(inputs)).save(tmp_path / models.FILE)
+    with pytest.raises(Refused, match=r"keras\.layers\.TextVectorization"):
+        models.refuse_foreign(tmp_path / models.FILE)
+
+
 def rewrite_config(file: Path, old: bytes, new: bytes) -> None:
     import zipfile
 

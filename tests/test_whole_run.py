@@ -26,11 +26,14 @@ def clone(folder: Path, *, history: bool = True) -> Path:
     if history:
         run(folder, "git", "add", "-A")
         run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "start")
+    # The real set-up is what brought us here; in the clone it is told that all is there already.
+    (folder / "infra/setup.sh").write_text("#!/bin/sh\n")
     (folder / ".venv").symlink_to(ROOT / ".venv")
     return folder
 
 
 def run(folder: Path, *command: str, code: int = 0) -> str:
+    """Run a command in a clone, with this environment: `make setup` takes it for its own."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "GIT_", "MAKE"))}
     environment["PATH"] = f"{ROOT / '.venv/bin'}:{environment['PATH']}"
     done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -145,6 +148,20 @@ def test_data_that_is_not_what_was_recorded_stops_the_run(digits):
     finally:
         shard.unlink()
         shard.write_bytes(kept)
+
+
+def test_wrong_data_stops_a_fresh_clone_too(digits, tmp_path):
+    folder = clone(tmp_path / "fresh")
+    shutil.copy(digits / "data.dvc", folder / "data.dvc")
+    recorded = (folder / "data.dvc").read_text()
+    shutil.copytree(digits / "data", folder / "data")
+    draw_clips(tmp_path / "other", each=2)
+    run(folder, "darkroom", "ingest", str(tmp_path / "other"), "data", "--add")
+    # Nothing is in this clone's cache, and DVC would take whatever it finds.
+    assert "data/ is not what data.dvc records" in run(folder, "make", "run", code=2)
+    assert (folder / "data.dvc").read_text() == recorded
+    shutil.rmtree(folder / "data")
+    assert "darkroom ingest SOURCE data" in run(folder, "make", "run", code=2)
 
 
 def test_a_wrong_knob_stops_the_run_with_one_line(digits):

@@ -18,7 +18,7 @@ def vary(images: np.ndarray, config: AugmentConfig, rng: np.random.Generator) ->
     pixels = _lit(pixels, config, rng)
     # Noise last but for erasing: moved noise would be smoothed, and an erased patch is not noisy.
     if config.noise:
-        pixels = pixels + rng.normal(0, 255 * config.noise, pixels.shape).astype(np.float32)
+        pixels = pixels + rng.standard_normal(pixels.shape, dtype=np.float32) * (255 * config.noise)
     if config.erase:
         pixels = _erased(pixels, config.erase, rng)
     pixels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from components.augment.config import AugmentConfig
 from components.shared import arrays, files, plots
 
-BATCH = 1024  # samples varied at once; halved for clips until a batch is small
+BATCH = 4 * 2**20  # bytes of pictures varied at once; as float32 and with its copies a batch takes some ten times that
 
 
 def augment(
@@ -28,7 +28,7 @@ def augment(
     origins = copies_of(train.labels, config, rng)
     with files.whole_folder(augmented) as fresh:
         images = arrays.create(fresh, len(train) + len(origins), layout.shape)
-        batch = max(1, BATCH // (layout.shape[0] if layout.is_clip else 1))
+        batch = max(1, BATCH // int(np.prod(layout.shape)))
         with tqdm(total=len(images), unit=" samples", desc="augment", disable=None) as bar:
             for start in range(0, len(train), batch):
                 images[start : min(start + batch, len(train))] = train.images[start : start + batch]
@@ -50,14 +50,14 @@ def augment(
 def copies_of(labels: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
     """The original of each copy to make: `copies` of every sample, and of rare classes more.
 
-    A class is filled up to the share `balance` of the largest one, with at most `max_copies` of each sample.
+    A class is filled up to the share `balance` of the largest one, with at most `max_copies` more of each sample.
     """
     counts = np.bincount(labels)
     aim = np.maximum(counts, config.balance * counts.max()) * (1 + config.copies)
     origins = []
     for label in np.flatnonzero(counts):
         members = rng.permutation(np.flatnonzero(labels == label))
-        wanted = int(min(round(aim[label]) - len(members), len(members) * max(config.copies, config.max_copies)))
+        wanted = int(min(round(aim[label]) - len(members), len(members) * (config.copies + config.max_copies)))
         # Round after round over all members, so that no sample has two copies more than another.
         origins.append(np.resize(members, wanted) if wanted else members[:0])
     return np.concatenate(origins).astype(np.int64)

@@ -50,7 +50,7 @@ def evaluate(
         pictures.curves(curves, classes, areas, fresh)
         _mistakes(network, test, probabilities, classes, config, fresh)
         files.write_json(fresh / "cost.json", _cost(network, model, record, test))
-        files.write_json(fresh / "test.json", {"digest": test.digest(), "training": record["training"]})
+        files.write_json(fresh / "test.json", {"digest": test.content_digest(), "training": record["training"]})
     tracking.try_to(tracking.send_evaluation, model, evaluation)
     print(f"evaluate {record['name']}: accuracy {result['accuracy']:.4f}, balanced {result['balanced_accuracy']:.4f}, "
           f"worst class {result['worst_class_recall']:.4f} on {result['samples']:,} test samples")  # fmt: skip
@@ -96,4 +96,9 @@ def _write(file: Path, rows: list[dict]) -> None:
     with files.whole_file(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, rows[0].keys() if rows else ["empty"], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
+
+
+def _plain(value: object) -> object:
+    """A name that a spreadsheet does not take for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

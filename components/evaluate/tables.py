@@ -11,7 +11,7 @@ def per_class(labels: np.ndarray, predicted: np.ndarray, classes: list[str], are
     found = metrics.precision_recall_fscore_support(labels, predicted, labels=range(len(classes)), zero_division=0)
     return [
         {
-            "class": _plain(name),
+            "class": name,
             "precision": float(p),
             "recall": float(r),
             "f1": float(f),
@@ -50,15 +50,10 @@ def predictions(samples: list[dict], labels: np.ndarray, probabilities: np.ndarr
     predicted = probabilities.argmax(1)
     return [
         {
-            "source": _plain(sample["source"]),
-            "label": _plain(classes[label]),
-            "predicted": _plain(classes[guess]),
+            "source": sample["source"],
+            "label": classes[label],
+            "predicted": classes[guess],
             "confidence": round(float(row[guess]), 6),
         }
         for sample, label, guess, row in zip(samples, labels, predicted, probabilities, strict=True)
     ]
-
-
-def _plain(text: str) -> str:
-    """A name that a spreadsheet does not take for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -1,14 +1,16 @@
 """Unpack a zip or tar into a folder of our own, so that nothing lands outside it and no bomb fills the disk."""
 
+import lzma
 import shutil
 import stat
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from components.shared.errors import CannotRun, Refused
 
-ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 MAX_MEMBERS = 5_000_000
 MAX_RATIO = 200  # unpacked bytes / packed bytes; pictures hardly compress, a bomb does by thousands
 FREE_ALLOWANCE = 100 * 2**20  # bytes that any archive may unpack to
@@ -26,21 +28,25 @@ def unpack(archive: Path, folder: Path) -> Path:
             _zip(archive, folder)
         else:
             _tar(archive, folder)
-    except (zipfile.BadZipFile, tarfile.ReadError, EOFError, OSError) as error:
-        if isinstance(error, tarfile.FilterError):
-            raise Refused(f"E_PATH_OUTSIDE {archive}: {error}") from None
-        raise CannotRun(f"{archive}: cannot be unpacked ({error})") from None
     except tarfile.FilterError as error:
         raise Refused(f"E_PATH_OUTSIDE {archive}: {error}") from None
+    # Encrypted (RuntimeError), of an unknown compression (NotImplementedError), damaged in one of several ways.
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError) as error:
+        raise CannotRun(f"{archive}: cannot be unpacked ({error})") from None
     inside = [path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX"]
-    lone = len(inside) == 1 and inside[0].is_dir() and all(path.is_dir() for path in inside[0].iterdir())
-    return inside[0] if lone else folder
+    # A lone folder with folders, a table or arrays in it is what was packed, not a class.
+    packed = len(inside) == 1 and inside[0].is_dir() and any(map(_more_than_pictures, inside[0].iterdir()))
+    return inside[0] if packed else folder
+
+
+def _more_than_pictures(path: Path) -> bool:
+    return path.is_dir() or path.suffix.lower() in (".csv", ".tsv", ".parquet", ".npz") or "-ubyte" in path.name
 
 
 def _zip(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as content:
         members = content.infolist()
-        _refuse_bomb(archive, len(members), sum(member.file_size for member in members))
+        _refuse_bomb(archive, folder, len(members), sum(member.file_size for member in members))
         for member in members:
             if stat.S_ISLNK(member.external_attr >> 16):
                 raise Refused(f"E_SYMLINK {archive}: {member.filename!r} is a link; pack the file itself")
@@ -50,13 +56,12 @@ def _zip(archive: Path, folder: Path) -> None:
 
 
 def _tar(archive: Path, folder: Path) -> None:
-    packed = archive.stat().st_size
     with tarfile.open(archive) as content:
         unpacked = count = 0
         # A stream is judged as it goes: its total size is known only at its end.
         for member in content:
             count, unpacked = count + 1, unpacked + member.size
-            _refuse_bomb(archive, count, unpacked, packed)
+            _refuse_bomb(archive, folder, count, unpacked)
             _refuse_outside(archive, member.name)
             content.extract(member, folder, filter="data")
 
@@ -67,10 +72,10 @@ def _refuse_outside(archive: Path, name: str) -> None:
         raise Refused(f"E_PATH_OUTSIDE {archive}: {name!r} leaves the archive's folder")
 
 
-def _refuse_bomb(archive: Path, members: int, unpacked: int, packed: int | None = None) -> None:
-    packed = packed or archive.stat().st_size
+def _refuse_bomb(archive: Path, folder: Path, members: int, unpacked: int) -> None:
+    packed = archive.stat().st_size
     if members > MAX_MEMBERS or unpacked > max(FREE_ALLOWANCE, packed * MAX_RATIO):
         raise Refused(f"E_TOO_LARGE {archive}: {packed:,} bytes unpack to more than {unpacked:,} in {members:,} files")
-    free = shutil.disk_usage(archive.parent).free
+    free = shutil.disk_usage(folder).free
     if unpacked > free:
         raise CannotRun(f"{archive}: needs {unpacked / 2**30:.1f} GiB unpacked, {free / 2**30:.1f} GiB are free")

@@ -1,13 +1,15 @@
 """Pictures as arrays: IDX pairs (MNIST's format) and NPZ files -> samples with lossless PNG frames."""
 
 import gzip
+import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from components.ingest.source import Source
+from components.ingest.source import SPLIT_NAMES, Source
 from components.shared.dataset import Sample
 from components.shared.errors import CannotRun, Refused
 from components.shared.images import encode_png
@@ -24,7 +26,9 @@ def idx_pairs(folder: Path) -> list[tuple[Path, Path, str | None]]:
     pairs = []
     for images in sorted(folder.glob("*images*idx3-ubyte*")):
         labels = images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))
-        split = "train" if images.name.startswith("train") else "test" if images.name.startswith(("t10k", "test")) else None
+        split = next(
+            (SPLIT_NAMES.get(word, "test") for word in re.split(r"[-_.]", images.name) if word in (*SPLIT_NAMES, "t10k")), None
+        )
         pairs.append((images, labels, split))
     return pairs
 
@@ -36,6 +40,7 @@ def idx(folder: Path, *, classes: list[str] | None = None, check: Callable[[Path
         if not labels.is_file():
             raise CannotRun(f"{images}: its labels {labels.name} are missing")
         loaded.append((_idx_array(images, check), _idx_array(labels, check), split))
+        _check(*loaded[-1][:2], images)
     if not loaded:
         raise CannotRun(f"{folder}: no *images-idx3-ubyte file in it")
     return Source(f"IDX: {_says(loaded)}", sum(len(y) for _, y, _ in loaded), lambda: samples(loaded, classes))
@@ -90,12 +95,14 @@ def _check(pictures: np.ndarray, labels: np.ndarray, file: Path) -> None:
 def _idx_array(file: Path, check: Callable[[Path, bytes], None] | None) -> np.ndarray:
     try:
         content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise CannotRun(f"{file}: cannot be read ({error})") from None
     if check:
         check(file, content)
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise CannotRun(f"{file}: not an IDX file of bytes")
+    if len(content) < 4 + 4 * content[3]:
+        raise CannotRun(f"{file}: its header is cut short")
     shape = np.frombuffer(content, ">u4", count=content[3], offset=4).astype(int)
     values = np.frombuffer(content, np.uint8, offset=4 + 4 * content[3])
     if values.size != shape.prod():

@@ -69,6 +69,9 @@ def _tree(root: Path, folders: list[Path], *, kind: str, max_frames: int) -> Sou
     """A folder per class, below `train/ validation/ test/` folders when those are all there is."""
     splits = {SPLIT_NAMES.get(folder.name.lower()) for folder in folders}
     official = None not in splits and "train" in splits and len(folders) > 1
+    if not official and "train" in splits and len(splits - {None}) > 1:
+        others = ", ".join(folder.name for folder in folders if folder.name.lower() not in SPLIT_NAMES)
+        raise CannotRun(f"{root}: splits and other folders side by side ({others}); move the others out, or name one split")
     faults: list[str] = []
     ignored: list[str] = []
     entries: list[_Entry] = []

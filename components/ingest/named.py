@@ -1,11 +1,13 @@
 """Data sets known by name: `fashion-mnist`, fetched from where it can be and checked; `digits`, from scikit-learn."""
 
+import gzip
 import hashlib
 import http.client
 import shutil
 import subprocess
 import tempfile
 import urllib.request
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,7 +39,7 @@ def fashion_mnist() -> Source:
                 # The arrays are in memory when this returns: the scratch folder is not needed any more.
                 source = arrays.idx(way(Path(scratch)), classes=FASHION_CLASSES, check=_check)
                 return Source(f"fashion-mnist ({name}), {source.kind}", source.count, source.samples)
-            except (_NotThere, CannotRun) as error:
+            except (_NotThere, CannotRun, subprocess.SubprocessError) as error:
                 failures.append(f"  {name}: {error}")
     raise CannotRun(
         "fashion-mnist: could not be fetched; tried:",
@@ -71,6 +73,14 @@ def _check(file: Path, content: bytes) -> None:
         raise CannotRun(f"{name}: content differs from the published one (sha256 {found[:12]}...)")
 
 
+def _is_right(file: Path) -> bool:
+    try:
+        _check(file, gzip.decompress(file.read_bytes()))
+    except (OSError, EOFError, zlib.error, CannotRun):
+        return False
+    return True
+
+
 def _local_copy(scratch: Path) -> Path:
     if not DEBIAN_FOLDER.is_dir():
         raise _NotThere(f"no {DEBIAN_FOLDER}")
@@ -80,7 +90,7 @@ def _local_copy(scratch: Path) -> Path:
 def _keras(scratch: Path) -> Path:
     kept = Path.home() / ".keras/datasets/fashion-mnist"  # where Keras keeps what it once downloaded
     for name in FASHION_FILES:
-        if (kept / f"{name}.gz").is_file():
+        if _is_right(kept / f"{name}.gz"):
             shutil.copy(kept / f"{name}.gz", scratch)
             continue
         try:

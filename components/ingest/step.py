@@ -39,6 +39,7 @@ def ingest(
             raise re.error("it has no group in brackets")
     except re.error as error:
         raise CannotRun(f"--group {group!r}: not a usable regular expression ({error})") from None
+    _refuse_to_overwrite(source, data)
     with tempfile.TemporaryDirectory(prefix="darkroom-") as scratch:
         if source in named.SETS:
             found = named.SETS[source]()
@@ -55,6 +56,19 @@ def ingest(
     size = sum(shard.stat().st_size for shard in shards)
     print(f"{data}: {counts['new']:,} new, {counts['kept']:,} unchanged, {counts['gone']:,} gone; "
           f"{len(shards):,} shards, {size / 2**20:,.1f} MiB")  # fmt: skip
+
+
+def _refuse_to_overwrite(source: str, data: Path) -> None:
+    """data/ is written anew as a whole: nothing but shards may be lost by that. Raises CannotRun."""
+    files.restore(data)
+    if data.exists() and not data.is_dir():
+        raise CannotRun(f"{data}: is a file; name a folder for the shards")
+    foreign = [path.name for path in data.glob("*") if path.suffix != ".parquet"] if data.exists() else []
+    if foreign:
+        raise CannotRun(f"{data}: holds {foreign[0]!r}, which is no shard; name a folder of its own for the shards")
+    here, there = data.resolve(), Path(source).resolve()
+    if source not in named.SETS and (here == there or here in there.parents or there in here.parents):
+        raise CannotRun(f"{data}: lies in the source, or the source in it; name a folder beside it")
 
 
 def _bring_up_to_date(
@@ -86,6 +100,7 @@ def _write_new(
 ) -> tuple[set[bytes], list[Path]]:
     """Stream the source once; samples that data/ does not have go into new shards, one shard in memory at a time."""
     seen: set[bytes] = set()
+    sources: set[bytes] = set()
     written: list[Path] = []
     waiting: list[Sample] = []
     size = 0
@@ -97,7 +112,10 @@ def _write_new(
 
     for sample in tqdm(found.samples(), total=found.count, unit=" samples", desc="ingest", disable=None):
         sample = _grouped(sample, pattern)
-        key = _key(_facts(sample))
+        key, origin = _key(_facts(sample)), hashlib.blake2b(sample.source.encode(), digest_size=16).digest()
+        if origin in sources:
+            raise Refused(f"E_DUPLICATE_ROW {sample.source!r}: comes twice in the source; give each sample a path of its own")
+        sources.add(origin)
         seen.add(key)
         if key in there:
             continue

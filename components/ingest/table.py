@@ -30,15 +30,17 @@ def read(file: Path, *, opener: Callable, max_frames: int) -> Source:
     missing = [key for key in ("path", "label") if columns[key] is None]
     if missing:
         raise CannotRun(f"{file}: no column {' or '.join(missing)}; it has: {', '.join(rows.columns)}")
-    rows = pd.DataFrame({key: rows[name] if name else None for key, name in columns.items()})
+    rows = pd.DataFrame({key: rows[name] if name else None for key, name in columns.items()}, dtype=object)
+    # One word for "nothing here", however the file puts it: an empty cell, a null, spaces.
+    rows = rows.where(rows.map(lambda value: isinstance(value, str) and bool(value.strip())), None)
     if rows.empty:
         raise Refused(f"E_NO_DATA {file}: no rows")
     splits = rows["split"].str.strip().str.lower() if columns["split"] else rows["split"]
-    rows["split"] = splits.map(SPLIT_NAMES).where(splits.notna(), None)
+    rows["split"] = splits.map(SPLIT_NAMES).astype(object).where(lambda known: known.notna(), None)
     faults = _faults(rows, splits, file)
     if faults:
         raise Refused(*faults)
-    rows["sample"] = rows["clip"] if columns["clip"] else rows["path"]
+    rows["sample"] = rows["clip"].where(rows["clip"].notna(), rows["path"])
     if columns["clip"]:
         by = ["frame"] if columns["frame"] else ["path"]
         rows = rows.sort_values(by, key=natsort_keygen(), kind="stable")
@@ -52,8 +54,7 @@ def read(file: Path, *, opener: Callable, max_frames: int) -> Source:
         for name, part in grouped:
             first = part.iloc[0]
             frames = [f for p in part["path"] for f in opener(file.parent / p, max_frames=max_frames)]
-            optional = {key: None if pd.isna(first[key]) else str(first[key]) for key in ("group", "split")}
-            yield Sample(first["label"], str(name), tuple(frames), **optional)
+            yield Sample(first["label"], str(name), tuple(frames), first["group"], first["split"])
 
     what = "clips" if columns["clip"] else "samples"
     return Source(f"table {file.name}: {grouped.ngroups:,} {what}", grouped.ngroups, samples)
@@ -62,7 +63,8 @@ def read(file: Path, *, opener: Callable, max_frames: int) -> Source:
 def _rows(file: Path) -> pd.DataFrame:
     if file.suffix.lower() == ".parquet":
         try:
-            return pd.read_parquet(file).astype("str")
+            cells = pd.read_parquet(file).astype(object)
+            return cells.map(lambda value: None if pd.isna(value) else str(value))
         except Exception as error:
             raise CannotRun(f"{file}: not a Parquet table ({str(error).splitlines()[0]})") from None
     try:
@@ -89,7 +91,10 @@ def _faults(rows: pd.DataFrame, splits: pd.Series, file: Path) -> list[str]:
     seen: dict[str, int] = {}
     for line, (path, label, split, given) in enumerate(zip(rows["path"], rows["label"], rows["split"], splits, strict=True), 2):
         where = f"{file} line {line}"
-        if not label or not str(label).strip() or str(label).lower() in ("nan", "none", "null"):
+        if path is None:
+            faults.append(f"E_MISSING_FILE {where}: no path")
+            continue
+        if label is None:
             faults.append(f"E_LABEL_EMPTY {where}: {path!r} has no label")
         if given and split is None:
             faults.append(f"E_SPLIT {where}: expected train, validation or test, got {given!r}")

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import PIL
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.shared import dataset, files, parallel
+from components.shared import dataset, files, images, parallel
 from components.shared.dataset import Sample
 from components.shared.errors import CannotRun
 from components.shared.images import Picture, Undecodable, decode
@@ -42,14 +43,23 @@ def measure(
 def measure_shard(shard: Path, part: Path) -> int:
     """Measure one shard into one part of the manifest; returns how many samples do not decode."""
     rows = [_row(sample, shard.name) for sample in dataset.read_samples(shard)]
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), part, compression="zstd")
+    pq.write_table(pa.Table.from_pylist(rows, schema=_stamped()), part, compression="zstd")
     return sum("fault" in row for row in rows)
 
 
+def _stamped() -> pa.Schema:
+    """The manifest's schema with what decides its content: another decoder or another measure makes old parts outdated."""
+    code = b"".join(Path(file).read_bytes() for file in (__file__, images.__file__))
+    return SCHEMA.with_metadata({"measured_by": f"{hashlib.sha256(code).hexdigest()} Pillow {PIL.__version__}"})
+
+
 def _is_current(part: Path, shard: str) -> bool:
-    """Whether a part is there, has today's columns and is of a shard of this name (a digest covers the content alone)."""
+    """Whether a part is there, was measured as today, and is of a shard of this name (a digest covers the content alone)."""
     try:
-        return pq.read_schema(part).equals(SCHEMA) and pq.read_table(part, columns=["shard"])["shard"][0].as_py() == shard
+        return (
+            pq.read_schema(part).equals(_stamped(), check_metadata=True)
+            and pq.read_table(part, columns=["shard"])["shard"][0].as_py() == shard
+        )
     except (OSError, pa.ArrowException, IndexError):
         return False
 

@@ -1,10 +1,11 @@
 """Which sample goes where: stratified by label, seeded, and never a group (or a picture that came twice) on two sides."""
 
+import hashlib
+
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from components.shared.errors import Refused
 
@@ -44,17 +45,26 @@ def units(rows: pd.DataFrame) -> np.ndarray:
 
 
 def _share(rows: pd.DataFrame, candidates: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Positions of about `fraction` of the candidates, classes in proportion, units whole."""
+    """Positions of about `fraction` of the candidates: of each class that share, units whole.
+
+    Units are drawn in the order of a hash of what they hold. So adding pictures hardly moves the others: what a model was
+    trained on does not turn up in the next version's test split, where it would flatter that model.
+    """
     positions = np.flatnonzero(candidates)
-    labels = rows["label"].to_numpy()[positions]
-    belongs = units(rows.iloc[positions])
-    try:
-        if len(np.unique(belongs)) == len(positions):
-            return train_test_split(positions, test_size=fraction, stratify=labels, random_state=seed)[1]
-        folds = StratifiedGroupKFold(max(2, round(1 / fraction)), shuffle=True, random_state=seed)
-        return positions[next(iter(folds.split(positions, labels, belongs)))[1]]
-    except ValueError as error:
-        raise Refused(f"E_CLASS_TOO_SMALL prepare: {len(positions)} samples cannot be split ({error})") from None
+    part = rows.iloc[positions]
+    picture = part["pixels_sha256"].fillna(part["id"])
+    # A unit is filed under its most frequent label, and known by the smallest of its keys.
+    members = pd.DataFrame({"unit": units(part), "label": part["label"], "key": part["group"].fillna(picture)})
+    by_unit = members.groupby("unit")
+    table = pd.DataFrame({"key": by_unit["key"].min(), "size": by_unit.size()})
+    frequent = members.groupby(["unit", "label"]).size().sort_values(ascending=False, kind="stable").reset_index("label")
+    table["label"] = frequent.loc[~frequent.index.duplicated(), "label"]
+    table["draw"] = [hashlib.blake2b(f"{seed} {key}".encode(), digest_size=8).hexdigest() for key in table["key"]]
+    table = table.sort_values("draw", kind="stable")
+    # Each class gives units until it has given its share; a unit that would pass it by more than half of itself stays.
+    reached = table.groupby("label")["size"].cumsum() - table["size"] / 2
+    quota = table.groupby("label")["size"].transform("sum") * fraction
+    return positions[members["unit"].isin(table.index[reached <= quota]).to_numpy()]
 
 
 def _refuse_torn_groups(rows: pd.DataFrame, split: np.ndarray) -> None:

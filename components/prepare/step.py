@@ -77,7 +77,9 @@ def fill(shard: Path, places: dict[str, tuple[str, int]], config: PrepareConfig,
             # A clip that is too long is thinned evenly; a short one leaves its last places zero, which is padding.
             chosen = np.linspace(0, len(frames) - 1, min(len(frames), pixels.shape[1])).round().astype(int)
             for time, index in enumerate(chosen):
-                pixels[position, time] = _resized(frames[index], config)
+                # Zeros stand for "no frame": a frame that is black all over is lifted by one level in 255.
+                frame = _resized(frames[index], config)
+                pixels[position, time] = frame if frame.any() else 1
     for pixels in images.values():
         pixels.flush()
 

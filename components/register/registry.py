@@ -1,5 +1,6 @@
 """MLflow's registry: versions, the champion's alias, and the champion's score on today's test split."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,11 @@ from components.shared.errors import Refused
 
 ALIAS = "champion"
 IDENTITY = "identity"
+
+
+def classes_tag(candidate: Candidate) -> str:
+    """What a candidate recognises, short enough for a tag however many classes there are."""
+    return hashlib.sha256("\n".join(candidate.record["classes"]).encode()).hexdigest()
 
 
 class Registry:
@@ -36,6 +42,8 @@ class Registry:
             "git_commit": candidate.record["tags"]["git_commit"],
             "sha256": sha256,
             "test_digest": candidate.test_digest,
+            "shape": str(candidate.record["shape"]),
+            "classes": classes_tag(candidate),
             **{f"test_{name}": repr(value) for name, value in candidate.metrics.items()},
         }
         source = f"models:/{model_id}"
@@ -46,12 +54,16 @@ class Registry:
         self._client.set_registered_model_alias(self.name, ALIAS, version)
 
     def score(self, version, candidate: Candidate, test: Callable[[], arrays.Split], metric: str) -> float | None:
-        """The version's metric on the candidate's test split, None when it recognises something else.
+        """The version's metric on the candidate's test split, None when it recognises other classes.
 
-        Taken from its tags when it was scored on this very split, and measured anew when not.
+        Taken from its tags when it was scored on these very samples, and measured anew when not; where it takes pictures of
+        another size it cannot be measured here, and what it reached on its own test split stands.
         """
-        if version.tags.get("test_digest") == candidate.test_digest:
-            return float(version.tags[f"test_{metric}"])
+        recorded = float(version.tags[f"test_{metric}"])
+        if version.tags["classes"] != classes_tag(candidate):
+            return None
+        if version.tags["test_digest"] == candidate.test_digest or version.tags["shape"] != str(candidate.record["shape"]):
+            return recorded
         from components.shared.scores import scores
 
         folder = Path(self._mlflow.artifacts.download_artifacts(f"models:/{self.name}/{version.version}"))
@@ -59,8 +71,5 @@ class Registry:
         if file is None:
             raise Refused(f"champion {self.name} version {version.version}: has no {models.FILE}")
         model = models.load(file, sha256=version.tags["sha256"])
-        classes = (self._mlflow.models.get_model_info(str(folder)).metadata or {}).get("classes")
-        if classes != candidate.record["classes"] or list(model.input_shape[1:]) != candidate.record["shape"]:
-            return None
         split = test()
         return scores(split.labels, models.predict(model, split.images, name="champion"))[metric]

@@ -32,13 +32,17 @@ def register(
     for candidate in candidates:
         candidate.reasons = candidate.below(config)
         passing += [] if candidate.reasons else [candidate]
+    for candidate in candidates:
+        # A refused model is worth comparing too, but only a version needs the server to be up.
+        if passing:
+            tracking.send_evaluation(candidate.model, candidate.evaluation)
+        else:
+            tracking.try_to(tracking.send_evaluation, candidate.model, candidate.evaluation)
     verdict = {"model": config.model, "version": None, "alias": "champion", "accepted": False}
     if passing:
         verdict |= _register(passing, prepared, config)
     else:
         verdict["reasons"] = ["no model passes the gates"]
-        for candidate in candidates:  # a refused run is worth comparing too
-            tracking.try_to(tracking.send_evaluation, candidate.model, candidate.evaluation)
     files.write_json(registration, verdict | {"candidates": [_row(candidate, config) for candidate in candidates]})
     print("\n".join(f"register: {reason}" for reason in verdict["reasons"]))
     if not passing:
@@ -50,8 +54,6 @@ def _register(passing: list[Candidate], prepared: Path, config: RegisterConfig) 
 
     best = max(passing, key=lambda candidate: candidate.on_validation(config.compare_by))
     reasons = [_why_best(best, passing, config)]
-    for candidate in passing:
-        tracking.send_evaluation(candidate.model, candidate.evaluation)
     mlflow = tracking.connect()
     with tracking.said(mlflow):
         registry = Registry(mlflow, config.model)
@@ -82,7 +84,7 @@ def _against(champion, best: Candidate, registry, prepared: Path, config: Regist
         return True, f"It is the champion already (version {champion.version})."
     before = registry.score(champion, best, lambda: arrays.load(prepared / "test"), config.compare_by)
     if before is None:
-        return True, f"The champion so far (version {champion.version}) recognises other classes or sizes."
+        return True, f"The champion so far (version {champion.version}) recognises other classes."
     now, name = best.metrics[config.compare_by], config.compare_by.replace("_", " ")
     comparison = f"{name} {now:.4f} on the test split, the champion so far (version {champion.version}) {before:.4f}."
     if now < before - config.tolerance:

@@ -4,6 +4,7 @@ A folder per split: `images.npy` (n, height, width, channels), or (n, time, heig
 of zeros is padding; `labels.npy` (n,) int32; `samples.parquet` (id, source, label, group), a row per picture in order.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,9 +57,13 @@ class Split:
         return pq.read_table(self.folder / "samples.parquet").to_pylist()
 
     def digest(self) -> str:
-        """sha256 over pictures and labels: two models were scored on the same thing when this is the same."""
-        parts = [files.digest(self.folder / name) for name in ("images.npy", "labels.npy")]
-        return "-".join(part[:16] for part in parts)
+        """Over pixels and labels: a training goes on from a checkpoint only with the very same arrays."""
+        return "-".join(files.digest(self.folder / name) for name in ("images.npy", "labels.npy"))
+
+    def content_digest(self) -> str:
+        """Over which samples with which labels, whatever their size in pixels: what two models may be compared on."""
+        named = sorted(f"{sample['id']} {sample['label']}" for sample in self.samples())
+        return hashlib.sha256("\n".join(named).encode()).hexdigest()
 
 
 def load(folder: Path) -> Split:

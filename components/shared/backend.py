@@ -9,15 +9,15 @@ from pathlib import Path
 
 
 def start(seed: int | None = None):
-    """Import TensorFlow and Keras; with a seed, every operation is deterministic from here on. Returns (tf, keras)."""
+    """Import TensorFlow and Keras, every operation deterministic; a seed sets all generators. Returns (tf, keras)."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _silent_stderr():
         import keras
         import tensorflow as tf
+    tf.config.experimental.enable_op_determinism()
     if seed is not None:
         keras.utils.set_random_seed(seed)
-        tf.config.experimental.enable_op_determinism()
     return tf, keras
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -93,6 +94,11 @@ def read_samples(shard: Path) -> Iterator[Sample]:
             for row in batch.to_pylist():
                 frames = tuple((frame["bytes"], frame["path"]) for frame in row["frames"])
                 yield Sample(row["label"], row["source"], frames, row["group"], row["split"])
+
+
+def digest(data: Annotated[Path, "the folder of shards"]) -> None:
+    """Print the digest of a folder of shards. Raises CannotRun when there are none."""
+    print(data_digest({shard.name: files.digest(shard, "md5") for shard in shards(data)}))
 
 
 def data_digest(shard_digests: dict[str, str]) -> str:

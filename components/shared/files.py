@@ -1,6 +1,7 @@
 """Writing so that nothing half-written ever stands under a final name, and reading what other steps wrote."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ from components.shared.errors import CannotRun
 def whole_file(final: Path) -> Iterator[Path]:
     """Yield a temporary path beside `final`; it takes the final name only when the block ends well."""
     final.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{final.name}.", dir=final.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{final.name}.", suffix=".tmp", dir=final.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -31,9 +32,17 @@ def whole_file(final: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_folder(final: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `final`; it replaces `final`, old content and all, only when the block ends well."""
+    """Yield an empty folder beside `final`; it replaces `final`, old content and all, only when the block ends well.
+
+    Only one process at a time: another one is told so at once. What a killed one left behind is cleared away.
+    Raises CannotRun.
+    """
     final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+    _clear_leftovers(final)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".tmp", dir=final.parent))
+    # Held as long as we live, and let go by the system when we are killed: so a leftover can be told from work under way.
+    held = os.open(temporary, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
     try:
         yield temporary
         for file in temporary.rglob("*"):
@@ -41,15 +50,38 @@ def whole_folder(final: Path) -> Iterator[Path]:
                 _sync(file)
         temporary.chmod(0o777 & ~_umask())
         if final.exists():
-            # Two renames, not one: a folder cannot replace a full one. The gap leaves the old content beside it.
-            outdated = Path(tempfile.mkdtemp(prefix=f".{final.name}.old.", dir=final.parent))
-            final.replace(outdated / final.name)
+            # Two renames, not one: a folder cannot replace a full one. A kill in between is mended by `restore`.
+            final.replace(_outdated(final))
             temporary.replace(final)
-            shutil.rmtree(outdated)
+            shutil.rmtree(_outdated(final))
         else:
             temporary.replace(final)
     finally:
+        os.close(held)
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def restore(final: Path) -> None:
+    """Undo half a replacement: when a kill came between the two renames, the old folder gets its name back."""
+    if not final.exists() and _outdated(final).exists():
+        _outdated(final).replace(final)
+
+
+def _outdated(final: Path) -> Path:
+    return final.with_name(f".{final.name}.old.tmp")
+
+
+def _clear_leftovers(final: Path) -> None:
+    restore(final)
+    for folder in [path for path in final.parent.glob(f".{final.name}.*.tmp") if path.is_dir()]:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotRun(f"{final}: another process is writing it; wait for it, or stop it") from None
+        finally:
+            os.close(handle)
+        shutil.rmtree(folder)
 
 
 def write_json(file: Path, content: Any) -> None:

@@ -6,6 +6,7 @@ So each later step can send what an earlier one could not.
 
 import contextlib
 import csv
+import hashlib
 import logging
 import os
 import subprocess
@@ -74,7 +75,7 @@ def code_version() -> str:
     """
     if commit := os.environ.get("DARKROOM_COMMIT"):
         return commit
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]  # all of components
     try:
         ask = ["git", "-C", str(here)]
         commit = subprocess.run([*ask, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
@@ -128,6 +129,9 @@ class Live:
         try:
             yield
         except Exception as error:  # whatever goes wrong there must not end a training
+            if self._mlflow:
+                with contextlib.suppress(Exception):
+                    self._mlflow.end_run("RUNNING")  # or the next run in this process could not start
             self._mlflow = None
             print(f"tracking: {_first_line(error)}; the training goes on, its run is sent by a later step")
 
@@ -149,10 +153,11 @@ def send_training(folder: Path) -> str:
             _log_lineage(mlflow, record)
             for name in ("history.csv", "curves.png", "run.json"):
                 mlflow.log_artifact(str(folder / name))
-            model = _log_model(mlflow, folder, record)
+            model = mlflow.get_run(run_id).data.tags.get(MODEL) or _log_model(mlflow, folder, record)
+            mlflow.set_tag(MODEL, model)  # at once: killed after this, the next try does not log it again
             logged = Path(mlflow.artifacts.download_artifacts(f"models:/{model}")) / "data/model.keras"
             # Keras writes the date into the file that MLflow saves: its digest is not that of ours.
-            mlflow.set_tags({MODEL: model, SHA256: files.digest(logged)})
+            mlflow.set_tag(SHA256, files.digest(logged))
             mlflow.set_tag(COMPLETE, "true")
     return run_id
 
@@ -162,7 +167,8 @@ def send_evaluation(model: Path, evaluation: Path) -> str:
     run_id = send_training(model)
     mlflow = connect()
     with said(mlflow):
-        done = files.digest(evaluation / "metrics.json")
+        parts = sorted(file for file in evaluation.iterdir() if file.name != "cost.json")
+        done = hashlib.sha256("".join(map(files.digest, parts)).encode()).hexdigest()
         if mlflow.get_run(run_id).data.tags.get(EVALUATED) == done:
             return run_id
         metrics = {f"test_{name}": value for name, value in files.read_json(evaluation / "metrics.json").items()}

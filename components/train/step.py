@@ -39,7 +39,9 @@ def train(
     print(f"train {config.architecture} ({config.preset}): {network.count_params():,} parameters, {len(training):,} samples, "
           f"{len(layout.classes)} classes, {'bfloat16' if _half(config) else 'float32'}")  # fmt: skip
 
-    inputs = [config.model_dump_json(), seed, training.digest(), validation.digest()]
+    code = [files.digest(file) for file in sorted(Path(__file__).parent.glob("*.py"))]
+    inputs = [config.model_dump_json(), seed, training.digest(), validation.digest(), layout.classes, code]
+    inputs += [keras.__version__, _half(config)]
     identity = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
     record = {
         "training": _training_id(model, identity),
@@ -55,12 +57,12 @@ def train(
         "shape": list(layout.shape),
         "classes": layout.classes,
     }
-    checkpoints = Checkpoints(model, identity)
-    with tracking.live(record) as follower:
-        loop = Loop(tf, keras, network, training, validation, config, seed, checkpoints)
-        progress = loop.run(on_epoch=lambda _, row: follower.epoch(row))
-
+    # From here on the place is ours: a second training of the same model is told so at once.
     with files.whole_folder(model) as fresh:
+        checkpoints = Checkpoints(model, identity)
+        with tracking.live(record) as follower:
+            loop = Loop(tf, keras, network, training, validation, config, seed, checkpoints)
+            progress = loop.run(on_epoch=lambda _, row: follower.epoch(row))
         # Saved in float32 whatever it was trained in: it then runs the same, and as fast, on machines without bfloat16.
         plain = build(layout.shape, len(layout.classes), **settings)
         plain.set_weights(network.get_weights())

@@ -77,7 +77,10 @@ def _run(active: list[Check], rows: pd.DataFrame, limits: ValidateConfig, docs: 
 def _as_findings(check: Check, result, rows: pd.DataFrame, severity: str) -> list[dict]:
     faulty = rows.iloc[[entry["row"] for entry in result.result.get("unexpected_index_list") or []]]
     if check.names_code:
-        groups = [(str(code), part) for code, part in faulty.groupby(check.names_code, sort=True)]
+        # A sample may have several notes, each a finding of its own.
+        codes = faulty[check.names_code].str.split()
+        found_codes = sorted({code for several in codes for code in several})
+        groups = [(code, faulty[codes.map(lambda several, code=code: code in several)]) for code in found_codes]
     else:
         groups = [(check.code, faulty)]
     found = []
