@@ -27,7 +27,7 @@ test: setup  ## set up and run lint and the fast tests
 	@ruff format --check .
 	@pytest -q -m "not slow"
 
-test-all: setup  ## make test, and the tests that need minutes: whole runs, servers, a browser
+test-all: setup  ## make test, and the tests that need minutes: whole runs, kills
 	@ruff check .
 	@ruff format --check .
 	@pytest -q
@@ -40,6 +40,7 @@ lint: setup  ## check and format the code
 	@ruff format .
 
 lock: setup  ## pin every version anew, with hashes, for Python 3.11 to 3.13
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@uv pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 --extra test --no-emit-index-url --no-annotate --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 
 clean:  ## remove the environment and all results; data and the tracking store stay

@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -38,10 +37,8 @@ def hold(final) -> subprocess.Popen:
 def test_a_second_writer_is_told_at_once_and_a_killed_one_leaves_nothing(tmp_path):
     final = tmp_path / "out"
     process = hold(final)
-    started = time.monotonic()
     with pytest.raises(CannotRun, match="another process is writing it"), files.whole_folder(final):
         pass
-    assert time.monotonic() - started < 2
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not final.exists()

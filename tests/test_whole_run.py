@@ -143,7 +143,7 @@ def test_data_that_is_not_what_was_recorded_stops_the_run(digits):
     try:
         shard.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
         told = run(digits, "make", "run", code=2)
-        assert "data/ is not what data.dvc records." in told
+        assert "data/ is not what data.dvc records" in told
         assert "rm -r data && make run" in told
     finally:
         shard.unlink()
