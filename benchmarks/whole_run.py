@@ -35,7 +35,7 @@ def main() -> None:
         first, told = make_run(folder)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
         again, _ = make_run(folder)
-        print(told[told.rindex(" test samples") - 12 :] if " test samples" in told else told)
+        print(told[told.rindex("\n", 0, told.index(" test samples  ")) :])
         print(f"fresh clone to registered model: {first:.0f} s; again: {again:.1f} s; largest process: {peak:.2f} GiB")
         print("training: " + "; ".join(re.findall(r"train \w+: best epoch .*", told)))
 
