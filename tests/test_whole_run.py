@@ -23,9 +23,11 @@ def clone(folder: Path, *, history: bool = True) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     run(folder, "git", "init", "-q")
+    run(folder, "git", "config", "user.name", "t")
+    run(folder, "git", "config", "user.email", "t@example.org")
     if history:
         run(folder, "git", "add", "-A")
-        run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "start")
+        run(folder, "git", "commit", "-qm", "start")
     # The real set-up is what brought us here; in the clone it is told that all is there already.
     (folder / "infra/setup.sh").write_text("#!/bin/sh\n")
     (folder / ".venv").symlink_to(ROOT / ".venv")
@@ -124,7 +126,7 @@ def test_a_knob_runs_again_only_what_it_touches(digits):
 
 def test_dvc_shows_metrics_plots_and_runs_experiments(digits):
     run(digits, "git", "add", "-A")
-    run(digits, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "run")
+    run(digits, "git", "commit", "-qm", "run")
     shown = run(digits, "dvc", "metrics", "show")
     assert "balanced_accuracy" in shown
     assert "outputs/evaluation/lstm/metrics.json" in shown
