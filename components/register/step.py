@@ -79,12 +79,12 @@ def _why_best(best: Candidate, passing: list[Candidate], config: RegisterConfig)
 
 def _against(champion, best: Candidate, registry, prepared: Path, config: RegisterConfig) -> tuple[bool, str]:
     if champion is None:
-        return True, "There was no champion."
+        return True, "There was no champion before."
     if champion.tags.get("identity") == best.identity:
         return True, f"It is the champion already (version {champion.version})."
     before = registry.score(champion, best, lambda: arrays.load(prepared / "test"), config.compare_by)
     if before is None:
-        return True, f"The champion so far (version {champion.version}) recognises other classes."
+        return True, f"The champion so far (version {champion.version}) recognises other classes; it is replaced."
     now, name = best.metrics[config.compare_by], config.compare_by.replace("_", " ")
     comparison = f"{name} {now:.4f} on the test split, the champion so far (version {champion.version}) {before:.4f}."
     if now < before - config.tolerance:

@@ -30,6 +30,7 @@ class Progress:
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # loss, hits, samples of the epoch under way
     history: list[dict] = field(default_factory=list)  # one row per finished epoch
     best: float = -np.inf
+    best_loss: float = np.inf  # of the best epoch on validation: among equals the surer one is kept
     best_epoch: int = 0
     seconds: float = 0.0  # of training and validation so far, without what a kill cost
 
@@ -123,14 +124,14 @@ class Loop:
         }
         progress.history.append(row)
         value = row[f"validation_{self.config.monitor}"] * (-1 if self.config.monitor == "loss" else 1)
-        if value > progress.best:
-            progress.best, progress.best_epoch = value, row["epoch"]
+        if (value, -row["validation_loss"]) > (progress.best, -progress.best_loss):
+            progress.best, progress.best_loss, progress.best_epoch = value, row["validation_loss"], row["epoch"]
             self.best = [np.array(weight) for weight in self.model.get_weights()]
         self._save()
-        mark = " *" if progress.best_epoch == row["epoch"] else ""
+        mark = "  best so far" if progress.best_epoch == row["epoch"] else ""
         print(f"epoch {row['epoch']:>2}/{self.config.epochs}  loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.4f}  "
               f"validation: loss {row['validation_loss']:.4f}  accuracy {row['validation_accuracy']:.4f}  "
-              f"balanced {row['validation_balanced_accuracy']:.4f}  {progress.seconds:.0f} s{mark}", flush=True)  # fmt: skip
+              f"balanced {row['validation_balanced_accuracy']:.4f}  {progress.seconds:.0f} s in all{mark}", flush=True)  # fmt: skip
 
     def _validate(self) -> dict[str, float]:
         labels, size = self.validation.labels, max(256, self.config.batch_size)
