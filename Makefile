@@ -19,6 +19,7 @@ help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
 
 run: setup data  ## set up, fetch the data, run the whole pipeline, show the result
+	@darkroom knobs params.yaml
 	@dvc repro
 	@darkroom summary outputs/registration.json
 

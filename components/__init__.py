@@ -18,6 +18,7 @@ STEPS = {
 # What people type beside the steps.
 TOOLS = {
     "export": ("components.ingest.export", "Write the pictures of data/ back as the tree they came from"),
+    "knobs": ("components.__main__", "Check all of params.yaml, before a step has run"),
     "digest": ("components.shared.dataset", "Print the digest of a folder of shards, as data.dvc records it"),
     "summary": ("components.register.summary", "Show CNN against LSTM, the verdict, and what to type next"),
 }

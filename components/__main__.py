@@ -63,6 +63,13 @@ def call(name: str, *, section: str = "", **values: object) -> None:
     step(**values)
 
 
+def knobs(params: typing.Annotated[Path, "params.yaml"]) -> None:
+    """Check every section of params.yaml: all faults together, before a step has run. Raises CannotRun."""
+    from components.shared import config
+
+    check(config.read_params(params))
+
+
 def check(params: dict) -> None:
     """Refuse a whole params.yaml with all its faults together, before anything runs. Raises CannotRun."""
     from components.shared import config

@@ -30,7 +30,13 @@ def reliability(table: list[dict], error: float, file: Path) -> None:
     """Confidence against accuracy; below the diagonal the network is too sure of itself."""
     with plots.figure(file, width=4, height=4) as axis:
         axis.plot([0, 1], [0, 1], color="#8a90a0", linewidth=0.8, linestyle=":")
-        axis.plot([row["confidence"] for row in table], [row["accuracy"] for row in table], color=plots.BLUE, marker="o")
+        axis.plot(
+            [row["confidence"] for row in table],
+            [row["accuracy"] for row in table],
+            color=plots.BLUE,
+            marker="o",
+            clip_on=False,
+        )
         axis.set(
             xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title=f"Expected calibration error {error:.3f}"
         )
@@ -39,17 +45,16 @@ def reliability(table: list[dict], error: float, file: Path) -> None:
 def curves(tables: dict[str, list[dict]], classes: list[str], areas: dict[str, float], folder: Path) -> None:
     """`roc.png` and `pr.png`, one line a class: the weakest ones when there are many."""
     weakest = sorted(areas, key=areas.get)[:SHOWN_CLASSES]
-    for name, (x, y), labels in (
-        ("roc", ("false_positive_rate", "true_positive_rate"), ("false positive rate", "true positive rate")),
-        ("pr", ("recall", "precision"), ("recall", "precision")),
+    for name, (x, y), title in (
+        ("roc", ("false_positive_rate", "true_positive_rate"), "One class against the rest (area under the curve)"),
+        ("pr", ("recall", "precision"), "One class against the rest"),
     ):
         with plots.figure(folder / f"{name}.png", width=5, height=4) as axis:
             for label in [label for label in classes if label in weakest]:
                 rows = [row for row in tables[name] if row["class"] == label]
-                axis.plot(
-                    [row[x] for row in rows], [row[y] for row in rows], linewidth=1.2, label=f"{label} ({areas[label]:.3f})"
-                )
-            axis.set(xlabel=labels[0], ylabel=labels[1], title="One class against the rest (area under ROC)")
+                shown = f"{label} ({areas[label]:.3f})" if name == "roc" else label
+                axis.plot([row[x] for row in rows], [row[y] for row in rows], linewidth=1.2, label=shown)
+            axis.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "), title=title, xlim=(0, 1), ylim=(0, 1.02))
             axis.legend(frameon=False, fontsize=7)
 
 

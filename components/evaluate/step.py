@@ -68,11 +68,21 @@ def _mistakes(
     told = [f"{classes[test.labels[i]]}\ntaken for {classes[predicted[i]]}" for i in surest[: config.gallery]]
     pictures.gallery(test.images, surest[: config.gallery], told, folder / "mistakes.png")
     # Half of what is explained went wrong, half went right: where it looks is telling in both.
-    right = np.flatnonzero(predicted == test.labels)
+    right = _in_turn(np.flatnonzero(predicted == test.labels), test.labels)
     shown = [*surest[: config.explained // 2], *right[: config.explained - min(config.explained // 2, len(surest))]]
     maps = [occlusion(lambda x: np.asarray(network(x, training=False)), test.images[i], predicted[i]) for i in shown]
     told = [f"{classes[test.labels[i]]} -> {classes[predicted[i]]}" for i in shown]
     pictures.explanations(test.images[shown] if shown else test.images[:0], maps, told, folder / "explanations.png")
+
+
+def _in_turn(indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The first of each class, then the second of each, and so on: a few of them show all classes."""
+    seen: dict[int, int] = {}
+    turns = []
+    for index in indices:
+        turns.append((seen.setdefault(int(labels[index]), 0), int(labels[index])))
+        seen[int(labels[index])] += 1
+    return indices[sorted(range(len(indices)), key=turns.__getitem__)]
 
 
 def _cost(network, model: Path, record: dict, test: arrays.Split) -> dict[str, float]:

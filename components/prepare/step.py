@@ -11,6 +11,8 @@ from components.shared import manifest as manifests
 from components.shared.errors import CannotRun, Refused
 from components.shared.images import decode, fit
 
+FEW = 20  # test samples of a class; with fewer, what is said of the class says little
+
 
 def prepare(
     *,
@@ -31,7 +33,10 @@ def prepare(
     if summary["data_digest"] != manifests.data_digest(manifest):
         raise CannotRun(f"{verdict}: is about other data than {manifest}; `dvc repro` brings them together")
     # A severity of less than error lets such samples pass validation; there is nothing of them to learn from.
-    rows = rows[rows["fault_code"].isna() & rows["label"].notna()].reset_index(drop=True)
+    usable = rows["fault_code"].isna() & rows["label"].notna()
+    if not usable.all():
+        print(f"prepare: {(~usable).sum():,} samples without pixels or label are left out; findings.json names them")
+    rows = rows[usable].reset_index(drop=True)
     rows["to"] = assign(
         rows, validation_fraction=config.validation_fraction, test_fraction=config.test_fraction, seed=seed
     )  # fmt: skip
@@ -92,6 +97,10 @@ def _resized(frame: bytes, config: PrepareConfig) -> np.ndarray:
 def _say(rows, shape: tuple[int, ...], config: PrepareConfig) -> None:
     counts = ", ".join(f"{(rows['to'] == name).sum():,} {name}" for name in dataset.SPLITS)
     print(f"prepare: {counts}; arrays of {'x'.join(map(str, shape))}")
+    test = rows.loc[rows["to"] == "test", "label"].value_counts()
+    if test.min() < FEW:
+        print(f"prepare: class {test.idxmin()!r} has {test.min()} test samples: a single one moves its recall by "
+              f"{1 / test.min():.0%}; bring more, or raise prepare.test_fraction")  # fmt: skip
     width, height = int(rows["width"].median()), int(rows["height"].median())
     if max(width / config.width, height / config.height) >= 8:
         print(f"prepare: pictures of {width}x{height} px (median) become {config.width}x{config.height}: "

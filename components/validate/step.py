@@ -48,7 +48,7 @@ def validate(
     for finding in findings:
         print(_told(finding))
     if errors:
-        raise Refused(f"validate: {len(errors)} errors; all of it stands in {validation}/findings.json")
+        raise Refused(f"validate: {len(errors)} errors; see {validation}/findings.json, or data_docs/index.html beside it")
     print(f"validate: {len(rows):,} samples in {summary['counts']['classes']} classes pass "
           f"(largest class / smallest: {ratio:.1f})")  # fmt: skip
 
