@@ -22,3 +22,10 @@ TOOLS = {
     "digest": ("components.shared.dataset", "Print the digest of a folder of shards, as data.dvc records it"),
     "summary": ("components.register.summary", "Show CNN against LSTM, the verdict, and what to type next"),
 }
+# What a cluster calls in place of a step whose work grows with the data: some shards a task, then all put together.
+FAN_OUT = {
+    "measure_part": ("components.measure.fan_out", "Measure some of the shards"),
+    "gather_manifest": ("components.measure.fan_out", "Put the parts of the manifest together"),
+    "prepare_part": ("components.prepare.fan_out", "Decode some of the shards"),
+    "gather_arrays": ("components.prepare.fan_out", "Put the decoded pixels in their places"),
+}

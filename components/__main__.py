@@ -11,7 +11,7 @@ import sys
 import typing
 from pathlib import Path
 
-from components import STEPS, TOOLS
+from components import FAN_OUT, STEPS, TOOLS
 from components.shared.errors import Stop
 
 DONE, REFUSED, CANNOT_RUN = 0, 1, 2
@@ -52,7 +52,7 @@ def call(name: str, *, section: str = "", **values: object) -> None:
     """
     from components.shared import config
 
-    step = getattr(importlib.import_module(STEPS[name][0]), name)
+    step = getattr(importlib.import_module((STEPS | FAN_OUT)[name][0]), name)
     for parameter, hint in typing.get_type_hints(step).items():
         if hint is Path:
             values[parameter] = Path(values[parameter])

@@ -1,89 +1,81 @@
-"""`python -m pipelines COMMAND`: compile the pipeline, or run it on this machine without a cluster."""
+"""`python -m pipelines COMMAND`: compile the pipeline, run it here, submit it to Kubeflow."""
 
 import argparse
-import os
 import sys
-import tempfile
 from pathlib import Path
 
-IMAGE = "localhost/darkroom:latest"
-DONE, FAILED, CANNOT_RUN = 0, 1, 2
+from pipelines.settings import FILE as SETTINGS
+
+DONE = 0
+OVERVIEW = """Exit codes: 0 done; 1 a step failed; 2 could not run. Where Kubeflow is and who asks comes from the environment:
+KFP_HOST, KFP_NAMESPACE, and KFP_TOKEN, KFP_COOKIES or a service account's token (KF_PIPELINES_SA_TOKEN_PATH)."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code is 0 done, 1 a step failed, 2 could not run."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines", description="Darkroom's steps as a Kubeflow pipeline.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    compiling = commands.add_parser("compile", help="write the pipeline as the YAML that Kubeflow takes")
-    compiling.add_argument("--output", type=Path, default=Path("outputs/pipeline.yaml"), help="default: %(default)s")
-    running = commands.add_parser("run", help="run it here, through KFP's local runner: no cluster, no containers")
-    running.add_argument("--data", type=Path, default=Path("data"), help="folder of shards (default: %(default)s)")
-    running.add_argument(
-        "--root", type=Path, default=Path("outputs/kubeflow"), help="where artifacts go (default: %(default)s)"
-    )
-    for command in (compiling, running):
-        command.add_argument(
-            "--params", type=Path, default=Path("params.yaml"), help="where the knobs stand (default: %(default)s)"
-        )
-        command.add_argument(
-            "--set", action="append", default=[], metavar="KNOB=VALUE", help="such as train.cnn.epochs=3; repeatable"
-        )
-    options = parser.parse_args(arguments)
-
+    options = _parser().parse_args(arguments)
     from components.shared.errors import Stop
 
     try:
-        return _compile(options) if options.command == "compile" else _run(options)
+        return options.do(options)
     except Stop as stop:
         print(stop, file=sys.stderr)
         return stop.exit_code
+    except KeyboardInterrupt:
+        print(f"pipelines {options.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines",
+        description="Darkroom's steps as a Kubeflow pipeline.",
+        epilog=OVERVIEW,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, do, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(do=do)
+        return added
+
+    compiling = command("compile", _compile, "write the pipeline as the YAML that Kubeflow takes")
+    compiling.add_argument("--output", type=Path, default=Path("outputs/pipeline.yaml"), help="default: %(default)s")
+    running = command("run", _run, "run it here, through KFP's local runner: no cluster")
+    running.add_argument("--containers", action="store_true", help="in the image, through podman or docker, locked down")
+    running.add_argument("--memory", default="4g", help="limit of each container (default: %(default)s)")
+    running.add_argument("--data", type=Path, default=Path("data"), help="folder of shards (default: %(default)s)")
+    running.add_argument("--digest", default="", help="refuse other data than this (default: whatever is there)")
+    running.add_argument(
+        "--root", type=Path, default=Path("outputs/kubeflow"), help="where artifacts go (default: %(default)s)"
+    )
+    running.add_argument("--no-cache", action="store_true", help="run every step, also what was run before")
+    for added in (compiling, running):
+        added.add_argument("--params", type=Path, default=Path("params.yaml"), help="where the knobs stand (default: %(default)s)")
+        added.add_argument(
+            "--set", action="append", default=[], metavar="KNOB=VALUE", help="such as train.cnn.epochs=3; repeatable"
+        )
+    for added in (compiling,):
+        added.add_argument(
+            "--settings", type=Path, default=SETTINGS, help="resources, retries, secrets (default: %(default)s)"
+        )
+    return parser
 
 
 def _compile(options: argparse.Namespace) -> int:
-    from kfp.compiler import Compiler
+    from pipelines import graph
 
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=options.output.parent) as folder:
-        whole = Path(folder) / "pipeline.yaml"
-        Compiler().compile(_pipeline(options), str(whole))
-        whole.replace(options.output)
-    print(f"{options.output}: upload it in Kubeflow's UI, or submit it")
+    pipeline, _ = graph.for_cluster(options)
+    graph.write(pipeline, options.output)
+    print(f"{options.output}: upload it in Kubeflow's UI, or `python -m pipelines submit` does")
     return DONE
 
 
 def _run(options: argparse.Namespace) -> int:
-    from kfp import local
+    from pipelines import local
 
-    from components.shared import dataset
-
-    dataset.shards(options.data)  # says what is missing before anything starts
-    options.root.mkdir(parents=True, exist_ok=True)
-    # KFP leaves a folder of generated code behind for every task: it goes with this one.
-    with tempfile.TemporaryDirectory(prefix="darkroom-") as scratch:
-        os.environ["TMPDIR"] = scratch
-        tempfile.tempdir = None
-        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(options.root.absolute()))
-        try:
-            _pipeline(options)(data=str(options.data.absolute()))
-        except RuntimeError as error:
-            print(f"pipelines run: {error}", file=sys.stderr)
-            return FAILED
-        finally:
-            os.environ.pop("TMPDIR")
-            tempfile.tempdir = None
-    return DONE
-
-
-def _pipeline(options: argparse.Namespace):
-    from components.__main__ import check
-    from components.shared import config
-    from pipelines.training import training_pipeline
-
-    params = config.read_params(options.params)
-    for change in options.set:
-        config.override(params, change, file=options.params)
-    check(params)
-    return training_pipeline(params, image=os.environ.get("DARKROOM_IMAGE", IMAGE))
+    return local.run(options)
 
 
 if __name__ == "__main__":

@@ -1,89 +1,102 @@
 """A thin component per step: one call of the step function, in our image, with nothing installed at run time.
 
-Kubeflow ships the source of each function alone, so what a body needs is imported inside it.
+Kubeflow ships the source of each function alone, so what a body needs is imported inside it. `code` is the code's version:
+no body reads it, but it makes Kubeflow's cache keys differ when the code does.
 """
 
 import functools
 
 from kfp import dsl
-from kfp.dsl import ClassificationMetrics, Dataset, Input, Metrics, Model, Output
+from kfp.dsl import HTML, ClassificationMetrics, Dataset, Input, Markdown, Metrics, Model, Output
 
 # The pipeline's parameter `image` takes its place when a task is made.
 component = functools.partial(dsl.component, base_image="darkroom", install_kfp_package=False)
 
 
 @component
-def measure(data: Input[Dataset], manifest: Output[Dataset]):
-    from components.__main__ import call
+def measure_part(data: str, digest: str, part: str, code: str, manifest: Output[Dataset]):
+    from components.shared.remote import fetched
+    from pipelines.body import call
 
-    call("measure", data=data.path, manifest=manifest.path)
-
-
-@component
-def validate(manifest: Input[Dataset], config: dict, validation: Output[Dataset]):
-    from components.__main__ import call
-
-    call("validate", section="validate", manifest=manifest.path, config=config, validation=validation.path)
+    with fetched(data, digest, part=part) as shards:
+        call("measure_part", data=shards, manifest=manifest)
 
 
 @component
-def prepare(
-    data: Input[Dataset],
-    manifest: Input[Dataset],
-    validation: Input[Dataset],
-    config: dict,
-    seed: int,
-    prepared: Output[Dataset],
-):
-    from components.__main__ import call
+def gather_manifest(parts: Input[list[Dataset]], digest: str, code: str, manifest: Output[Dataset]):
+    from pipelines.body import call
 
-    verdict = f"{validation.path}/summary.json"
-    call("prepare", section="prepare", data=data.path, manifest=manifest.path, verdict=verdict, config=config, seed=seed,
-         prepared=prepared.path)  # fmt: skip
+    call("gather_manifest", parts=parts, digest=digest, manifest=manifest)
 
 
 @component
-def augment(prepared: Input[Dataset], config: dict, seed: int, augmented: Output[Dataset]):
-    from components.__main__ import call
+def validate(manifest: Input[Dataset], config: dict, code: str, validation: Output[Dataset], report: Output[HTML],
+             findings: Output[Markdown]):  # fmt: skip
+    from pipelines.body import call
+    from pipelines.shown import show_validation
 
-    call("augment", section="augment", prepared=prepared.path, config=config, seed=seed, augmented=augmented.path)
-
-
-@component
-def train(augmented: Input[Dataset], prepared: Input[Dataset], section: str, config: dict, seed: int, model: Output[Model]):
-    from components.__main__ import call
-
-    call("train", section=section, augmented=augmented.path, prepared=prepared.path, config=config, seed=seed,
-         model=model.path)  # fmt: skip
+    with show_validation(validation, report=report, findings=findings):
+        call("validate", section="validate", manifest=manifest, config=config, validation=validation)
 
 
 @component
-def evaluate(
-    model: Input[Model],
-    prepared: Input[Dataset],
-    config: dict,
-    evaluation: Output[Dataset],
-    metrics: Output[Metrics],
-    confusion: Output[ClassificationMetrics],
-):
-    from components.__main__ import call
-    from pipelines.shown import show
+def prepare_part(data: str, digest: str, part: str, manifest: Input[Dataset], validation: Input[Dataset], config: dict,
+                 seed: int, code: str, prepared: Output[Dataset]):  # fmt: skip
+    from components.shared.remote import fetched
+    from pipelines.body import call
 
-    call("evaluate", section="evaluate", model=model.path, prepared=prepared.path, config=config, evaluation=evaluation.path)
-    show(evaluation.path, metrics=metrics, confusion=confusion)
+    with fetched(data, digest, part=part) as shards:
+        call("prepare_part", section="prepare", data=shards, manifest=manifest, verdict=f"{validation.path}/summary.json",
+             config=config, seed=seed, prepared=prepared)  # fmt: skip
 
 
 @component
-def register(
-    cnn: Input[Model],
-    lstm: Input[Model],
-    cnn_evaluation: Input[Dataset],
-    lstm_evaluation: Input[Dataset],
-    prepared: Input[Dataset],
-    config: dict,
-    registration: Output[Dataset],
-):
-    from components.__main__ import call
+def gather_arrays(parts: Input[list[Dataset]], manifest: Input[Dataset], validation: Input[Dataset], config: dict, seed: int,
+                  code: str, prepared: Output[Dataset]):  # fmt: skip
+    from pipelines.body import call
 
-    call("register", section="register", models=[cnn.path, lstm.path], config=config, prepared=prepared.path,
-         evaluations=[cnn_evaluation.path, lstm_evaluation.path], registration=registration.path)  # fmt: skip
+    call("gather_arrays", section="prepare", parts=parts, manifest=manifest, verdict=f"{validation.path}/summary.json",
+         config=config, seed=seed, prepared=prepared)  # fmt: skip
+
+
+@component
+def augment(prepared: Input[Dataset], config: dict, seed: int, code: str, augmented: Output[Dataset]):
+    from pipelines.body import call
+
+    call("augment", section="augment", prepared=prepared, config=config, seed=seed, augmented=augmented)
+
+
+@component
+def train(augmented: Input[Dataset], prepared: Input[Dataset], section: str, config: dict, seed: int, code: str,
+          model: Output[Model]):  # fmt: skip
+    from pipelines.body import call
+
+    call("train", section=section, augmented=augmented, prepared=prepared, config=config, seed=seed, model=model)
+
+
+@component
+def evaluate(model: Input[Model], prepared: Input[Dataset], config: dict, code: str, evaluation: Output[Dataset],
+             metrics: Output[Metrics], curves: Output[ClassificationMetrics], report: Output[HTML]):  # fmt: skip
+    from pipelines.body import call
+    from pipelines.shown import show_evaluation
+
+    call("evaluate", section="evaluate", model=model, prepared=prepared, config=config, evaluation=evaluation)
+    show_evaluation(evaluation, metrics=metrics, curves=curves, report=report)
+
+
+@component
+def register(cnn: Input[Model], lstm: Input[Model], cnn_evaluation: Input[Dataset], lstm_evaluation: Input[Dataset],
+             prepared: Input[Dataset], config: dict, code: str, registration: Output[Dataset], verdict: Output[Markdown]):  # fmt: skip
+    from pipelines.body import call
+    from pipelines.shown import show_registration
+
+    call("register", section="register", models=[cnn, lstm], evaluations=[cnn_evaluation, lstm_evaluation], prepared=prepared,
+         config=config, registration=registration)  # fmt: skip
+    show_registration(registration, verdict=verdict)
+
+
+@component
+def report(status: dsl.PipelineTaskFinalStatus):
+    from pipelines.report import report
+
+    report(state=status.state, run=status.pipeline_job_resource_name, message=status.error_message)

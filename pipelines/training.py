@@ -3,26 +3,33 @@
 from kfp import dsl
 
 from pipelines import steps
+from pipelines.settings import Settings
 
 ARCHITECTURES = ("cnn", "lstm")
 
 
-def training_pipeline(params: dict, *, image: str):
+def training_pipeline(params: dict, *, image: str, code: str, parts: int, settings: Settings | None = None):
     """From shards to a registered model. Returns the pipeline; `params` (params.yaml) gives the defaults of its parameters.
 
-    1. measure: every frame decoded once, the manifest
+    1. measure: every frame decoded once, some shards a task; gathered into the manifest
     2. validate: findings; an error ends the run here
-    3. prepare: split, decode, resize
+    3. prepare: split, decode, resize, some shards a task; gathered into arrays
     4. augment: rebalance and vary the training split
     5. train: a CNN and an LSTM, side by side
     6. evaluate: each on the test split
     7. register: the better one becomes champion
+    8. report: however the run ends
+
+    `data` is a DVC remote (or a folder of shards) and `digest` what data.dvc records: data comes by reference.
+    Without `settings` nothing is said of resources, retries or secrets: what a run on this machine needs.
     """
-    default_image = image
+    default_image, default_code = image, code
+    numbered = [f"{number}/{parts}" for number in range(1, parts + 1)]
 
     @dsl.pipeline(name="darkroom", description=__doc__)
     def darkroom(
         data: str,
+        digest: str,
         seed: int = params["seed"],
         validate: dict = params["validate"],
         prepare: dict = params["prepare"],
@@ -32,32 +39,44 @@ def training_pipeline(params: dict, *, image: str):
         evaluate: dict = params["evaluate"],
         register: dict = params["register"],
         image: str = default_image,
+        code: str = default_code,
     ):
-        def shown(task: dsl.PipelineTask, name: str) -> dict:
+        def made(task: dsl.PipelineTask, name: str) -> dict:
             task.set_container_image(image).set_display_name(name)
+            if settings:
+                settings.apply(task, name.split()[0])
             return task.outputs
 
-        shards = dsl.importer(artifact_uri=data, artifact_class=dsl.Dataset, reimport=False).output
-        manifest = shown(steps.measure(data=shards), "measure")["manifest"]
-        validation = shown(steps.validate(manifest=manifest, config=validate), "validate")["validation"]
-        prepared = shown(
-            steps.prepare(data=shards, manifest=manifest, validation=validation, config=prepare, seed=seed), "prepare"
-        )["prepared"]
-        augmented = shown(steps.augment(prepared=prepared, config=augment, seed=seed), "augment")["augmented"]
-        models, evaluations = {}, {}
-        for name, knobs in zip(ARCHITECTURES, (train_cnn, train_lstm), strict=True):
-            task = steps.train(augmented=augmented, prepared=prepared, section=f"train.{name}", config=knobs, seed=seed)
-            models[name] = shown(task, f"train {name}")["model"]
-            task = steps.evaluate(model=models[name], prepared=prepared, config=evaluate)
-            evaluations[name] = shown(task, f"evaluate {name}")["evaluation"]
-        shown(
-            steps.register(
-                **models,
-                **{f"{name}_evaluation": evaluations[name] for name in ARCHITECTURES},
-                prepared=prepared,
-                config=register,
-            ),
-            "register",
-        )
+        told = steps.report()
+        made(told, "report")
+        # These two depend on more than their inputs: how the run ended, what the tracking server holds by now.
+        told.set_caching_options(False)
+        if settings and settings.webhook:
+            told.set_env_variable("DARKROOM_WEBHOOK", settings.webhook)
+        with dsl.ExitHandler(told, name="training"):
+            with dsl.ParallelFor(numbered, name="measure parts") as part:
+                task = steps.measure_part(data=data, digest=digest, part=part, code=code)
+                measured = made(task, "measure part")["manifest"]
+            task = steps.gather_manifest(parts=dsl.Collected(measured), digest=digest, code=code)
+            manifest = made(task, "measure")["manifest"]
+            validation = made(steps.validate(manifest=manifest, config=validate, code=code), "validate")["validation"]
+            judged = {"manifest": manifest, "validation": validation, "config": prepare, "seed": seed, "code": code}
+            with dsl.ParallelFor(numbered, name="prepare parts") as part:
+                task = steps.prepare_part(data=data, digest=digest, part=part, **judged)
+                decoded = made(task, "prepare part")["prepared"]
+            prepared = made(steps.gather_arrays(parts=dsl.Collected(decoded), **judged), "prepare")["prepared"]
+            task = steps.augment(prepared=prepared, config=augment, seed=seed, code=code)
+            augmented = made(task, "augment")["augmented"]
+            models, evaluations = {}, {}
+            for name, knobs in zip(ARCHITECTURES, (train_cnn, train_lstm), strict=True):
+                task = steps.train(
+                    augmented=augmented, prepared=prepared, section=f"train.{name}", config=knobs, seed=seed, code=code
+                )
+                models[name] = made(task, f"train {name}")["model"]
+                task = steps.evaluate(model=models[name], prepared=prepared, config=evaluate, code=code)
+                evaluations[f"{name}_evaluation"] = made(task, f"evaluate {name}")["evaluation"]
+            last = steps.register(**models, **evaluations, prepared=prepared, config=register, code=code)
+            made(last, "register")
+            last.set_caching_options(False)
 
     return darkroom

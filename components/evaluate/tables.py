@@ -4,6 +4,7 @@ import numpy as np
 from sklearn import metrics
 
 POINTS = 200  # of a curve at most; enough to draw it
+AVERAGE = "(micro-average)"  # every class against the rest, pooled: the one curve of a whole model
 
 
 def per_class(labels: np.ndarray, predicted: np.ndarray, classes: list[str], areas: dict[str, float]) -> list[dict]:
@@ -23,26 +24,32 @@ def per_class(labels: np.ndarray, predicted: np.ndarray, classes: list[str], are
 
 
 def curves(labels: np.ndarray, probabilities: np.ndarray, classes: list[str]) -> tuple[dict[str, list[dict]], dict[str, float]]:
-    """ROC and precision-recall, one class against the rest, and the area under each ROC curve.
+    """ROC and precision-recall, one class against the rest and all of them pooled, and the area under each ROC curve.
 
     A class that is not in the labels, or is all there is, has no curve.
     """
     tables: dict[str, list[dict]] = {"roc": [], "pr": []}
     areas = {}
-    for index, name in enumerate(classes):
-        truth = labels == index
+    truths = labels[:, None] == np.arange(len(classes))
+    pooled = [(AVERAGE, truths.ravel(), probabilities.ravel())]
+    for name, truth, surety in [*zip(classes, truths.T, probabilities.T, strict=True), *pooled]:
         if truth.all() or not truth.any():
             continue
-        false, true, _ = metrics.roc_curve(truth, probabilities[:, index])
-        areas[name] = float(metrics.auc(false, true))
-        precision, recall, _ = metrics.precision_recall_curve(truth, probabilities[:, index])
-        for key, (x, y), columns in (
-            ("roc", (false, true), ("false_positive_rate", "true_positive_rate")),
-            ("pr", (recall, precision), ("recall", "precision")),
-        ):
-            for at in np.unique(np.linspace(0, len(x) - 1, min(len(x), POINTS)).round().astype(int)):
-                tables[key].append({"class": name, columns[0]: float(x[at]), columns[1]: float(y[at])})
+        false, true, thresholds = metrics.roc_curve(truth, surety)
+        if name != AVERAGE:
+            areas[name] = float(metrics.auc(false, true))
+        precision, recall, _ = metrics.precision_recall_curve(truth, surety)
+        for at in _spread(len(false)):
+            # The first threshold is "above all": 1 says as much, and is a number that JSON has.
+            row = {"false_positive_rate": false[at], "true_positive_rate": true[at], "threshold": min(thresholds[at], 1)}
+            tables["roc"].append({"class": name} | {column: float(value) for column, value in row.items()})
+        for at in _spread(len(recall)):
+            tables["pr"].append({"class": name, "recall": float(recall[at]), "precision": float(precision[at])})
     return tables, areas
+
+
+def _spread(count: int) -> np.ndarray:
+    return np.unique(np.linspace(0, count - 1, min(count, POINTS)).round().astype(int))
 
 
 def predictions(samples: list[dict], labels: np.ndarray, probabilities: np.ndarray, classes: list[str]) -> list[dict]:

@@ -1,9 +1,11 @@
 """The validated data -> uint8 arrays per split: decoded once, in parallel, upright, resized by one rule."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import pandas as pd
 
 from components.prepare.config import PrepareConfig
 from components.shared import arrays, dataset, files, parallel
@@ -24,6 +26,23 @@ def prepare(
     prepared: Annotated[Path, "folder for the arrays"],
 ) -> None:
     """Split, decode and resize. Raises Refused when the data did not pass or cannot be split, CannotRun on stale inputs."""
+    plan = make_plan(manifest=manifest, verdict=verdict, config=config, seed=seed)
+    with files.whole_folder(prepared) as fresh:
+        create(fresh, plan)
+        decode_shards(fresh, plan.rows, data=data, config=config)
+    _say(plan, config)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where every usable sample goes: its row has the split (`to`) and its `position` there."""
+
+    rows: pd.DataFrame
+    layout: arrays.Layout
+
+
+def make_plan(*, manifest: Path, verdict: Path, config: PrepareConfig, seed: int) -> Plan:
+    """Decide everything that needs the whole, from the manifest alone. Raises Refused and CannotRun as `prepare` does."""
     from components.prepare.split import assign
 
     summary = files.read_json(verdict)
@@ -44,23 +63,29 @@ def prepare(
     time = min(int(rows["frames"].max()), config.max_frames)
     shape = (config.height, config.width, config.channels)
     shape = (time, *shape) if rows["frames"].max() > 1 else shape
-    classes = sorted(rows["label"].unique())
-    with files.whole_folder(prepared) as fresh:
-        for name in dataset.SPLITS:
-            part = rows[rows["to"] == name]
-            arrays.create(fresh / name, len(part), shape)
-            labels = np.searchsorted(classes, part["label"].to_numpy(dtype=str))
-            samples = part[["id", "source", "label", "group"]].astype(object).where(lambda frame: frame.notna(), None)
-            arrays.describe(fresh / name, labels, samples.to_dict("records"))
-        work, weights = [], []
-        for shard, part in rows.groupby("shard", sort=True):
-            places = {row.source: (row.to, row.position) for row in part.itertuples()}
-            work.append((data / str(shard), places, config, fresh))
-            weights.append(len(part))
-        for _ in parallel.each(fill, work, weights=weights, name="prepare"):
-            pass
-        arrays.Layout(classes, shape, summary["data_digest"]).write(fresh)
-    _say(rows, shape, config)
+    return Plan(rows, arrays.Layout(sorted(rows["label"].unique()), shape, summary["data_digest"]))
+
+
+def create(prepared: Path, plan: Plan) -> None:
+    """Write all but the pixels: room for them, labels, samples, layout."""
+    for name in dataset.SPLITS:
+        part = plan.rows[plan.rows["to"] == name]
+        arrays.create(prepared / name, len(part), plan.layout.shape)
+        labels = np.searchsorted(plan.layout.classes, part["label"].to_numpy(dtype=str))
+        samples = part[["id", "source", "label", "group"]].astype(object).where(lambda frame: frame.notna(), None)
+        arrays.describe(prepared / name, labels, samples.to_dict("records"))
+    plan.layout.write(prepared)
+
+
+def decode_shards(prepared: Path, rows: pd.DataFrame, *, data: Path, config: PrepareConfig) -> None:
+    """Fill in the pixels of these rows, shard by shard over all processors."""
+    work, weights = [], []
+    for shard, part in rows.groupby("shard", sort=True):
+        places = {row.source: (row.to, row.position) for row in part.itertuples()}
+        work.append((data / str(shard), places, config, prepared))
+        weights.append(len(part))
+    for _ in parallel.each(fill, work, weights=weights, name="prepare"):
+        pass
 
 
 def fill(shard: Path, places: dict[str, tuple[str, int]], config: PrepareConfig, prepared: Path) -> None:
@@ -94,7 +119,8 @@ def _resized(frame: bytes, config: PrepareConfig) -> np.ndarray:
     return fit(picture.pixels, height=config.height, width=config.width, channels=config.channels, rule=config.resize)
 
 
-def _say(rows, shape: tuple[int, ...], config: PrepareConfig) -> None:
+def _say(plan: Plan, config: PrepareConfig) -> None:
+    rows, shape = plan.rows, plan.layout.shape
     counts = ", ".join(f"{(rows['to'] == name).sum():,} {name}" for name in dataset.SPLITS)
     print(f"prepare: {counts}; arrays of {'x'.join(map(str, shape))}")
     test = rows.loc[rows["to"] == "test", "label"].value_counts()

@@ -1,0 +1,74 @@
+"""What a wrapper's body calls: the step with plain paths, its inputs checked, its outputs sealed, its reason told.
+
+A seal is the sha256 of an artifact's files, in its metadata: what was changed or cut short between two steps is noticed,
+and a cache entry stands for that content alone.
+"""
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from kfp.dsl import Artifact
+
+SEAL = "sha256"
+# Kubernetes shows what a container left here as the reason of its end; a local run names a file of its own.
+LAST_WORDS, KUBERNETES = "DARKROOM_LAST_WORDS", "/dev/termination-log"
+
+
+def call(name: str, *, section: str = "", **values: Any) -> None:
+    """Run a step. An artifact, or a list of them, stands for its path. A refused step ends the process with its exit code."""
+    from components.__main__ import call as run
+    from components.shared.errors import Stop
+
+    artifacts = [item for value in values.values() for item in (value if isinstance(value, list) else [value])]
+    artifacts = [item for item in artifacts if isinstance(item, Artifact)]
+    given = [artifact for artifact in artifacts if SEAL in artifact.metadata]
+    try:
+        for artifact in given:
+            check(artifact)
+        run(name, section=section, **{key: _plain(value) for key, value in values.items()})
+    except Stop as stop:
+        leave(section or name, str(stop))
+        print(stop, file=sys.stderr)
+        sys.exit(stop.exit_code)
+    except Exception as error:
+        leave(section or name, f"{type(error).__name__}: {error}")
+        raise
+    for artifact in artifacts:
+        artifact.metadata[SEAL] = artifact.metadata.get(SEAL) or seal(Path(artifact.path))
+
+
+def check(artifact: Artifact) -> None:
+    """Raises CannotRun when an artifact is not what its maker sealed."""
+    from components.shared.errors import CannotRun
+
+    if seal(Path(artifact.path)) != artifact.metadata[SEAL]:
+        raise CannotRun(f"{artifact.uri}: changed since it was made; run again, its step is done anew")
+
+
+def seal(path: Path) -> str:
+    """sha256 over the names and contents of a folder's files, or of one file."""
+    whole = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            with file.open("rb") as stream:
+                whole.update(f"{file.relative_to(path)} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+    return whole.hexdigest()
+
+
+def leave(step: str, reason: str) -> None:
+    """Say why a step ended where the exit handler finds it."""
+    file = Path(os.environ.get(LAST_WORDS, KUBERNETES))
+    first, *others = reason.splitlines() or [""]
+    more = f" (and {len(others)} more, in the step's log)" if others else ""
+    if file.exists():
+        with file.open("a", encoding="utf-8") as stream:
+            stream.write(f"{step}: {first[:1000]}{more}\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.path if isinstance(value, Artifact) else value

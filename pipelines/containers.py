@@ -1,0 +1,217 @@
+"""Steps in containers, through podman or docker: another user, a read-only root, no capabilities, no network, a memory limit.
+
+KFP's own Docker runner removes containers before it has read how they ended, and then takes a failed step for a good one
+(kubeflow/pipelines #13332). Here a container is kept until its exit code and its log are read.
+"""
+
+import argparse
+import contextlib
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pipelines import graph
+from pipelines.body import LAST_WORDS, leave
+
+TRACKED = {"train", "evaluate", "register"}  # the steps that talk to the tracking server
+OUT_OF_MEMORY = 137  # killed; which the kernel does to what passes the limit
+DOOR = "/run/darkroom"
+LOCKED = {
+    "user": "10001:10001",
+    "read_only": True,
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges"],
+    "network_mode": "none",
+    "pids_limit": 1024,
+    "tmpfs": {"/tmp": "mode=1777"},  # noqa: S108 the container's own
+}
+PASSED_ON = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_EXPERIMENT_NAME")
+
+
+@contextlib.contextmanager
+def runner(options: argparse.Namespace, root: Path) -> Iterator:
+    """Yield KFP's DockerRunner, made to run each step locked down. Raises CannotRun when there is no engine or no image."""
+    import docker
+    from kfp import local
+    from kfp.local import docker_task_handler
+
+    from components.shared.errors import CannotRun
+
+    root.parent.chmod(0o700)
+    root.chmod(0o777)  # the containers write there as another user; nobody else gets past the folder above
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_engine())
+        try:
+            with contextlib.closing(docker.from_env()) as client:
+                client.images.get(graph.image())
+        except docker.errors.ImageNotFound:
+            raise CannotRun(f"no image {graph.image()} on this machine; `make image` builds it") from None
+        except docker.errors.DockerException as error:
+            raise CannotRun(f"no container engine answers ({str(error).splitlines()[0]}); is podman or docker running?") from None
+        tracking, host, port = stack.enter_context(_tracking(root))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="darkroom-door-")))
+        from pipelines import door
+
+        stack.enter_context(door.serving(folder / "socket", host, port))
+        folder.chmod(0o755)
+        step = Step(options, root, folder, tracking)
+        stock = docker_task_handler.run_docker_container
+        docker_task_handler.run_docker_container = step.run
+        stack.callback(setattr, docker_task_handler, "run_docker_container", stock)
+        yield local.DockerRunner()
+
+
+class Step:
+    """One container a step."""
+
+    def __init__(self, options: argparse.Namespace, root: Path, door: Path, tracking: str) -> None:
+        self.memory, self.data, self.door, self.tracking = options.memory, options.data.absolute(), door, urlsplit(tracking)
+        self.logs = root / "logs" / time.strftime("%Y%m%d-%H%M%S")
+        self.logs.mkdir(parents=True)
+        self.numbers = itertools.count(1)  # KFP runs the tasks of a fan-out in threads
+
+    def run(self, client, image: str, command: list[str], volumes: dict, **options) -> int:
+        """Run a command to its end and return its exit code; its log is printed and kept. KFP calls this.
+
+        `image` is the pipeline's parameter, which KFP leaves unresolved here: ours is the one that was asked for.
+        """
+        import docker
+
+        name = command[command.index("--function_to_execute") + 1] if "--function_to_execute" in command else "step"
+        environment = {LAST_WORDS: os.environ[LAST_WORDS], "HOME": "/tmp", **options.pop("environment", {})}  # noqa: S108
+        volumes |= {
+            str(self.data): {"bind": str(self.data), "mode": "ro"},
+            str(self.door): {"bind": DOOR, "mode": "ro"},
+        }
+        port, hosts = self.tracking.port or {"http": 80, "https": 443}[self.tracking.scheme], {}
+        if name in TRACKED:
+            environment |= {key: os.environ[key] for key in PASSED_ON if key in os.environ}
+            environment["MLFLOW_TRACKING_URI"] = self.tracking.geturl()
+            hosts = {self.tracking.hostname: "127.0.0.1"}
+        container = None
+        log = self.logs / f"{next(self.numbers):02}-{name}.log"
+        try:
+            container = client.containers.run(
+                graph.image(),
+                ["python", "-m", "pipelines.door", f"{DOOR}/socket", str(port), *command],
+                detach=True,
+                environment=environment,
+                extra_hosts=hosts,
+                mem_limit=self.memory,
+                memswap_limit=self.memory,
+                volumes=volumes,
+                # A port below 1024 is nothing special in a container's own network.
+                sysctls={"net.ipv4.ip_unprivileged_port_start": "0"} if port < 1024 else {},
+                **LOCKED,
+                **options,
+            )
+            with log.open("wb") as kept:
+                for piece in container.logs(stream=True, follow=True):
+                    kept.write(piece)
+                    print(piece.decode(errors="replace"), end="")
+            code = container.wait()["StatusCode"]
+        except docker.errors.APIError as error:
+            leave(name, f"the container engine: {error.explanation or error}")
+            return 1
+        finally:
+            if container is not None:
+                with contextlib.suppress(docker.errors.APIError):
+                    container.remove(force=True)
+        if code == OUT_OF_MEMORY:
+            leave(name, f"exit code 137: killed, perhaps out of memory (limit {self.memory}; --memory raises it); log: {log}")
+        elif code:
+            leave(name, f"exit code {code}; log: {log}")
+        return code
+
+
+@contextlib.contextmanager
+def _engine() -> Iterator[None]:
+    """DOCKER_HOST as it is; or docker's own socket; or a podman service for as long as the run lasts."""
+    from components.shared.errors import CannotRun
+
+    if os.environ.get("DOCKER_HOST") or Path("/var/run/docker.sock").exists():
+        yield
+        return
+    if not shutil.which("podman"):
+        raise CannotRun("no podman or docker on this machine; on Debian or Ubuntu, as root: infra/engine.sh")
+    with tempfile.TemporaryDirectory(prefix="darkroom-podman-") as folder:
+        address = f"unix://{folder}/podman.sock"
+        service = subprocess.Popen(
+            ["podman", "system", "service", "--time=0", address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            _wait_for(lambda: Path(folder, "podman.sock").exists(), service, "podman's service")
+            os.environ["DOCKER_HOST"] = address
+            yield
+        finally:
+            os.environ.pop("DOCKER_HOST", None)
+            _end(service)
+
+
+@contextlib.contextmanager
+def _tracking(root: Path) -> Iterator[tuple[str, str, int]]:
+    """Address, host and port of the tracking server: the one in MLFLOW_TRACKING_URI, or one of our own while the run lasts.
+
+    An address that is an IP number cannot be given another meaning inside: there it is 127.0.0.1.
+    """
+    address = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if address.startswith(("http://", "https://")):
+        parts = urlsplit(address)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        inside = address.replace(parts.hostname, "127.0.0.1", 1) if parts.hostname.replace(".", "").isdigit() else address
+        yield inside, parts.hostname, port
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    store = root.parent / "tracking"
+    store.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{store}/runs.db", "--artifacts-destination", str(store / "artifacts")]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (store / "server.log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | quiet, start_new_session=True)
+    try:
+        _wait_for(lambda: _answers(port), server, f"MLflow's server ({store}/server.log)")
+        print(f"tracking: in {store}; mlflow ui --backend-store-uri sqlite:///{store}/runs.db "
+              f"--artifacts-destination {store}/artifacts")  # fmt: skip
+        yield f"http://127.0.0.1:{port}", "127.0.0.1", port
+    finally:
+        _end(server)
+
+
+def _answers(port: int) -> bool:
+    import requests
+
+    with contextlib.suppress(requests.RequestException):
+        return requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok
+    return False
+
+
+def _wait_for(ready, process: subprocess.Popen, what: str, seconds: int = 120) -> None:
+    from components.shared.errors import CannotRun
+
+    end = time.monotonic() + seconds
+    while not ready():
+        if process.poll() is not None or time.monotonic() > end:
+            raise CannotRun(f"{what} did not start")
+        time.sleep(0.2)
+
+
+def _end(process: subprocess.Popen) -> None:
+    """A server's workers with it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, 15) if os.getpgid(process.pid) == process.pid else process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

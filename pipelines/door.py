@@ -1,0 +1,79 @@
+"""A way out of a container that has no network, to one server and nowhere else: through a socket in a mounted folder.
+
+On the host `serving` passes what comes through the socket on to the server; in the container this module, run as
+`python -m pipelines.door SOCKET PORT COMMAND...`, listens on the container's own loopback and runs the command beside it.
+"""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@contextlib.contextmanager
+def serving(socket: Path, host: str, port: int) -> Iterator[None]:
+    """Pass connections to `socket` on to host:port for as long as the block lasts."""
+
+    async def listen() -> asyncio.Server:
+        return await asyncio.start_unix_server(_passing_on(lambda: asyncio.open_connection(host, port)), socket)
+
+    with _in_background(listen):
+        socket.chmod(0o666)  # a container connects as another user; the folder it lies in is private
+        yield
+
+
+def main(socket: str, port: str, *command: str) -> int:
+    """In the container: run a command while 127.0.0.1:port leads out through the socket."""
+
+    async def listen() -> asyncio.Server:
+        return await asyncio.start_server(_passing_on(lambda: asyncio.open_unix_connection(socket)), "127.0.0.1", int(port))
+
+    with _in_background(listen):
+        return subprocess.run(command).returncode
+
+
+def _passing_on(connect: Callable[[], Awaitable[Streams]]) -> Callable:
+    async def passed_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there_reader, there_writer = await connect()
+        except OSError:
+            writer.close()  # as a server that is down would do it
+            return
+        await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
+
+    return passed_on
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while piece := await reader.read(1 << 16):
+            writer.write(piece)
+            await writer.drain()
+        if writer.can_write_eof():
+            writer.write_eof()
+            return
+    writer.close()
+
+
+@contextlib.contextmanager
+def _in_background(listen: Callable[[], Awaitable[asyncio.Server]]) -> Iterator[None]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(listen(), loop).result(10)
+        yield
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+if __name__ == "__main__":
+    os.umask(0)  # whoever owns the mounted folder can delete what is written there by another user
+    sys.exit(main(*sys.argv[1:]))

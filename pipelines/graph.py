@@ -1,0 +1,77 @@
+"""What `compile`, `run` and `submit` share: the graph with its knobs set and checked, the code's version, the data's digest."""
+
+import argparse
+import hashlib
+import os
+from pathlib import Path
+
+IMAGE, DEFAULT_IMAGE = "DARKROOM_IMAGE", "localhost/darkroom:latest"
+PARTS_HERE = 2  # as many as KFP's local runner does at once
+
+
+def image() -> str:
+    """The image that the steps run in."""
+    return os.environ.get(IMAGE, DEFAULT_IMAGE)
+
+
+def knobs(options: argparse.Namespace) -> dict:
+    """params.yaml with `--set` applied, all of it checked. Raises CannotRun with every fault."""
+    from components.__main__ import check
+    from components.shared import config
+
+    params = config.read_params(options.params)
+    for change in options.set:
+        config.override(params, change, file=options.params)
+    check(params)
+    return params
+
+
+def for_cluster(options: argparse.Namespace):
+    """The pipeline with the settings of `--settings`, and these."""
+    from pipelines import settings
+    from pipelines.training import training_pipeline
+
+    how = settings.read(options.settings)
+    made = training_pipeline(knobs(options), image=image(), code=code_digest(), parts=how.parts, settings=how)
+    return made, how
+
+
+def for_here(options: argparse.Namespace):
+    """The pipeline without what only a cluster knows."""
+    from pipelines.training import training_pipeline
+
+    return training_pipeline(knobs(options), image=image(), code=code_digest(), parts=PARTS_HERE)
+
+
+def code_digest() -> str:
+    """The code's version as a cache needs it: over what the steps are made of, committed or not."""
+    root = Path(__file__).parents[1]
+    whole = hashlib.sha256()
+    for file in sorted([*(root / "components").rglob("*.py"), *(root / "pipelines").glob("*.py"), *root.glob("requirements.lock")]):
+        whole.update(f"{file.relative_to(root)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return whole.hexdigest()[:16]
+
+
+def recorded_digest(file: Path = Path("data.dvc")) -> str:
+    """What data.dvc records of the data. Raises CannotRun."""
+    import yaml
+
+    from components.shared.errors import CannotRun
+
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))["outs"][0]["md5"]
+    except (OSError, yaml.YAMLError, LookupError, TypeError):
+        raise CannotRun(f"{file}: does not say which data; `dvc add data` writes it, or name it with --digest") from None
+
+
+def write(pipeline, file: Path) -> None:
+    """Compile into a file, whole or not at all."""
+    import tempfile
+
+    from kfp.compiler import Compiler
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        whole = Path(folder) / "pipeline.yaml"
+        Compiler().compile(pipeline, str(whole))
+        whole.replace(file)

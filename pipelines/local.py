@@ -1,0 +1,77 @@
+"""The pipeline on this machine, without a cluster, through KFP's own local runner: as processes, or in containers."""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipelines import graph
+from pipelines.body import LAST_WORDS, SEAL, seal
+
+DONE, FAILED = 0, 1
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run it; the exit code is 0 done, 1 a step failed. Steps whose code, knobs and inputs are as before are not run again."""
+    from kfp import local
+
+    from components.shared import dataset, files
+
+    pipeline = graph.for_here(options)
+    # Says what is missing before anything starts.
+    digest = options.digest or dataset.data_digest({file.name: files.digest(file, "md5") for file in dataset.shards(options.data)})
+    root = options.root.absolute() / ("containers" if options.containers else "processes")
+    root.mkdir(parents=True, exist_ok=True)
+    cache = root / ".cache"
+    sweep(cache)
+    with contextlib.ExitStack() as stack:
+        words = stack.enter_context(_scratch(root))
+        runner = local.SubprocessRunner(use_venv=False)
+        if options.containers:
+            from pipelines import containers
+
+            runner = stack.enter_context(containers.runner(options, root))
+        local.init(runner, pipeline_root=str(root), enable_caching=not options.no_cache, cache_root=str(cache))
+        # That display names, and here the image, have no effect is what "without a cluster" means.
+        warnings.filterwarnings("ignore", module="kfp.local")
+        try:
+            pipeline(data=str(options.data.absolute()), digest=digest)
+        except RuntimeError as error:
+            said = words.read_text(encoding="utf-8").splitlines()
+            print(f"pipelines run: failed at {said[0]}" if said else f"pipelines run: {error}", file=sys.stderr)
+            return FAILED
+    return DONE
+
+
+def sweep(cache: Path) -> None:
+    """Forget the cache's entries whose artifacts are not what was sealed: KFP asks only whether they are still there."""
+    for entry in cache.glob("*.json"):
+        try:
+            outputs = json.loads(entry.read_text(encoding="utf-8")).values()
+            flat = [item for output in outputs for item in (output.get("artifacts", [output]))]
+            whole = all(seal(Path(item["uri"])) == item["metadata"][SEAL] for item in flat if SEAL in item.get("metadata", {}))
+        except (OSError, ValueError, AttributeError, TypeError, KeyError):
+            whole = False
+        if not whole:
+            entry.unlink()
+
+
+@contextlib.contextmanager
+def _scratch(root: Path) -> Iterator[Path]:
+    """A folder for the code that KFP leaves behind for every task, and a file for the last words of a failing step."""
+    before = {name: os.environ.get(name) for name in ("TMPDIR", LAST_WORDS)}
+    with tempfile.TemporaryDirectory(prefix="darkroom-") as folder, tempfile.NamedTemporaryFile(dir=root) as words:
+        os.environ.update({"TMPDIR": folder, LAST_WORDS: words.name})
+        tempfile.tempdir = None
+        Path(words.name).chmod(0o666)  # a container writes to it as another user
+        try:
+            yield Path(words.name)
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
+            tempfile.tempdir = None

@@ -1,0 +1,86 @@
+"""How the steps run on a cluster: the one settings file, checked, and applied to the tasks of the graph."""
+
+from pathlib import Path
+
+from kfp import dsl
+from pydantic import BaseModel, ConfigDict, Field
+
+FILE = Path("pipelines/settings.yaml")
+USER = 10001  # of the image
+
+
+class Strict(BaseModel):
+    """Unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Step(Strict):
+    """What differs from the defaults for one step; None: as there."""
+
+    cpu: str | None = Field(None, pattern=r"^\d+(\.\d+|m)?$")
+    memory: str | None = Field(None, pattern=r"^\d+(Ki|Mi|Gi|Ti|K|M|G|T)$")
+    accelerator: str | None = None
+    accelerators: int | None = Field(None, ge=0)
+    retries: int | None = Field(None, ge=0)
+    backoff: int | None = Field(None, ge=1)
+    timeout: int | None = Field(None, ge=1)
+
+
+class Settings(Strict):
+    """The whole file; each key is explained there."""
+
+    parts: int = Field(ge=1)
+    service_account: str
+    pipeline_root: str
+    webhook: str
+    environment: dict[str, str]
+    secrets: dict[str, dict[str, str]]
+    image_pull_secrets: list[str]
+    node_selector: dict[str, str]
+    defaults: Step
+    steps: dict[str, Step]
+
+    def of(self, step: str) -> Step:
+        """The defaults with what differs for this step."""
+        own = self.steps.get(step, Step()).model_dump(exclude_none=True)
+        return Step.model_validate(self.defaults.model_dump() | own)
+
+    def apply(self, task: dsl.PipelineTask, step: str) -> None:
+        """Give a task of the graph its resources, retries, time limit, environment, secrets and place."""
+        from kfp import kubernetes
+
+        own = self.of(step)
+        task.set_cpu_request(own.cpu).set_memory_request(own.memory).set_memory_limit(own.memory)
+        if own.accelerators:
+            task.set_accelerator_type(own.accelerator).set_accelerator_limit(own.accelerators)
+        if own.retries:
+            task.set_retry(own.retries, backoff_duration=f"{own.backoff}s", backoff_factor=2, backoff_max_duration="600s")
+        kubernetes.set_timeout(task, own.timeout)
+        kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
+        for name, value in self.environment.items():
+            task.set_env_variable(name, value)
+        for secret, keys in self.secrets.items():
+            kubernetes.use_secret_as_env(task, secret, keys)
+        for label, value in self.node_selector.items():
+            kubernetes.add_node_selector(task, label, value)
+        if self.image_pull_secrets:
+            kubernetes.set_image_pull_secrets(task, self.image_pull_secrets)
+
+
+def read(file: Path = FILE) -> Settings:
+    """Raises CannotRun with a line per fault."""
+    from components import STEPS
+    from components.shared import config
+    from components.shared.errors import CannotRun
+
+    settings = config.parse(Settings, config.read_params(file), path=file.name)
+    missing = [name for name, value in settings.defaults if value is None]
+    unknown = [name for name in settings.steps if name not in STEPS]
+    faults = [f"{file.name}.defaults.{name}: missing; every default stands in the file" for name in missing]
+    faults += [f"{file.name}.steps.{name}: no such step; there are: {', '.join(STEPS)}" for name in unknown]
+    if settings.environment.keys() & {"AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD"}:
+        faults.append(f"{file.name}.environment: holds a secret in the clear; name a Kubernetes secret under `secrets`")
+    if faults:
+        raise CannotRun(*faults)
+    return settings
