@@ -46,8 +46,14 @@ class Registry:
             "classes": classes_tag(candidate),
             **{f"test_{name}": repr(value) for name, value in candidate.metrics.items()},
         }
-        source = f"models:/{model_id}"
-        return str(self._client.create_model_version(self.name, source, tags=tags, description=description).version)
+        made = self._client.create_model_version(
+            self.name,
+            f"models:/{model_id}",
+            tags=tags,
+            description=description,
+            model_id=model_id,  # a server refuses a source without it
+        )
+        return str(made.version)
 
     def promote(self, version: str) -> None:
         """Let the alias name this version."""
