@@ -1,12 +1,12 @@
 """`python -m pipelines COMMAND`: compile the pipeline, run it here, submit it to Kubeflow."""
 
 import argparse
+import importlib
 import sys
 from pathlib import Path
 
 from pipelines.settings import FILE as SETTINGS
 
-DONE = 0
 OVERVIEW = """Exit codes: 0 done; 1 a step failed; 2 could not run. Where Kubeflow is and who asks comes from the environment:
 KFP_HOST, KFP_NAMESPACE, and KFP_TOKEN, KFP_COOKIES or a service account's token (KF_PIPELINES_SA_TOKEN_PATH)."""
 
@@ -17,7 +17,8 @@ def main(arguments: list[str] | None = None) -> int:
     from components.shared.errors import Stop
 
     try:
-        return options.do(options)
+        module, function = options.do.split(":")
+        return getattr(importlib.import_module(module), function)(options)  # loaded now: `--help` needs none of it
     except Stop as stop:
         print(stop, file=sys.stderr)
         return stop.exit_code
@@ -35,14 +36,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, do, text: str) -> argparse.ArgumentParser:
+    def command(name: str, do: str, text: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
         added.set_defaults(do=do)
         return added
 
-    compiling = command("compile", _compile, "write the pipeline as the YAML that Kubeflow takes")
+    compiling = command("compile", "pipelines.graph:compile_pipeline", "write the pipeline as the YAML that Kubeflow takes")
     compiling.add_argument("--output", type=Path, default=Path("outputs/pipeline.yaml"), help="default: %(default)s")
-    running = command("run", _run, "run it here, through KFP's local runner: no cluster")
+    running = command("run", "pipelines.local:run", "run it here, through KFP's local runner: no cluster")
     running.add_argument("--containers", action="store_true", help="in the image, through podman or docker, locked down")
     running.add_argument("--memory", default="4g", help="limit of each container (default: %(default)s)")
     running.add_argument("--data", type=Path, default=Path("data"), help="folder of shards (default: %(default)s)")
@@ -51,31 +52,29 @@ def _parser() -> argparse.ArgumentParser:
         "--root", type=Path, default=Path("outputs/kubeflow"), help="where artifacts go (default: %(default)s)"
     )
     running.add_argument("--no-cache", action="store_true", help="run every step, also what was run before")
-    for added in (compiling, running):
-        added.add_argument("--params", type=Path, default=Path("params.yaml"), help="where the knobs stand (default: %(default)s)")
+    submitting = command("submit", "pipelines.submit:submit", "start a run on Kubeflow, as a version named after the commit")
+    submitting.add_argument("--wait", action="store_true", help="follow the run; the exit code says how it ended")
+    scheduling = command("schedule", "pipelines.submit:schedule", "run on Kubeflow again and again")
+    scheduling.add_argument("--cron", required=True, help="when, in UTC: minute hour day month weekday, such as '0 2 * * *'")
+    listing = command("list", "pipelines.submit:show", "list the latest runs and all schedules on Kubeflow")
+    listing.add_argument("--count", type=int, default=20, help="runs at most (default: %(default)s)")
+    command("stop", "pipelines.submit:stop", "stop a run, or delete a schedule").add_argument("id", help="as `list` prints it")
+    for added in (submitting, scheduling):
+        added.add_argument("--data", default="", help="DVC remote that holds the data (default: DVC's default remote)")
+        added.add_argument("--digest", default="", help="which data (default: what data.dvc records)")
+        added.add_argument("--unchecked", action="store_true", help="do not look first whether the remote holds the data")
+        added.add_argument("--name", default="", help="shown in the UI (default: darkroom and the commit)")
+        added.add_argument("--experiment", default="darkroom", help="groups runs in the UI (default: %(default)s)")
+    for added in (compiling, running, submitting, scheduling):
+        added.add_argument(
+            "--params", type=Path, default=Path("params.yaml"), help="where the knobs stand (default: %(default)s)"
+        )
         added.add_argument(
             "--set", action="append", default=[], metavar="KNOB=VALUE", help="such as train.cnn.epochs=3; repeatable"
         )
-    for added in (compiling,):
-        added.add_argument(
-            "--settings", type=Path, default=SETTINGS, help="resources, retries, secrets (default: %(default)s)"
-        )
+    for added in (compiling, submitting, scheduling):
+        added.add_argument("--settings", type=Path, default=SETTINGS, help="resources, retries, secrets (default: %(default)s)")
     return parser
-
-
-def _compile(options: argparse.Namespace) -> int:
-    from pipelines import graph
-
-    pipeline, _ = graph.for_cluster(options)
-    graph.write(pipeline, options.output)
-    print(f"{options.output}: upload it in Kubeflow's UI, or `python -m pipelines submit` does")
-    return DONE
-
-
-def _run(options: argparse.Namespace) -> int:
-    from pipelines import local
-
-    return local.run(options)
 
 
 if __name__ == "__main__":

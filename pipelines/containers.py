@@ -55,7 +55,9 @@ def runner(options: argparse.Namespace, root: Path) -> Iterator:
         except docker.errors.ImageNotFound:
             raise CannotRun(f"no image {graph.image()} on this machine; `make image` builds it") from None
         except docker.errors.DockerException as error:
-            raise CannotRun(f"no container engine answers ({str(error).splitlines()[0]}); is podman or docker running?") from None
+            raise CannotRun(
+                f"no container engine answers ({str(error).splitlines()[0]}); is podman or docker running?"
+            ) from None
         tracking, host, port = stack.enter_context(_tracking(root))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="darkroom-door-")))
         from pipelines import door

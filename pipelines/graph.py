@@ -26,6 +26,14 @@ def knobs(options: argparse.Namespace) -> dict:
     return params
 
 
+def compile_pipeline(options: argparse.Namespace) -> int:
+    """Write the pipeline as a file that Kubeflow takes."""
+    pipeline, _ = for_cluster(options)
+    write(pipeline, options.output)
+    print(f"{options.output}: upload it in Kubeflow's UI, or `python -m pipelines submit` does")
+    return 0
+
+
 def for_cluster(options: argparse.Namespace):
     """The pipeline with the settings of `--settings`, and these."""
     from pipelines import settings
@@ -47,7 +55,9 @@ def code_digest() -> str:
     """The code's version as a cache needs it: over what the steps are made of, committed or not."""
     root = Path(__file__).parents[1]
     whole = hashlib.sha256()
-    for file in sorted([*(root / "components").rglob("*.py"), *(root / "pipelines").glob("*.py"), *root.glob("requirements.lock")]):
+    for file in sorted(
+        [*(root / "components").rglob("*.py"), *(root / "pipelines").glob("*.py"), *root.glob("requirements.lock")]
+    ):
         whole.update(f"{file.relative_to(root)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return whole.hexdigest()[:16]
 

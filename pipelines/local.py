@@ -24,7 +24,9 @@ def run(options: argparse.Namespace) -> int:
 
     pipeline = graph.for_here(options)
     # Says what is missing before anything starts.
-    digest = options.digest or dataset.data_digest({file.name: files.digest(file, "md5") for file in dataset.shards(options.data)})
+    digest = options.digest or dataset.data_digest(
+        {file.name: files.digest(file, "md5") for file in dataset.shards(options.data)}
+    )
     root = options.root.absolute() / ("containers" if options.containers else "processes")
     root.mkdir(parents=True, exist_ok=True)
     cache = root / ".cache"

@@ -55,7 +55,9 @@ def show_evaluation(evaluation: Dataset, *, metrics: Metrics, curves: Classifica
 def show_registration(registration: Dataset, *, verdict: Markdown) -> None:
     """Say which model was registered, and why."""
     said = json.loads(Path(registration.path).read_text(encoding="utf-8"))
-    head = f"**{said['model']}**, version {said['version']}, alias `{said['alias']}`" if said["accepted"] else "**Not registered**"
+    head = (
+        f"**{said['model']}**, version {said['version']}, alias `{said['alias']}`" if said["accepted"] else "**Not registered**"
+    )
     _write(verdict, "\n".join([head, "", *(f"- {reason}" for reason in said["reasons"])]))
 
 
@@ -71,7 +73,9 @@ def page(title: str, tables: dict[str, list[dict]], pictures: list[Path]) -> str
         parts.append(f'<h2>{html.escape(picture.stem)}</h2><img alt="{html.escape(picture.stem)}" '
                      f'src="data:image/png;base64,{content}">')  # fmt: skip
     body = "\n".join(parts)
-    return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>{body}'
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>{body}'
+    )
 
 
 def _rows(file: Path) -> list[dict]:

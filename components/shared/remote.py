@@ -29,7 +29,7 @@ def fetched(data: str, digest: str, *, part: str = "1/1") -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="darkroom-data-"))
     try:
         if _is_remote(data):
-            for name, md5 in _listed(data, digest)[number - 1 :: count]:
+            for name, md5 in listing(data, digest)[number - 1 :: count]:
                 _fetch(data, md5, folder / name)
         else:
             for shard in dataset.shards(Path(data))[number - 1 :: count]:
@@ -43,11 +43,11 @@ def _is_remote(data: str) -> bool:
     return "://" in data or (Path(data) / OBJECTS).is_dir()
 
 
-def _listed(data: str, digest: str) -> list[tuple[str, str]]:
-    """Name and md5 of every shard, as the remote's listing of that digest has them."""
-    listing = _object(data, digest)
+def listing(data: str, digest: str) -> list[tuple[str, str]]:
+    """Name and md5 of every shard, as the remote's listing of that digest has them. Raises CannotRun."""
+    listed = _object(data, digest)
     try:
-        entries = {entry["relpath"]: entry["md5"] for entry in json.loads(listing)}
+        entries = {entry["relpath"]: entry["md5"] for entry in json.loads(listed)}
     except (ValueError, TypeError, KeyError):
         entries = {}
     if dataset.data_digest(entries) != digest:
@@ -61,7 +61,9 @@ def _fetch(data: str, md5: str, shard: Path) -> None:
     with files.whole_file(shard) as temporary:
         temporary.write_bytes(_object(data, md5))
         if files.digest(temporary, "md5") != md5:
-            raise CannotRun(f"{data}: {shard.name} is not what its name says (md5 {md5}); delete {_place(md5)} there and push again")
+            raise CannotRun(
+                f"{data}: {shard.name} is not what its name says (md5 {md5}); delete {_place(md5)} there, and `dvc push`"
+            )
 
 
 def _object(data: str, md5: str) -> bytes:
