@@ -5,23 +5,37 @@ import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT
 
-from components import STEPS
+from components import FAN_OUT, STEPS
+from pipelines import settings
 from pipelines.__main__ import main
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+FILES = ["--params", str(ROOT / "params.yaml"), "--settings", str(ROOT / settings.FILE)]
+GOLDEN = ROOT / "tests/golden/pipeline.yaml"
+
+
+def documents(file: Path) -> tuple[dict, dict]:
+    """The pipeline and what only a cluster knows."""
+    assert main(["compile", *FILES, "--output", str(file)]) == 0
+    pipeline, platforms = yaml.safe_load_all(file.read_text())
+    return pipeline, platforms
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory) -> dict:
-    file = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
-    assert main(["compile", "--params", str(ROOT / "params.yaml"), "--output", str(file)]) == 0
-    return next(yaml.safe_load_all(file.read_text()))
+def both(tmp_path_factory) -> tuple[dict, dict]:
+    return documents(tmp_path_factory.mktemp("compiled") / "pipeline.yaml")
+
+
+@pytest.fixture(scope="module")
+def compiled(both) -> dict:
+    return both[0]
 
 
 def dvc_stages() -> dict[str, dict]:
@@ -46,78 +60,205 @@ def dvc_edges() -> set[tuple[str, str]]:
     }  # fmt: skip
 
 
-def task_names(compiled: dict) -> dict[str, str]:
-    """Task of the compiled graph -> stage of dvc.yaml."""
-    tasks = compiled["root"]["dag"]["tasks"]
-    names = {}
-    for task, spec in tasks.items():
-        shown = spec["taskInfo"]["name"]
-        names[task] = "data" if task == "importer" else shown.replace(" ", "@")
-    return names
+def dags(compiled: dict) -> Iterator[tuple[dict, dict | None, dict | None]]:
+    """Every graph of tasks, with the task that stands for it and the graph which that is in; the root has neither."""
+
+    def below(dag: dict, task: dict | None, above: dict | None):
+        yield dag, task, above
+        for inner in dag["tasks"].values():
+            component = compiled["components"][inner["componentRef"]["name"]]
+            if "dag" in component:
+                yield from below(component["dag"], inner, dag)
+
+    yield from below(compiled["root"]["dag"], None, None)
+
+
+def leaves(compiled: dict) -> Iterator[tuple[dict, dict, dict | None, dict | None]]:
+    """Every task that runs something, with its surroundings."""
+    for dag, task, above in dags(compiled):
+        for inner in dag["tasks"].values():
+            if "executorLabel" in compiled["components"][inner["componentRef"]["name"]]:
+                yield inner, dag, task, above
+
+
+def stage_of(task: dict) -> str:
+    """A fan-out counts as the one step that it is."""
+    name = task["taskInfo"]["name"]
+    return name.removesuffix(" part") if name.endswith(" part") else name.replace(" ", "@")
+
+
+def maker(compiled: dict, given: dict, dag: dict, task: dict | None, surroundings: list) -> dict:
+    """The task that runs something and made an artifact."""
+    if "componentInputArtifact" in given:
+        above, above_task = next((d, t) for d, t, _ in surroundings if task in d["tasks"].values())
+        return maker(compiled, task["inputs"]["artifacts"][given["componentInputArtifact"]], above, above_task, surroundings)
+    made = given["taskOutputArtifact"]
+    producer = dag["tasks"][made["producerTask"]]
+    component = compiled["components"][producer["componentRef"]["name"]]
+    key = made["outputArtifactKey"]
+    assert key in component["outputDefinitions"]["artifacts"]
+    if "dag" not in component:
+        return producer
+    selected = component["dag"]["outputs"]["artifacts"][key]["artifactSelectors"][0]
+    inner = {
+        "taskOutputArtifact": {"producerTask": selected["producerSubtask"], "outputArtifactKey": selected["outputArtifactKey"]}
+    }
+    return maker(compiled, inner, component["dag"], producer, surroundings)
 
 
 def test_the_compiled_graph_has_the_stages_and_edges_of_dvc(compiled):
-    names = task_names(compiled)
-    assert set(names.values()) == set(dvc_stages()) | {"data"}
+    surroundings = list(dags(compiled))
+    tasks = [found for found in leaves(compiled) if found[0]["taskInfo"]["name"] != "report"]
+    assert {stage_of(task) for task, *_ in tasks} == set(dvc_stages())
     edges = set()
-    for task, spec in compiled["root"]["dag"]["tasks"].items():
-        for given in spec.get("inputs", {}).get("artifacts", {}).values():
-            edges.add((names[given["taskOutputArtifact"]["producerTask"]], names[task]))
-    assert edges == dvc_edges()
+    for task, dag, outer, _ in tasks:
+        inputs = task["inputs"]
+        edges |= {("data", stage_of(task))} & ({("data", stage_of(task))} if "data" in inputs["parameters"] else set())
+        for given in inputs.get("artifacts", {}).values():
+            edges.add((stage_of(maker(compiled, given, dag, outer, surroundings)), stage_of(task)))
+    assert {edge for edge in edges if edge[0] != edge[1]} == dvc_edges()
 
 
 def test_every_reference_in_the_compiled_graph_resolves(compiled):
-    tasks = compiled["root"]["dag"]["tasks"]
-    for spec in tasks.values():
-        component = compiled["components"][spec["componentRef"]["name"]]
-        assert component["executorLabel"] in compiled["deploymentSpec"]["executors"]
-        assert set(spec.get("dependentTasks", [])) <= set(tasks)
-        for given in spec.get("inputs", {}).get("artifacts", {}).values():
-            made = given["taskOutputArtifact"]
-            producer = compiled["components"][tasks[made["producerTask"]]["componentRef"]["name"]]
-            assert made["outputArtifactKey"] in producer["outputDefinitions"]["artifacts"]
+    executors = set(compiled["deploymentSpec"]["executors"])
+    used = set()
+    for dag, _, _ in dags(compiled):
+        for name, task in dag["tasks"].items():
+            component = compiled["components"][task["componentRef"]["name"]]
+            assert ("dag" in component) != ("executorLabel" in component)
+            used |= {component["executorLabel"]} if "executorLabel" in component else set()
+            before = set(task.get("dependentTasks", []))
+            assert before <= set(dag["tasks"]) - {name}
+            producers = {
+                given[kind]["producerTask"]
+                for given in [*task.get("inputs", {}).get("artifacts", {}).values(),
+                              *task.get("inputs", {}).get("parameters", {}).values()]
+                for kind in ("taskOutputArtifact", "taskOutputParameter", "taskFinalStatus")
+                if kind in given
+            }  # fmt: skip
+            assert producers <= before, name
+            wanted, item = component.get("inputDefinitions", {}), task.get("parameterIterator", {}).get("itemInput")
+            for kind in ("parameters", "artifacts"):
+                assert set(wanted.get(kind, {})) - {item} <= set(task.get("inputs", {}).get(kind, {})), name
+    assert used == executors
+    assert not cyclic(compiled)
+
+
+def cyclic(compiled: dict) -> bool:
+    for dag, _, _ in dags(compiled):
+        waiting = {name: set(task.get("dependentTasks", [])) for name, task in dag["tasks"].items()}
+        while ready := [name for name, before in waiting.items() if not before & set(waiting)]:
+            for name in ready:
+                del waiting[name]
+        if waiting:
+            return True
+    return False
 
 
 def test_every_section_is_a_parameter_with_the_files_default(compiled):
     parameters = compiled["root"]["inputDefinitions"]["parameters"]
     sections = {"train_cnn": PARAMS["train"]["cnn"], "train_lstm": PARAMS["train"]["lstm"]}
     sections |= {name: knobs for name, knobs in PARAMS.items() if name != "train"}
-    assert set(parameters) == set(sections) | {"data", "image"}
+    assert set(parameters) == set(sections) | {"data", "digest", "image", "code"}
     for name, knobs in sections.items():
         assert parameters[name]["defaultValue"] == knobs
 
 
 def test_every_wrapper_calls_its_step_with_the_arguments_that_it_has():
     source = (ROOT / "pipelines/steps.py").read_text()
-    for name in list(STEPS)[1:]:
-        body = source.partition(f"def {name}(")[2].partition("@component")[0]
-        call = re.search(rf'call\("{name}"(.*?)\)(?:  # fmt: skip)?\n', body, re.S)[1]
-        given = set(re.findall(r"\b(\w+)=", call)) - {"section"}
-        step = getattr(importlib.import_module(STEPS[name][0]), name)
+    called = {}
+    for name, arguments in re.findall(r'call\(\s*"(\w+)"(.*?)\)(?:  # fmt: skip)?\n', source, re.S):
+        called[name] = set(re.findall(r"\b(\w+)=", arguments)) - {"section", "part"}
+    assert set(called) == (set(STEPS) | set(FAN_OUT)) - {"ingest", "measure", "prepare"}
+    for name, given in called.items():
+        step = getattr(importlib.import_module((STEPS | FAN_OUT)[name][0]), name)
         assert given == set(inspect.signature(step).parameters), name
 
 
-def test_compiling_needs_no_tensorflow_and_installs_nothing_at_run_time(tmp_path):
+def test_what_a_cache_may_answer_is_told_by_code_knobs_and_inputs(compiled):
+    for task, *_ in leaves(compiled):
+        name = task["taskInfo"]["name"]
+        if name in ("report", "register"):  # how the run ended, what the tracking server holds: never from a cache
+            assert not task["cachingOptions"]
+        else:
+            assert task["cachingOptions"] == {"enableCache": True}
+            assert "code" in task["inputs"]["parameters"]
+            assert "digest" in task["inputs"]["parameters"] or task["inputs"]["artifacts"]
+
+
+def test_compiling_is_quick_needs_no_tensorflow_and_installs_nothing_at_run_time(tmp_path):
     script = (
         "import sys; from pipelines.__main__ import main\n"
-        f"main(['compile', '--params', {str(ROOT / 'params.yaml')!r}, '--output', {str(tmp_path / 'p.yaml')!r}])\n"
+        f"main(['compile', *{FILES!r}, '--output', {str(tmp_path / 'p.yaml')!r}])\n"
         "assert not {'tensorflow', 'keras', 'mlflow', 'great_expectations'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    text = (tmp_path / "p.yaml").read_text()
-    assert "pip install" not in text
-    again = tmp_path / "again.yaml"
-    main(["compile", "--params", str(ROOT / "params.yaml"), "--output", str(again)])
-    # The comment on top lists defaults in an order that KFP leaves to chance; the pipeline itself does not change.
-    assert [line for line in again.read_text().splitlines() if line[:1] != "#"] == [
-        line for line in text.splitlines() if line[:1] != "#"
-    ]
+    assert "pip install" not in (tmp_path / "p.yaml").read_text()
+
+
+def golden(folder: Path) -> str:
+    """What is compiled, less what changes with every edit of the code or release of KFP."""
+    pipeline, platforms = documents(folder / "pipeline.yaml")
+    pipeline["root"]["inputDefinitions"]["parameters"]["code"]["defaultValue"] = "…"
+    pipeline["sdkVersion"] = "…"
+    return yaml.safe_dump_all([pipeline, platforms], sort_keys=True, allow_unicode=True)
+
+
+def test_the_compiled_pipeline_is_the_one_that_was_looked_at(tmp_path):
+    # Changed on purpose? `python tests/test_pipelines.py` writes it anew; look at the difference before you commit it.
+    assert golden(tmp_path) == GOLDEN.read_text()
+
+
+def test_it_is_a_pipeline_for_kfp_itself(both):
+    from google.protobuf import json_format
+    from kfp.kubernetes import kubernetes_executor_config_pb2 as platform
+    from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
+
+    json_format.ParseDict(both[0], PipelineSpec())
+    for config in both[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
+        json_format.ParseDict(config, platform.KubernetesExecutorConfig())
+
+
+def test_every_step_gets_the_resources_retries_and_secrets_of_the_settings(both):
+    compiled, platforms = both
+    how = settings.read(ROOT / settings.FILE)
+    for task, *_ in leaves(compiled):
+        step = how.of(task["taskInfo"]["name"].split()[0])
+        executor = compiled["components"][task["componentRef"]["name"]]["executorLabel"]
+        container = compiled["deploymentSpec"]["executors"][executor]["container"]
+        assert container["image"] == "{{$.inputs.parameters['pipelinechannel--image']}}"
+        assert container["resources"]["resourceMemoryLimit"] == step.memory
+        assert container["resources"]["resourceCpuRequest"] == step.cpu
+        assert task.get("retryPolicy", {}).get("maxRetryCount", 0) == step.retries
+        config = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"][executor]
+        assert config["activeDeadlineSeconds"] == str(step.timeout)
+        assert config["securityContext"] == {"runAsGroup": "10001", "runAsNonRoot": True, "runAsUser": "10001"}
+        assert {secret["secretName"] for secret in config["secretAsEnv"]} == set(how.secrets)
+        assert {"name": "MLFLOW_TRACKING_URI", "value": how.environment["MLFLOW_TRACKING_URI"]} in container["env"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"parts": 0}, "settings.yaml.parts: expected"),
+        ({"colour": "red"}, "settings.yaml.colour: unknown knob"),
+        ({"steps": {"trian": {"cpu": "1"}}}, "settings.yaml.steps.trian: no such step"),
+        ({"defaults": {"cpu": "1"}}, "settings.yaml.defaults.memory: missing"),
+        ({"steps": {"train": {"memory": "lots"}}}, "settings.yaml.steps.train.memory: expected"),
+        ({"environment": {"AWS_SECRET_ACCESS_KEY": "k"}}, "holds a secret in the clear"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_its_place(tmp_path, capsys, changes, told):
+    file = tmp_path / "settings.yaml"
+    file.write_text(yaml.safe_dump(yaml.safe_load((ROOT / settings.FILE).read_text()) | changes))
+    assert main(["compile", *FILES, "--settings", str(file), "--output", str(tmp_path / "p.yaml")]) == 2
+    assert told in capsys.readouterr().err
 
 
 def test_knobs_are_set_and_checked_before_anything_runs(tmp_path, capsys):
-    file, params = tmp_path / "p.yaml", ["--params", str(ROOT / "params.yaml")]
-    assert main(["compile", *params, "--output", str(file), "--set", "train.cnn.epochs=3"]) == 0
+    file = tmp_path / "p.yaml"
+    assert main(["compile", *FILES, "--output", str(file), "--set", "train.cnn.epochs=3"]) == 0
     root = next(yaml.safe_load_all(file.read_text()))["root"]
     assert root["inputDefinitions"]["parameters"]["train_cnn"]["defaultValue"]["epochs"] == 3
     capsys.readouterr()
@@ -126,7 +267,7 @@ def test_knobs_are_set_and_checked_before_anything_runs(tmp_path, capsys):
         ("train.cnn.epoch=3", "expected KNOB=VALUE with a knob of"),
         ("seed", "expected KNOB=VALUE"),
     ):
-        assert main(["compile", *params, "--output", str(tmp_path / "no.yaml"), "--set", wrong]) == 2
+        assert main(["compile", *FILES, "--output", str(tmp_path / "no.yaml"), "--set", wrong]) == 2
         assert told in capsys.readouterr().err
     assert not (tmp_path / "no.yaml").exists()
 
@@ -136,3 +277,11 @@ def test_running_without_data_says_so(tmp_path, monkeypatch, capsys):
     assert main(["run", "--params", str(ROOT / "params.yaml")]) == 2
     assert "data: no such folder" in capsys.readouterr().err
     assert not Path("outputs").exists()
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    GOLDEN.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        GOLDEN.write_text(golden(Path(scratch)))

@@ -7,6 +7,7 @@ import numpy as np
 from components.prepare.config import PrepareConfig
 from components.prepare.step import create, decode_shards, make_plan
 from components.shared import arrays, dataset, files
+from components.shared import manifest as manifests
 from components.shared.errors import CannotRun
 
 CHUNK = 1024  # samples that are held in memory at once
@@ -19,8 +20,9 @@ def prepare_part(*, data: Path, manifest: Path, verdict: Path, config: PrepareCo
     """
     plan = make_plan(manifest=manifest, verdict=verdict, config=config, seed=seed)
     shards = sorted(data.glob("*.parquet"))
+    measured = manifests.shard_digests(manifest)
     for shard in shards:
-        if not (manifest / f"{files.digest(shard, 'md5')}.parquet").exists():
+        if files.digest(shard, "md5") != measured.get(shard.name):
             raise CannotRun(f"{shard.name}: changed since it was measured; start the run again")
     rows = plan.rows[plan.rows["shard"].isin([shard.name for shard in shards])].copy()
     final = rows["position"].to_numpy()

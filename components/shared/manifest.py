@@ -38,8 +38,12 @@ def read(folder: Path):
 
 def data_digest(folder: Path) -> str:
     """The digest of the data that this manifest describes, as DVC records it."""
-    names = {pq.read_table(part, columns=["shard"])["shard"][0].as_py(): part.stem for part in _parts(folder)}
-    return dataset.data_digest(names)
+    return dataset.data_digest(shard_digests(folder))
+
+
+def shard_digests(folder: Path) -> dict[str, str]:
+    """Name -> md5 of each shard that was measured."""
+    return {pq.read_table(part, columns=["shard"])["shard"][0].as_py(): part.stem for part in _parts(folder)}
 
 
 def _parts(folder: Path) -> list[Path]:

@@ -1,0 +1,157 @@
+"""A step's work spread over machines, shard by shard, gives byte for byte what one machine gives; data comes by reference."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, draw_clips, draw_stills
+
+from components.__main__ import call
+from components.ingest.step import ingest
+from components.shared import dataset, files
+from components.shared.errors import CannotRun
+from components.shared.remote import fetched
+
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+KNOBS = PARAMS["prepare"] | {"height": 16, "width": 16, "channels": 3}
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+@pytest.fixture
+def data(request, tmp_path: Path) -> Path:
+    """Several shards: one a run of `ingest`, put side by side."""
+    draw = getattr(request, "param", draw_stills)
+    (tmp_path / "data").mkdir()
+    for number in range(3):
+        source = draw(tmp_path / f"source{number}", seed=number)
+        for folder in list(source.iterdir()):
+            for file in sorted(folder.rglob("*"), reverse=True):
+                file.rename(file.with_name(f"{number}{file.name}"))
+        ingest(source, tmp_path / f"d{number}")
+        shutil.copy(tmp_path / f"d{number}/00000.parquet", tmp_path / f"data/{number:05}.parquet")
+    return tmp_path / "data"
+
+
+def digest_of(data: Path) -> str:
+    return dataset.data_digest({file.name: files.digest(file, "md5") for file in dataset.shards(data)})
+
+
+def one_machine(data: Path, to: Path) -> None:
+    call("measure", data=data, manifest=to / "manifest")
+    call("validate", section="validate", manifest=to / "manifest", config=PARAMS["validate"], validation=to / "validation")
+    call("prepare", section="prepare", data=data, manifest=to / "manifest", verdict=to / "validation/summary.json",
+         config=KNOBS, seed=1, prepared=to / "prepared")  # fmt: skip
+
+
+def many_machines(data: str, digest: str, to: Path, parts: int) -> None:
+    numbered = [f"{number}/{parts}" for number in range(1, parts + 1)]
+    for number, part in enumerate(numbered):
+        with fetched(data, digest, part=part) as shards:
+            call("measure_part", data=shards, manifest=to / f"m{number}")
+    call("gather_manifest", parts=[to / f"m{n}" for n in range(parts)][::-1], digest=digest, manifest=to / "manifest")
+    call("validate", section="validate", manifest=to / "manifest", config=PARAMS["validate"], validation=to / "validation")
+    judged = {"manifest": to / "manifest", "verdict": to / "validation/summary.json", "config": KNOBS, "seed": 1}
+    for number, part in enumerate(numbered):
+        with fetched(data, digest, part=part) as shards:
+            call("prepare_part", section="prepare", data=shards, prepared=to / f"p{number}", **judged)
+    call(
+        "gather_arrays", section="prepare", parts=[to / f"p{n}" for n in range(parts)][::-1], prepared=to / "prepared", **judged
+    )
+
+
+@pytest.mark.parametrize(("data", "parts"), [(draw_stills, 2), (draw_clips, 5)], indirect=["data"])  # 5: more than shards
+def test_many_machines_give_what_one_gives(data, tmp_path, parts):
+    one_machine(data, tmp_path / "one")
+    many_machines(str(data), digest_of(data), tmp_path / "many", parts)
+    assert content(tmp_path / "many/manifest") == content(tmp_path / "one/manifest")
+    assert content(tmp_path / "many/prepared") == content(tmp_path / "one/prepared")
+    findings = "validation/findings.json"
+    assert (tmp_path / "many" / findings).read_bytes() == (tmp_path / "one" / findings).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def remote_before(tmp_path_factory) -> tuple[Path, str]:
+    """Stills in a real DVC remote (a folder), put there by `dvc push`; the remote and what data.dvc records."""
+    tmp_path = tmp_path_factory.mktemp("pushed")
+    project = tmp_path / "project"
+    project.mkdir()
+    ingest(draw_stills(tmp_path / "stills"), project / "data")
+    for command in ("git init -q", "dvc init -q", "dvc config core.analytics false", "dvc add -q data",
+                    f"dvc remote add -q -d storage {tmp_path / 'remote'}", "dvc push -q"):  # fmt: skip
+        subprocess.run(command.split(), cwd=project, check=True, capture_output=True)
+    return tmp_path / "remote", yaml.safe_load((project / "data.dvc").read_text())["outs"][0]["md5"]
+
+
+@pytest.fixture
+def pushed(remote_before, tmp_path: Path) -> tuple[Path, str]:
+    """A copy of it, to be damaged."""
+    return shutil.copytree(remote_before[0], tmp_path / "remote"), remote_before[1]
+
+
+def test_data_is_taken_out_of_a_dvc_remote_by_its_digest(pushed):
+    remote, digest = pushed
+    for address in (str(remote), f"file://{remote}"):
+        with fetched(address, digest) as shards:
+            assert digest_of(shards) == digest
+    assert not shards.exists()  # nothing is left behind
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda file: file.write_bytes(file.read_bytes()[:-1] + b"x"), "is not what its name says"),
+        (lambda file: file.write_bytes(file.read_bytes()[:100]), "is not what its name says"),
+        (lambda file: file.unlink(), "does not hold"),
+    ],
+)
+def test_what_arrives_otherwise_than_it_was_sent_is_refused(pushed, damage, told):
+    remote, digest = pushed
+    shard = next(file for file in remote.rglob("*") if file.is_file() and not file.name.endswith(".dir"))
+    shard.chmod(0o644)
+    damage(shard)
+    with pytest.raises(CannotRun, match=told), fetched(str(remote), digest):
+        pass
+
+
+def test_a_listing_that_was_tampered_with_is_refused(pushed):
+    remote, digest = pushed
+    listed = next(remote.rglob("*.dir"))
+    listed.chmod(0o644)
+    entries = json.loads(listed.read_text())
+    listed.write_text(json.dumps([{**entries[0], "relpath": "../../outside.parquet"}]))
+    with pytest.raises(CannotRun, match=r"the listing of .* is damaged"), fetched(str(remote), digest):
+        pass
+    with pytest.raises(CannotRun, match=r"does not hold 0{32}\.dir; `dvc push`"), fetched(str(remote), "0" * 32 + ".dir"):
+        pass
+
+
+def test_parts_of_other_data_are_not_put_together(data, tmp_path):
+    with fetched(str(data), "", part="1/2") as shards:
+        call("measure_part", data=shards, manifest=tmp_path / "m0")
+    with pytest.raises(CannotRun, match=f"expected {digest_of(data)}"):
+        call("gather_manifest", parts=[tmp_path / "m0"], digest=digest_of(data), manifest=tmp_path / "manifest")
+    assert not (tmp_path / "manifest").exists()
+
+
+def test_a_shard_that_changed_under_the_run_is_refused(data, tmp_path):
+    one_machine(data, tmp_path)
+    shards = dataset.shards(data)
+    shutil.copy(shards[0], shards[1])
+    with pytest.raises(CannotRun, match=r"00001\.parquet: changed since it was measured"):
+        call("prepare_part", section="prepare", data=data, manifest=tmp_path / "manifest", config=KNOBS, seed=1,
+             verdict=tmp_path / "validation/summary.json", prepared=tmp_path / "p0")  # fmt: skip
+
+
+def test_a_missing_part_is_noticed(data, tmp_path):
+    one_machine(data, tmp_path)
+    judged = {"manifest": tmp_path / "manifest", "verdict": tmp_path / "validation/summary.json", "config": KNOBS, "seed": 1}
+    with fetched(str(data), "", part="1/2") as shards:
+        call("prepare_part", section="prepare", data=shards, prepared=tmp_path / "p0", **judged)
+    with pytest.raises(CannotRun, match="a part is missing"):
+        call("gather_arrays", section="prepare", parts=[tmp_path / "p0"], prepared=tmp_path / "gathered", **judged)

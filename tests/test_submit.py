@@ -1,0 +1,221 @@
+"""Submitting to Kubeflow, against a server that speaks its v2beta1 API: what is sent, what is said, and every kind of trouble."""
+
+import os
+import subprocess
+
+import pytest
+import yaml
+from conftest import ROOT, draw_stills
+from kubeflow_double import TOKEN, Double
+
+from components.ingest.step import ingest
+from pipelines import kubeflow, settings, submit
+from pipelines.__main__ import main
+
+FILES = ["--params", str(ROOT / "params.yaml"), "--settings", str(ROOT / settings.FILE)]
+UNCHECKED = [*FILES, "--data", "s3://bucket/dvc", "--digest", "d" * 32 + ".dir", "--unchecked"]
+
+
+@pytest.fixture
+def double(monkeypatch, tmp_path):
+    """The server, and an environment that leads to it."""
+    for name in list(os.environ):
+        if name.startswith(("KFP_", "KF_")):
+            monkeypatch.delenv(name)
+    made = Double()
+    monkeypatch.setenv("KFP_HOST", made.address)
+    monkeypatch.setenv("KFP_TOKEN", TOKEN)
+    monkeypatch.setenv("KFP_NAMESPACE", "team")
+    monkeypatch.setattr(submit, "EVERY", 0.02)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def said(capfd):
+    """All that was printed; the token is in none of it."""
+
+    def read() -> str:
+        captured = capfd.readouterr()
+        assert TOKEN not in captured.out + captured.err
+        return captured.out + captured.err
+
+    return read
+
+
+def test_a_run_is_submitted_as_a_version_named_after_the_commit(double, said):
+    assert main(["submit", *UNCHECKED, "--set", "train.cnn.epochs=3"]) == 0
+    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip()
+    version, run = double.versions["v0"], double.runs["r0"]
+    assert version.display_name.startswith(f"{commit}-")
+    assert double.pipelines["p0"].namespace == "team"
+    assert double.experiments["e0"].namespace == "team"
+    sent = run.runtime_config.parameters
+    assert (sent["data"], sent["digest"]) == ("s3://bucket/dvc", "d" * 32 + ".dir")
+    assert sent["train_cnn"]["epochs"] == 3
+    assert "train_lstm" not in sent  # what is as in the version is not sent
+    assert run.service_account == "darkroom-step"
+    assert f"{double.address}/#/runs/details/r0" in said()
+    defaults = next(yaml.safe_load_all(double.uploaded["v0"]))["root"]["inputDefinitions"]["parameters"]
+    assert defaults["train_cnn"]["defaultValue"]["epochs"] != 3  # the version is the commit's, the change is the run's
+
+
+def test_a_version_is_uploaded_once(double, said, tmp_path):
+    assert main(["submit", *UNCHECKED]) == 0
+    other = tmp_path / "settings.yaml"
+    other.write_text((ROOT / settings.FILE).read_text().replace("parts: 4", "parts: 5"))
+    assert main(["submit", *UNCHECKED, "--settings", str(other)]) == 0
+    assert main(["submit", *UNCHECKED]) == 0
+    assert main(["submit", *UNCHECKED, "--settings", str(other)]) == 0  # on the second page of the list
+    assert len(double.versions) == 2
+    assert [run.pipeline_version_reference.pipeline_version_id for run in double.runs.values()] == ["v0", "v1", "v0", "v1"]
+    assert len(double.pipelines) == len(double.experiments) == 1
+
+
+def test_a_run_is_followed_to_its_end(double, said):
+    assert main(["submit", *UNCHECKED, "--wait"]) == 0
+    shown = said()
+    assert "running    validate\n" in shown
+    assert "driver" not in shown
+    assert shown.rstrip().endswith("succeeded")
+    double.ending = "FAILED"
+    assert main(["submit", *UNCHECKED, "--wait"]) == 1
+    assert said().rstrip().endswith("failed at validate: Error (exit code 1): E_ONE_CLASS: one class")
+    double.ending = "CANCELED"  # kfp's own client would wait for ever
+    assert main(["submit", *UNCHECKED, "--wait"]) == 1
+
+
+def test_following_outlasts_a_server_that_is_away_for_a_while(double, said, monkeypatch):
+    calls = double.answer
+
+    def troubled(method, path, query, body):
+        if method == "GET" and "/runs/" in path and len(double.requests) % 2:
+            return 500, {"error": "database is gone"}
+        return calls(method, path, query, body)
+
+    monkeypatch.setattr(double, "answer", troubled)
+    assert main(["submit", *UNCHECKED, "--wait"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code", "told"),
+    [
+        (["busy", "busy"], 0, ""),
+        (["", "busy"], 0, ""),  # an upload or a creation that was never taken up
+        (["busy"] * 9, 2, "Service Unavailable (503)"),
+        (["expired"], 2, "the token is missing, wrong or expired; set KFP_TOKEN or KFP_COOKIES anew"),
+        (["login page"], 2, "answers with a page, not with data: perhaps a login"),
+        (["login elsewhere"], 2, "leads elsewhere (302), perhaps to a login"),
+        (["broken"], 2, "database is gone (500)"),
+        (["slow"], 2, "no answer in 1 seconds"),
+    ],
+)
+def test_trouble_is_met_with_patience_or_with_one_line(double, said, monkeypatch, trouble, code, told):
+    monkeypatch.setattr(kubeflow, "SECONDS", 1)
+    double.trouble = list(trouble)
+    assert main(["submit", *UNCHECKED]) == code
+    shown = said()
+    assert told in shown
+    assert "Traceback" not in shown
+    assert len(double.runs) == (code == 0)
+    if code:
+        assert len(shown.strip().splitlines()) == 1
+
+
+def test_a_lost_answer_does_not_start_a_second_run(double, said, monkeypatch):
+    monkeypatch.setattr(kubeflow, "SECONDS", 1)
+    assert main(["submit", *UNCHECKED]) == 0
+    before = len(double.requests)
+    assert main(["submit", *UNCHECKED]) == 0
+    asked = len(double.requests) - before  # the last of them makes the run
+    double.trouble = [""] * (asked - 1) + ["slow"]
+    assert main(["submit", *UNCHECKED]) == 2
+    assert double.requests.count("POST /pipeline/apis/v2beta1/runs") == 3
+
+
+def test_who_asks_is_told_by_a_cookie_or_by_a_service_accounts_token(double, said, monkeypatch, tmp_path):
+    monkeypatch.delenv("KFP_TOKEN")
+    assert main(["list"]) == 2
+    assert "401" in said()
+    monkeypatch.setenv("KFP_COOKIES", f"session={TOKEN}")
+    assert main(["list"]) == 0
+    monkeypatch.delenv("KFP_COOKIES")
+    token = tmp_path / "token"
+    token.write_text(TOKEN + "\n")
+    monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(token))
+    assert main(["list"]) == 0
+    monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "no"))
+    assert main(["list"]) == 2
+    assert "No such file" in said()
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ("", "KFP_HOST: not set"),
+        ("kubeflow.example.org", "expected an address that starts with http"),
+        (f"https://me:{TOKEN}@kubeflow.example.org", "must not hold a user or password"),
+        ("http://127.0.0.1:9", "Connection refused"),
+        ("http://nowhere.invalid", "no such host"),
+        ("{address}/elsewhere", "is KFP_HOST the address of the API"),
+        ("{address}/forbidden/", "may not do that in namespace team (403)"),
+    ],
+)
+def test_a_wrong_host_is_said(double, said, monkeypatch, host, told):
+    monkeypatch.setenv("KFP_HOST", host.format(address=double.address))
+    assert main(["submit", *UNCHECKED]) == 2
+    assert told in said()
+
+
+def test_what_would_fail_late_is_refused_before_anything_is_sent(double, said, tmp_path, monkeypatch):
+    assert main(["submit", *UNCHECKED, "--set", "train.cnn.epochs=0"]) == 2
+    assert "train.cnn.epochs: expected an integer of at least 1, got 0" in said()
+    assert main(["submit", *FILES, "--data", "/home/me/data", "--digest", "d"]) == 2
+    assert "a cluster cannot reach a folder of this machine" in said()
+    monkeypatch.chdir(tmp_path)
+    assert main(["submit", *FILES, "--data", "s3://bucket/dvc"]) == 2
+    assert "data.dvc: does not say which data" in said()
+    remote = (tmp_path / "remote").as_uri()  # an address, as an object store has one
+    assert main(["submit", *FILES, "--data", remote, "--digest", "d" * 32 + ".dir"]) == 2
+    assert "`dvc push` where the data is sends it" in said()
+    assert double.requests == []
+
+
+def test_the_default_data_is_what_data_dvc_records_in_dvcs_default_remote(double, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ingest(draw_stills(tmp_path / "stills"), tmp_path / "data")
+    remote = (tmp_path / "remote").as_uri()
+    for command in ("git init -q", "dvc init -q", "dvc config core.analytics false", "dvc add -q data",
+                    f"dvc remote add -q -d storage {tmp_path / 'remote'}", "dvc push -q"):  # fmt: skip
+        subprocess.run(command.split(), check=True, capture_output=True)
+    config = (tmp_path / ".dvc/config").read_text()
+    (tmp_path / ".dvc/config").write_text(
+        config.replace(f"url = {tmp_path}/remote", f"url = {remote}").replace("url = ../remote", f"url = {remote}")
+    )
+    assert main(["submit", *FILES]) == 0
+    sent = double.runs["r0"].runtime_config.parameters
+    assert sent["data"] == remote
+    assert sent["digest"] == yaml.safe_load((tmp_path / "data.dvc").read_text())["outs"][0]["md5"]
+
+
+def test_schedules_are_made_replaced_listed_and_deleted(double, said):
+    assert main(["schedule", *UNCHECKED, "--cron", "0 2 * * *"]) == 0
+    first = next(iter(double.schedules))
+    assert double.schedules[first].trigger.cron_schedule.cron == "0 0 2 * * *"
+    assert main(["schedule", *UNCHECKED, "--cron", "0 30 3 * * 1"]) == 0
+    (second,) = double.schedules
+    assert second != first
+    assert main(["submit", *UNCHECKED, "--name", "mine"]) == 0
+    said()
+    assert main(["list"]) == 0
+    shown = said()
+    assert f"{second}  ENABLED     0 30 3 * * 1" in shown
+    assert "mine" in shown
+    assert main(["stop", "r0"]) == 0
+    assert double.runs["r0"].state == "CANCELING"
+    assert main(["stop", second]) == 0
+    assert not double.schedules
+    assert main(["stop", "nothing"]) == 2
+    assert "404" in said()
+    assert main(["schedule", *UNCHECKED, "--cron", "hourly"]) == 2
+    assert "expected five fields" in said()
