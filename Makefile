@@ -4,6 +4,8 @@
 SHELL := /bin/bash
 export PYTHON ?= python3
 PORT ?= 5000
+IMAGE ?= localhost/darkroom:latest
+PIN = uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # What the tools would otherwise tell their makers.
 export DVC_NO_ANALYTICS := 1
@@ -13,7 +15,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 
-.PHONY: help run test test-all ui lint lock clean setup data
+.PHONY: help run test test-all ui lint lock image clean setup data
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -28,7 +30,8 @@ test: setup  ## set up and run lint and the fast tests
 	@ruff format --check .
 	@pytest -q -m "not slow"
 
-test-all: setup  ## make test, and the tests that need minutes: whole runs, kills
+test-all: setup  ## make test, and what needs minutes: whole runs, kills, containers, servers (as root it installs what they need)
+	@infra/tools.sh
 	@ruff check .
 	@ruff format --check .
 	@pytest -q
@@ -42,7 +45,12 @@ lint: setup  ## check and format the code
 
 lock: setup  ## pin every version anew, with hashes, for Python 3.11 to 3.13
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
-	@uv pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 --extra test --no-emit-index-url --no-annotate --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+	@$(PIN) --upgrade --extra test pyproject.toml -o requirements.lock
+	@$(PIN) --constraints requirements.lock pyproject.toml -o infra/image.lock
+	@$(PIN) --constraints requirements.lock --group tools -o infra/tools.lock
+
+image: setup  ## build the container image that all steps run in (IMAGE=name:tag)
+	@infra/image.sh $(IMAGE)
 
 clean:  ## remove the environment and all results; data and the tracking store stay
 	@rm -rf .venv outputs .pytest_cache .ruff_cache *.egg-info

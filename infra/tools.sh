@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# What `make test-all` needs beside .venv: a container engine and PostgreSQL from Debian's or Ubuntu's packages, and the tools
+# of infra/tools.lock. Nothing to do when they are there.
+set -eu
+infra/engine.sh
+ls /usr/lib/postgresql/*/bin/postgres > /dev/null 2>&1 || {
+  [ "$(id -u)" = 0 ] || { echo "as root: apt-get install postgresql" >&2; exit 2; }
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql > /dev/null
+}
+wanted=$(git hash-object infra/tools.lock)
+[ "$(cat .venv/tools 2> /dev/null || true)" = "$wanted" ] && exit 0
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r infra/tools.lock
+echo "$wanted" > .venv/tools
