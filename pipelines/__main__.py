@@ -46,8 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     running = command("run", "pipelines.local:run", "run it here, through KFP's local runner: no cluster")
     running.add_argument("--containers", action="store_true", help="in the image, through podman or docker, locked down")
     running.add_argument("--memory", default="4g", help="limit of each container (default: %(default)s)")
-    running.add_argument("--data", type=Path, default=Path("data"), help="folder of shards (default: %(default)s)")
-    running.add_argument("--digest", default="", help="refuse other data than this (default: whatever is there)")
+    running.add_argument("--data", default="data", help="folder of shards, or a DVC remote (default: %(default)s)")
+    running.add_argument(
+        "--digest", default="", help="which data (default: what is in the folder; of a remote, what data.dvc records)"
+    )
     running.add_argument(
         "--root", type=Path, default=Path("outputs/kubeflow"), help="where artifacts go (default: %(default)s)"
     )

@@ -35,7 +35,8 @@ def main(socket: str, port: str, *command: str) -> int:
         return await asyncio.start_server(_passing_on(lambda: asyncio.open_unix_connection(socket)), "127.0.0.1", int(port))
 
     with _in_background(listen):
-        return subprocess.run(command).returncode
+        code = subprocess.run(command).returncode
+    return code if code >= 0 else 128 - code  # killed by a signal: as a shell says it
 
 
 def _passing_on(connect: Callable[[], Awaitable[Streams]]) -> Callable:

@@ -20,13 +20,8 @@ def run(options: argparse.Namespace) -> int:
     """Run it; the exit code is 0 done, 1 a step failed. Steps whose code, knobs and inputs are as before are not run again."""
     from kfp import local
 
-    from components.shared import dataset, files
-
     pipeline = graph.for_here(options)
-    # Says what is missing before anything starts.
-    digest = options.digest or dataset.data_digest(
-        {file.name: files.digest(file, "md5") for file in dataset.shards(options.data)}
-    )
+    data, digest = _data(options)
     root = options.root.absolute() / ("containers" if options.containers else "processes")
     root.mkdir(parents=True, exist_ok=True)
     cache = root / ".cache"
@@ -42,12 +37,28 @@ def run(options: argparse.Namespace) -> int:
         # That display names, and here the image, have no effect is what "without a cluster" means.
         warnings.filterwarnings("ignore", module="kfp.local")
         try:
-            pipeline(data=str(options.data.absolute()), digest=digest)
+            pipeline(data=data, digest=digest)
         except RuntimeError as error:
             said = words.read_text(encoding="utf-8").splitlines()
             print(f"pipelines run: failed at {said[0]}" if said else f"pipelines run: {error}", file=sys.stderr)
             return FAILED
     return DONE
+
+
+def _data(options: argparse.Namespace) -> tuple[str, str]:
+    """Where the data is and which it is; says what is missing before anything starts. Raises CannotRun."""
+    from components.shared import dataset, files, remote
+    from components.shared.errors import CannotRun
+
+    if not remote.is_remote(options.data):
+        shards = dataset.shards(Path(options.data))
+        digest = options.digest or dataset.data_digest({file.name: files.digest(file, "md5") for file in shards})
+        return str(Path(options.data).absolute()), digest
+    if options.containers:
+        raise CannotRun(f"--data {options.data}: containers have no network; `dvc pull`, and name the folder")
+    digest = options.digest or graph.recorded_digest()
+    remote.listing(options.data, digest)
+    return options.data, digest
 
 
 def sweep(cache: Path) -> None:

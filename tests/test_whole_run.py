@@ -195,15 +195,30 @@ def test_clips_run_the_same_way_without_touching_code(tmp_path):
 
 
 def test_the_kubeflow_pipeline_run_here_gives_the_same_metrics_byte_for_byte(digits):
-    run(digits, "python", "-m", "pipelines", "run", "--root", "outputs/kubeflow")
-    (root,) = (digits / "outputs/kubeflow").iterdir()
-    found = {path.read_bytes() for path in root.glob("evaluate*/evaluation/metrics.json")}
+    run(digits, "python", "-m", "pipelines", "run")
+    root = digits / "outputs/kubeflow/processes"
+    found = {path.read_bytes() for path in root.glob("darkroom-*/evaluate*/evaluation/metrics.json")}
     assert found == set(metrics(digits).values())
-    shutil.rmtree(root)
+
+
+def test_what_was_run_is_not_run_again_unless_it_was_damaged(digits):
+    root = digits / "outputs/kubeflow/processes"
+    trained = set(root.glob("darkroom-*/train*"))
+    run(digits, "python", "-m", "pipelines", "run")
+    assert set(root.glob("darkroom-*/train*")) == trained
+    assert len(list(root.glob("darkroom-*/register*"))) == 2  # true of one tracking server at one time: never from a cache
+    arrays = next(root.glob("darkroom-*/augment*/augmented/images.npy"))
+    content = bytearray(arrays.read_bytes())
+    content[-1] ^= 1
+    arrays.write_bytes(content)
+    run(digits, "python", "-m", "pipelines", "run", "--set", "train.lstm.epochs=2")
+    assert len(list(root.glob("darkroom-*/augment*"))) == 2  # a damaged artifact is made anew, not reused
+    assert len(list(root.glob("darkroom-*/measure-part*"))) == 2  # what is whole is
+    found = [path.read_bytes() for path in root.glob("darkroom-*/evaluate*/evaluation/metrics.json")]
+    assert set(metrics(digits).values()) & set(found[-4:])
 
 
 def test_a_failing_step_fails_the_kubeflow_pipeline(digits):
-    told = run(digits, "python", "-m", "pipelines", "run", "--root", "outputs/kubeflow",
-               "--set", "validate.min_class_size=1000000", code=1)  # fmt: skip
+    told = run(digits, "python", "-m", "pipelines", "run", "--set", "validate.min_class_size=1000000", code=1)
+    assert "pipelines run: failed at validate: " in told
     assert "E_CLASS_TOO_SMALL" in told
-    shutil.rmtree(digits / "outputs/kubeflow")

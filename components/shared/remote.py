@@ -28,7 +28,7 @@ def fetched(data: str, digest: str, *, part: str = "1/1") -> Iterator[Path]:
     number, count = (int(text) for text in part.split("/"))
     folder = Path(tempfile.mkdtemp(prefix="darkroom-data-"))
     try:
-        if _is_remote(data):
+        if is_remote(data):
             for name, md5 in listing(data, digest)[number - 1 :: count]:
                 _fetch(data, md5, folder / name)
         else:
@@ -39,7 +39,8 @@ def fetched(data: str, digest: str, *, part: str = "1/1") -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def _is_remote(data: str) -> bool:
+def is_remote(data: str) -> bool:
+    """Whether `data` is a DVC remote, and no folder of shards."""
     return "://" in data or (Path(data) / OBJECTS).is_dir()
 
 

@@ -1,0 +1,194 @@
+"""The image, and the whole pipeline in it: real containers, by podman (or docker, where DOCKER_HOST names it)."""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import docker
+import pytest
+import yaml
+from conftest import ROOT
+
+from components.ingest.step import ingest
+from pipelines import body, containers, graph
+
+pytestmark = pytest.mark.slow
+
+QUICK = [f"--set={knob}" for knob in (
+    "prepare.height=8", "prepare.width=8", "prepare.channels=1", "augment.copies=1", "augment.flip=false", "train.cnn.epochs=2",
+    "train.cnn.batch_size=64", "train.lstm.epochs=4", "train.lstm.batch_size=64", "register.minimum_accuracy=0.1",
+    "register.minimum_balanced_accuracy=0.1", "register.minimum_worst_class_recall=0.0",
+)]  # fmt: skip
+CANARY = "canary-t0k3n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def engine():
+    """Podman as it has to be in a sandbox; elsewhere the file does no harm."""
+    before = os.environ.get("CONTAINERS_CONF")
+    os.environ["CONTAINERS_CONF"] = str(ROOT / "infra/containers.conf")
+    yield
+    os.environ.pop("CONTAINERS_CONF") if before is None else os.environ.update(CONTAINERS_CONF=before)
+
+
+@pytest.fixture(scope="module")
+def image(engine) -> dict:
+    """The image of this very code, and what podman knows of it."""
+    done = subprocess.run([ROOT / "infra/image.sh"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    shown = subprocess.run(["podman", "image", "inspect", graph.image()], capture_output=True, text=True, check=True)
+    return json.loads(shown.stdout)[0]
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("digits")
+    ingest("digits", folder / "data")
+    shutil.copy(ROOT / "params.yaml", folder)
+    return folder
+
+
+def pipelines(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    return subprocess.run(
+        ["python", "-m", "pipelines", *arguments], cwd=folder, capture_output=True, text=True, env=clean | environment
+    )
+
+
+def metrics(root: Path) -> dict[str, bytes]:
+    """Of the CNN and of the LSTM, told apart by the model that was evaluated."""
+    found = {}
+    for file in root.glob("darkroom-*/evaluate*/evaluation/metrics.json"):
+        found[json.loads(file.read_bytes())["log_loss"]] = file.read_bytes()
+    return found
+
+
+def test_the_image_says_what_it_is_and_holds_nothing_that_it_should_not(image):
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    assert image["Config"]["User"] == "10001:10001"
+    assert image["Labels"]["org.opencontainers.image.revision"].startswith(commit)
+    assert image["Labels"]["org.opencontainers.image.version"]
+    assert image["Size"] < 2.5e9
+    look = (
+        "find / -xdev \\( -name pip.conf -o -name ca.crt -o -name '*.pyi' -o -path '*/tensorflow/include' -o -path '*/pandas/tests' "
+        "-o -name pip -path '*/site-packages/*' \\) -print 2>/dev/null; ls -A /root /src /tmp 2>/dev/null; darkroom --version"
+    )
+    command = ["podman", "run", "--rm", "--network=none", "--read-only", graph.image(), "sh", "-c", look]
+    there = subprocess.run(command, capture_output=True, text=True)
+    assert [line for line in there.stdout.splitlines() if line.startswith("/")] in ([], ["/tmp:"]), there.stdout
+    assert "darkroom 0." in there.stdout
+    history = subprocess.run(["podman", "history", "--no-trunc", graph.image()], capture_output=True, text=True).stdout
+    assert "index-url" not in history
+
+
+def test_the_whole_pipeline_in_containers_gives_what_processes_give(image, digits):
+    done = pipelines(digits, "run", "--containers", *QUICK, MLFLOW_TRACKING_TOKEN=CANARY)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    logs = sorted((digits / "outputs/kubeflow/containers/logs").glob("*/*.log"))
+    assert {"train", "evaluate", "register", "report"} <= {log.stem.split("-")[1] for log in logs}
+    assert any("champion" in log.read_text() for log in logs)
+    assert "Darkroom: local-pipeline" in next(log for log in logs if "report" in log.name).read_text()
+    assert CANARY not in done.stdout + done.stderr + "".join(log.read_text() for log in logs)
+    as_processes = pipelines(digits, "run", *QUICK)
+    assert as_processes.returncode == 0, as_processes.stdout[-5000:]
+    in_containers = metrics(digits / "outputs/kubeflow/containers")
+    assert len(in_containers) == 2
+    assert in_containers == metrics(digits / "outputs/kubeflow/processes")
+    again = pipelines(digits, "run", "--containers", *QUICK)
+    assert again.returncode == 0
+    assert len(sorted((digits / "outputs/kubeflow/containers/logs").glob("*/*train*.log"))) == 2  # not trained a second time
+    leftover = subprocess.run(["podman", "ps", "--all", "--quiet"], capture_output=True, text=True).stdout
+    assert not leftover.strip()
+
+
+def test_data_that_is_refused_fails_the_run_with_its_reason(image, tmp_path):
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    ingest("digits", tmp_path / "data")
+    done = pipelines(tmp_path, "run", "--containers", *QUICK, "--set", "prepare.test_fraction=0.0001")
+    assert done.returncode == 1
+    assert "pipelines run: failed at prepare: E_CLASS_MISSING" in done.stderr
+    assert "failed at prepare: E_CLASS_MISSING" in done.stdout  # the exit handler says it too
+    assert "Traceback" not in done.stdout.partition("prepare_part")[2].partition("Darkroom:")[0]
+
+
+@pytest.fixture(scope="module")
+def step(image, tmp_path_factory):
+    """`step("echo hello", memory="64m")`: run a command as a step is run. Returns its exit code, its log, its last words."""
+    folder = tmp_path_factory.mktemp("step")
+    (folder / "data").mkdir()
+    (folder / "door").mkdir()
+    root = folder / "root"
+    root.mkdir()
+    root.chmod(0o777)
+    (root / "words").touch()
+    (root / "words").chmod(0o666)
+    os.environ[body.LAST_WORDS] = str(root / "words")
+    with containers._engine():
+        client = docker.from_env()
+
+        def run(command: str, memory: str = "512m") -> tuple[int, str, str]:
+            (root / "words").write_text("")
+            options = argparse.Namespace(memory=memory, data=str(folder / "data"))
+            shutil.rmtree(root / "logs", ignore_errors=True)
+            one = containers.Step(options, root, folder / "door", "http://127.0.0.1:5000")
+            code = one.run(client, "ignored", ["sh", "-c", command], {str(root): {"bind": str(root), "mode": "rw"}})
+            return code, next(one.logs.iterdir()).read_text(), (root / "words").read_text()
+
+        yield run
+        client.close()
+    del os.environ[body.LAST_WORDS]
+
+
+def test_a_step_is_told_as_it_ended_twenty_times_of_twenty_both_ways(step):
+    # KFP's stock runner was right 3 to 8 times of 8.
+    assert [step("echo fine")[:2] for _ in range(20)] == [(0, "fine\n")] * 20
+    ends = [step("echo broken; exit 3") for _ in range(10)] + [step("sleep 1; echo broken; exit 3") for _ in range(10)]
+    assert [end[:2] for end in ends] == [(3, "broken\n")] * 20
+    assert all("step: exit code 3; log: " in words for _, _, words in ends)
+
+
+def test_a_step_that_is_killed_or_takes_too_much_memory_is_told_as_such(step):
+    assert step("kill -9 $$")[0] == 137
+    code, _, words = step("python -c 'x = bytearray(300 << 20); print(len(x))'", memory="128m")
+    assert code == 137
+    assert "step: exit code 137: killed, perhaps out of memory (limit 128m; --memory raises it); log: " in words
+
+
+def test_a_step_is_locked_in(step):
+    code, log, _ = step(
+        "id -u; grep -E 'CapEff|NoNewPrivs|Seccomp:' /proc/self/status; cat /sys/class/net/*/uevent | grep -c INTERFACE"
+    )
+    assert code == 0
+    assert log.splitlines()[0] == "10001"
+    assert "CapEff:\t0000000000000000" in log
+    assert "NoNewPrivs:\t1" in log
+    assert "Seccomp:\t2" in log
+    for attempt in ("touch /opt/x", "touch /etc/x", "python -c 'import os; os.setuid(0)'"):
+        assert step(attempt)[0] != 0, attempt
+    assert "Read-only file system" in step("touch /opt/x")[1]
+    connect = (
+        "import socket, time; t = time.time()\n"
+        "try: socket.create_connection(('192.0.2.1', 80), 5)\n"
+        "except OSError as e: print(type(e).__name__, time.time() - t < 1)"
+    )
+    assert step(f'python -c "{connect}"')[1] == "OSError True\n"
+    assert step("touch /tmp/x && echo ok")[1] == "ok\n"
+
+
+def test_without_an_image_or_an_engine_it_says_what_to_do(digits, monkeypatch):
+    none = pipelines(digits, "run", "--containers", DARKROOM_IMAGE="localhost/none:1")
+    assert none.returncode == 2
+    assert "no image localhost/none:1 on this machine; `make image` builds it" in none.stderr
+    down = pipelines(digits, "run", "--containers", DOCKER_HOST="tcp://127.0.0.1:9")
+    assert down.returncode == 2
+    assert "no container engine answers" in down.stderr
+
+
+def test_the_settings_name_the_image_that_make_builds():
+    assert (
+        yaml.safe_load((ROOT / "infra/kubernetes/overlays/local/kustomization.yaml").read_text())["images"][0]["newName"]
+        in graph.image()
+    )
