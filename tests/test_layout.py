@@ -131,3 +131,33 @@ def test_nothing_large_or_private_is_tracked():
         assert file.stat().st_size < 2 * 2**20, file
         assert not file.match("*.db")
         assert not file.match("*.keras")
+
+
+# Command that infra/README.md gives -> the test that runs it.
+RUN_BY = {
+    "python -m pipelines compile": "test_pipelines.py",
+    "python -m pipelines run --containers": "test_containers.py",
+    "python -m pipelines run": "test_whole_run.py",
+    "make image": "test_containers.py",
+    "kubectl kustomize": "test_kubernetes.py",
+    'python -c "import s3fs': "test_server.py",
+    "dvc remote modify": "test_server.py",
+    "dvc push": "test_server.py",
+    "python -m pipelines submit": "test_submit.py",
+    "python -m pipelines schedule": "test_submit.py",
+    "python -m pipelines list": "test_submit.py",
+    "python -m pipelines stop": "test_submit.py",
+    "export": "",
+}
+
+
+def test_every_command_of_the_cluster_guide_is_run_by_a_test_or_marked():
+    text = (ROOT / "infra/README.md").read_text()
+    lines = [line for block in re.findall(r"```\n(.*?)```", text, re.S) for line in block.splitlines()]
+    assert len(lines) > 15
+    for line in lines:
+        if "(cluster)" in line:
+            continue
+        (test,) = [RUN_BY[command] for command in RUN_BY if line.startswith(command)][:1] or [None]
+        assert test is not None, line
+        assert not test or (ROOT / "tests" / test).exists()

@@ -206,3 +206,19 @@ def test_a_training_goes_on_when_the_server_dies_under_it(here, monkeypatch, cap
         follower.epoch({"epoch": 2, "train_loss": 0.4, "time": 2000})
         follower.epoch({"epoch": 3, "train_loss": 0.3, "time": 3000})
     assert capsys.readouterr().out.count("the training goes on") == 1
+
+
+def test_a_run_that_kubeflow_gives_to_the_task_becomes_the_parent(candidate, here, monkeypatch):
+    mlflow = tracking.connect()
+    mlflow.set_experiment("kubeflow")
+    with mlflow.start_run() as given:
+        pass
+    monkeypatch.setenv("MLFLOW_RUN_ID", given.info.run_id)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    model, evaluation = candidate("cnn", validation=0.9, test=0.9)
+    first = tracking.send_training(model)
+    monkeypatch.setenv("MLFLOW_RUN_ID", "of-another-task")
+    assert tracking.send_evaluation(model, evaluation) == first != given.info.run_id
+    run = mlflow.get_run(first)
+    assert run.data.tags["mlflow.parentRunId"] == given.info.run_id
+    assert mlflow.get_experiment(run.info.experiment_id).name == "mine"

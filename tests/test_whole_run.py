@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -213,7 +214,7 @@ def test_what_was_run_is_not_run_again_unless_it_was_damaged(digits):
     arrays.write_bytes(content)
     run(digits, "python", "-m", "pipelines", "run", "--set", "train.lstm.epochs=2")
     assert len(list(root.glob("darkroom-*/augment*"))) == 2  # a damaged artifact is made anew, not reused
-    assert len(list(root.glob("darkroom-*/measure-part*"))) == 2  # what is whole is
+    assert len(list(root.glob("darkroom-*/for-loop*/measure-part*"))) == 2  # what is whole is
     found = [path.read_bytes() for path in root.glob("darkroom-*/evaluate*/evaluation/metrics.json")]
     assert set(metrics(digits).values()) & set(found[-4:])
 
@@ -222,3 +223,27 @@ def test_a_failing_step_fails_the_kubeflow_pipeline(digits):
     told = run(digits, "python", "-m", "pipelines", "run", "--set", "validate.min_class_size=1000000", code=1)
     assert "pipelines run: failed at validate: " in told
     assert "E_CLASS_TOO_SMALL" in told
+
+
+def test_a_step_that_always_fails_is_tried_as_often_as_the_settings_say(digits, tmp_path, monkeypatch):
+    from kfp import local
+
+    from pipelines import settings
+    from pipelines.training import training_pipeline
+
+    how = yaml.safe_load((ROOT / settings.FILE).read_text())
+    how["steps"]["validate"] = {"retries": 3, "backoff": 1}
+    file = tmp_path / "settings.yaml"
+    file.write_text(yaml.safe_dump(how))
+    params = yaml.safe_load((digits / "params.yaml").read_text())
+    params["validate"]["min_class_size"] = 1_000_000
+    (tmp_path / "words").touch()
+    monkeypatch.setenv("DARKROOM_LAST_WORDS", str(tmp_path / "words"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "root"), raise_on_error=False)
+    pipeline = training_pipeline(params, image="i", code="c", parts=1, settings=settings.read(file))
+    started = time.monotonic()
+    pipeline(data=str(digits / "data"), digest=yaml.safe_load((digits / "data.dvc").read_text())["outs"][0]["md5"])
+    words = (tmp_path / "words").read_text().splitlines()
+    assert len([line for line in words if line.startswith("validate: ")]) == 4  # and no fifth
+    assert time.monotonic() - started > 1 + 2 + 4  # waited longer each time

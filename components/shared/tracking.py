@@ -53,13 +53,18 @@ def connect():
         address, own = f"sqlite:///{STORE.absolute()}", ARTIFACTS.absolute().as_uri()
     try:
         mlflow.set_tracking_uri(address)
-        if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+        if mlflow.get_experiment_by_name(experiment()) is None:
             # A server keeps artifacts where it was told to; only our own file store has to be told here.
-            mlflow.create_experiment(EXPERIMENT, artifact_location=own)
-        mlflow.set_experiment(EXPERIMENT)
+            mlflow.create_experiment(experiment(), artifact_location=own)
+        mlflow.set_experiment(experiment())
     except Exception as error:  # MLflow, requests and SQLAlchemy raise their own
         raise CannotRun(f"MLflow at {masked(address)}: not reachable ({_first_line(error)})") from None
     return mlflow
+
+
+def experiment() -> str:
+    """The experiment that runs belong to."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
 
 
 def masked(address: str) -> str:
@@ -108,7 +113,7 @@ class Live:
         with self._forgiving():
             mlflow = connect()
             runs = _find(mlflow, record["training"])
-            run = mlflow.start_run(run_id=runs, run_name=record["name"], tags=_tags(record), log_system_metrics=True)
+            run = _start(mlflow, runs, record, log_system_metrics=True)
             self._mlflow, self._run_id = mlflow, run.info.run_id
             mlflow.log_params(record["params"])
 
@@ -144,7 +149,7 @@ def send_training(folder: Path) -> str:
         run_id = _find(mlflow, record["training"])
         if run_id and COMPLETE in mlflow.get_run(run_id).data.tags:
             return run_id
-        with mlflow.start_run(run_id=run_id, run_name=record["name"], tags=None if run_id else _tags(record)) as run:
+        with _start(mlflow, run_id, record) as run:
             run_id = run.info.run_id
             mlflow.log_params(record["params"])
             with (folder / "history.csv").open(encoding="utf-8", newline="") as stream:
@@ -207,13 +212,24 @@ def logged_model(mlflow, training: str) -> tuple[str, str]:
 
 def _find(mlflow, training: str) -> str | None:
     runs = mlflow.search_runs(
-        experiment_names=[EXPERIMENT], filter_string=f"tags.`{TRAINING}` = '{training}'", output_format="list", max_results=1
+        experiment_names=[experiment()], filter_string=f"tags.`{TRAINING}` = '{training}'", output_format="list", max_results=1
     )
     return runs[0].info.run_id if runs else None
 
 
-def _tags(record: dict) -> dict[str, str]:
-    return {TRAINING: record["training"], **record["tags"]}
+def _start(mlflow, run_id: str | None, record: dict, **options: bool):
+    """Open the run of a training, or make it.
+
+    Kubeflow can give each task a run of its own (MLFLOW_RUN_ID). Ours has to be found again by the tasks after it, so that
+    one becomes its parent, and does not take its place.
+    """
+    parent = os.environ.pop("MLFLOW_RUN_ID", None)
+    tags = {TRAINING: record["training"], **record["tags"]} | ({"mlflow.parentRunId": parent} if parent else {})
+    try:
+        return mlflow.start_run(run_id=run_id, run_name=record["name"], tags=None if run_id else tags, **options)
+    finally:
+        if parent:
+            os.environ["MLFLOW_RUN_ID"] = parent
 
 
 def _log_row(mlflow, run_id: str, row: dict) -> None:
