@@ -57,7 +57,7 @@ arguments=(--network host --secret "id=pipconf,src=$secrets/pip.conf" --secret "
   --build-arg "BASE=$base" --build-arg "COMMIT=$commit" --build-arg "VERSION=$version"
   --file "$scratch/infra/Containerfile" --tag "$tag")
 # The context must not hold the secrets: it is the folder that the image's files were copied to, less theirs.
-mkdir "$scratch/context" && mv "$scratch"/{components,pipelines,pyproject.toml,README.md,LICENSE,infra} "$scratch/context/"
+mkdir "$scratch/context" && echo "$commit" > "$scratch/context/commit" && mv "$scratch"/{components,pipelines,pyproject.toml,README.md,LICENSE,infra} "$scratch/context/"
 arguments=("${arguments[@]/$scratch\/infra/$scratch/context/infra}")
 case $engine in
   buildah) buildah bud --layers "${arguments[@]}" "$scratch/context" ;;

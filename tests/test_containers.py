@@ -84,6 +84,19 @@ def test_the_image_says_what_it_is_and_holds_nothing_that_it_should_not(image):
     assert "index-url" not in history
 
 
+def test_the_label_is_of_this_commit_also_where_the_code_is_that_of_another(image, tmp_path):
+    # podman 4.3 answers LABEL and ENV from its cache whatever the commit is.
+    subprocess.run(["git", "clone", "--quiet", ROOT, tmp_path / "clone"], check=True)
+    empty = ["git", "-c", "user.name=x", "-c", "user.email=x@localhost", "commit", "--quiet", "--allow-empty", "-m", "x"]
+    subprocess.run(empty, cwd=tmp_path / "clone", check=True)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tmp_path / "clone", capture_output=True, text=True).stdout.strip()
+    done = subprocess.run(["infra/image.sh", "localhost/darkroom:other"], cwd=tmp_path / "clone", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    shown = subprocess.run(["podman", "image", "inspect", "localhost/darkroom:other"], capture_output=True, text=True, check=True)
+    subprocess.run(["podman", "image", "untag", "localhost/darkroom:other"], check=True)
+    assert json.loads(shown.stdout)[0]["Labels"]["org.opencontainers.image.revision"] == commit
+
+
 def test_the_whole_pipeline_in_containers_gives_what_processes_give(image, digits):
     done = pipelines(digits, "run", "--containers", *QUICK, MLFLOW_TRACKING_TOKEN=CANARY)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
