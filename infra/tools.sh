@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# What `make test-all` needs beside .venv: a container engine and PostgreSQL from Debian's or Ubuntu's packages, and the tools
+# What `make test-all` needs beside .venv: a container engine, PostgreSQL and a browser from Debian's packages, and the tools
 # of infra/tools.lock. Nothing to do when they are there.
 set -eu
 infra/engine.sh
-ls /usr/lib/postgresql/*/bin/postgres > /dev/null 2>&1 || {
-  [ "$(id -u)" = 0 ] || { echo "as root: apt-get install postgresql" >&2; exit 2; }
+missing=()
+ls /usr/lib/postgresql/*/bin/postgres > /dev/null 2>&1 || missing+=(postgresql)
+command -v chromedriver > /dev/null || missing+=(chromium chromium-driver)
+[ ${#missing[@]} -eq 0 ] || {
+  [ "$(id -u)" = 0 ] || { echo "as root: apt-get install ${missing[*]}" >&2; exit 2; }
   apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql > /dev/null
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null
 }
 wanted=$(git hash-object infra/tools.lock)
 [ "$(cat .venv/tools 2> /dev/null || true)" = "$wanted" ] && exit 0

@@ -14,12 +14,12 @@ component = functools.partial(dsl.component, base_image="darkroom", install_kfp_
 
 
 @component
-def measure_part(data: str, digest: str, part: str, code: str, manifest: Output[Dataset]):
+def measure_part(data: str, digest: str, part: str, config: dict, code: str, manifest: Output[Dataset]):
     from components.shared.remote import fetched
     from pipelines.body import call
 
     with fetched(data, digest, part=part) as shards:
-        call("measure_part", data=shards, manifest=manifest)
+        call("measure_part", section="measure", data=shards, config=config, manifest=manifest)
 
 
 @component

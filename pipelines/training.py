@@ -31,6 +31,7 @@ def training_pipeline(params: dict, *, image: str, code: str, parts: int, settin
         data: str,
         digest: str,
         seed: int = params["seed"],
+        measure: dict = params["measure"],
         validate: dict = params["validate"],
         prepare: dict = params["prepare"],
         augment: dict = params["augment"],
@@ -55,7 +56,7 @@ def training_pipeline(params: dict, *, image: str, code: str, parts: int, settin
             told.set_env_variable("DARKROOM_WEBHOOK", settings.webhook)
         with dsl.ExitHandler(told, name="training"):
             with dsl.ParallelFor(numbered, name="measure parts") as part:
-                task = steps.measure_part(data=data, digest=digest, part=part, code=code)
+                task = steps.measure_part(data=data, digest=digest, part=part, config=measure, code=code)
                 measured = made(task, "measure part")["manifest"]
             task = steps.gather_manifest(parts=dsl.Collected(measured), digest=digest, code=code)
             manifest = made(task, "measure")["manifest"]

@@ -8,9 +8,11 @@ import pytest
 import yaml
 from PIL import Image
 
+from components.measure.config import MeasureConfig
 from components.shared import config as configs
 
 ROOT = Path(__file__).parent.parent
+MEASURE = MeasureConfig(faces=False)
 SHAPES = ("bar", "box", "cross")
 
 

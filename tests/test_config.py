@@ -67,11 +67,18 @@ def test_a_broken_file_is_named_with_its_line(tmp_path):
 def test_every_section_of_params_yaml_has_a_model_that_takes_it():
     from components.augment.config import AugmentConfig
     from components.evaluate.config import EvaluateConfig
+    from components.measure.config import MeasureConfig
     from components.prepare.config import PrepareConfig
     from components.register.config import RegisterConfig
     from components.validate.config import ValidateConfig
 
-    models = {"validate": ValidateConfig, "prepare": PrepareConfig, "augment": AugmentConfig, "train.cnn": TrainConfig}
+    models = {
+        "measure": MeasureConfig,
+        "validate": ValidateConfig,
+        "prepare": PrepareConfig,
+        "augment": AugmentConfig,
+        "train.cnn": TrainConfig,
+    }
     models |= {"train.lstm": TrainConfig, "evaluate": EvaluateConfig, "register": RegisterConfig}
     assert {path.split(".")[0] for path in models} | {"seed"} == set(PARAMS)
     for path, model in models.items():

@@ -90,9 +90,13 @@ def test_the_label_is_of_this_commit_also_where_the_code_is_that_of_another(imag
     empty = ["git", "-c", "user.name=x", "-c", "user.email=x@localhost", "commit", "--quiet", "--allow-empty", "-m", "x"]
     subprocess.run(empty, cwd=tmp_path / "clone", check=True)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tmp_path / "clone", capture_output=True, text=True).stdout.strip()
-    done = subprocess.run(["infra/image.sh", "localhost/darkroom:other"], cwd=tmp_path / "clone", capture_output=True, text=True)
+    done = subprocess.run(
+        ["infra/image.sh", "localhost/darkroom:other"], cwd=tmp_path / "clone", capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-3000:]
-    shown = subprocess.run(["podman", "image", "inspect", "localhost/darkroom:other"], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        ["podman", "image", "inspect", "localhost/darkroom:other"], capture_output=True, text=True, check=True
+    )
     subprocess.run(["podman", "image", "untag", "localhost/darkroom:other"], check=True)
     assert json.loads(shown.stdout)[0]["Labels"]["org.opencontainers.image.revision"] == commit
 

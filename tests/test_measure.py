@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import drawing, png
+from conftest import MEASURE, drawing, png
 
 from components.ingest.step import ingest
 from components.measure.step import measure
@@ -12,7 +12,7 @@ def test_a_row_per_sample_with_what_was_measured(stills, tmp_path):
     white = np.full((20, 30, 3), 255, np.uint8)
     (stills / "bar" / "white.png").write_bytes(png(white))
     ingest(str(stills), tmp_path / "data", shard_samples=50)
-    measure(data=tmp_path / "data", manifest=tmp_path / "manifest")
+    measure(data=tmp_path / "data", config=MEASURE, manifest=tmp_path / "manifest")
     rows = manifest.read(tmp_path / "manifest")
     assert len(rows) == 91
     row = rows.set_index("source").loc["bar/white.png"]
@@ -27,13 +27,13 @@ def test_a_row_per_sample_with_what_was_measured(stills, tmp_path):
 def dataset_pixels(file) -> np.ndarray:
     from PIL import Image
 
-    return np.asarray(Image.open(file)).astype(float)
+    return np.asarray(Image.open(file).convert("L")).astype(float)
 
 
 def test_a_file_that_does_not_decode_is_a_row_with_its_reason(stills, tmp_path):
     (stills / "bar" / "note.png").write_text("not a picture")
     ingest(str(stills), tmp_path / "data")
-    measure(data=tmp_path / "data", manifest=tmp_path / "manifest")
+    measure(data=tmp_path / "data", config=MEASURE, manifest=tmp_path / "manifest")
     row = manifest.read(tmp_path / "manifest").set_index("source").loc["bar/note.png"]
     assert (row["fault_code"], row["fault"]) == ("E_NOT_IMAGE", "plain text")
 
@@ -41,25 +41,25 @@ def test_a_file_that_does_not_decode_is_a_row_with_its_reason(stills, tmp_path):
 def test_only_new_shards_are_measured(stills, tmp_path, capsys):
     data, parts = tmp_path / "data", tmp_path / "manifest"
     ingest(str(stills), data, shard_samples=40)
-    measure(data=data, manifest=parts)
+    measure(data=data, config=MEASURE, manifest=parts)
     before = {part.name: part.read_bytes() for part in parts.iterdir()}
     assert set(before) == {files.digest(shard, "md5") + ".parquet" for shard in dataset.shards(data)}
     (stills / "box" / "new.png").write_bytes(png(drawing("box", np.random.default_rng(5))))
     ingest(str(stills), data, shard_samples=40)
     capsys.readouterr()
-    measure(data=data, manifest=parts)
+    measure(data=data, config=MEASURE, manifest=parts)
     assert "1 shards measured, 3 kept" in capsys.readouterr().out
     assert {name: (parts / name).read_bytes() for name in before} == before
     fresh = tmp_path / "fresh"
-    measure(data=data, manifest=fresh)
+    measure(data=data, config=MEASURE, manifest=fresh)
     assert manifest.read(fresh).equals(manifest.read(parts))
 
 
 def test_parts_of_shards_that_are_gone_go_too(stills, tmp_path):
     ingest(str(stills), tmp_path / "data", shard_samples=40)
-    measure(data=tmp_path / "data", manifest=tmp_path / "manifest")
+    measure(data=tmp_path / "data", config=MEASURE, manifest=tmp_path / "manifest")
     (tmp_path / "data" / "00002.parquet").unlink()
-    measure(data=tmp_path / "data", manifest=tmp_path / "manifest")
+    measure(data=tmp_path / "data", config=MEASURE, manifest=tmp_path / "manifest")
     assert len(manifest.read(tmp_path / "manifest")) == 80
 
 
@@ -68,9 +68,9 @@ def test_a_damaged_shard_is_named(tmp_path):
     data.mkdir()
     (data / "00000.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(CannotRun, match=r"00000\.parquet: not a shard"):
-        measure(data=data, manifest=tmp_path / "manifest")
+        measure(data=data, config=MEASURE, manifest=tmp_path / "manifest")
     with pytest.raises(CannotRun, match="no such folder"):
-        measure(data=tmp_path / "nowhere", manifest=tmp_path / "manifest")
+        measure(data=tmp_path / "nowhere", config=MEASURE, manifest=tmp_path / "manifest")
     assert not (tmp_path / "manifest").exists()
 
 
@@ -78,7 +78,7 @@ def test_the_datas_digest_is_the_one_that_dvc_records(stills, here):
     import subprocess
 
     ingest(str(stills), here / "data", shard_samples=40)
-    measure(data=here / "data", manifest=here / "manifest")
+    measure(data=here / "data", config=MEASURE, manifest=here / "manifest")
     subprocess.run(["dvc", "init", "--no-scm", "-q"], check=True)
     subprocess.run(["dvc", "add", "-q", "data"], check=True)
     assert manifest.data_digest(here / "manifest") in (here / "data.dvc").read_text()
@@ -88,8 +88,8 @@ def test_another_decoder_makes_old_parts_outdated(stills, tmp_path, monkeypatch,
     import PIL
 
     ingest(str(stills), tmp_path / "data")
-    measure(data=tmp_path / "data", manifest=tmp_path / "manifest")
+    measure(data=tmp_path / "data", config=MEASURE, manifest=tmp_path / "manifest")
     monkeypatch.setattr(PIL, "__version__", "99.0")
     capsys.readouterr()
-    measure(data=tmp_path / "data", manifest=tmp_path / "manifest")
+    measure(data=tmp_path / "data", config=MEASURE, manifest=tmp_path / "manifest")
     assert "1 shards measured, 0 kept" in capsys.readouterr().out

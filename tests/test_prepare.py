@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import draw_clips, draw_stills
+from conftest import MEASURE, draw_clips, draw_stills
 
 from components.ingest.step import ingest
 from components.measure.step import measure
@@ -20,7 +20,7 @@ def prepared(tmp_path, knobs):
 
     def make(source: Path, *, seed: int = 1, shard_samples: int = 40, out: str = "prepared", **changes) -> Path:
         ingest(str(source), tmp_path / "data", replace=True, shard_samples=shard_samples)
-        measure(data=tmp_path / "data", manifest=tmp_path / "manifest")
+        measure(data=tmp_path / "data", config=MEASURE, manifest=tmp_path / "manifest")
         digest = manifest.data_digest(tmp_path / "manifest")
         files.write_json(tmp_path / "summary.json", {"passed": True, "data_digest": digest})
         config = knobs(PrepareConfig, "prepare", **{"height": 16, "width": 16, "channels": 3, **changes})

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import draw_clips, draw_stills, drawing, png
+from conftest import MEASURE, draw_clips, draw_stills, drawing, png
 
 from components.ingest.step import ingest
 from components.measure.step import measure
@@ -18,7 +18,7 @@ def judged(tmp_path, knobs):
     def judge(source, **changes):
         severity = {**knobs(ValidateConfig, "validate").severity, **changes.pop("severity", {})}
         ingest(str(source), tmp_path / "data", replace=True)
-        measure(data=tmp_path / "data", manifest=tmp_path / "manifest")
+        measure(data=tmp_path / "data", config=MEASURE, manifest=tmp_path / "manifest")
         out = tmp_path / "validation"
         config = knobs(ValidateConfig, "validate", severity=severity, **changes)
         try:
@@ -80,7 +80,7 @@ def test_a_class_too_small_to_split_is_refused(stills, judged):
     findings, _, refused = judged(stills)
     assert refused
     assert len(findings["E_CLASS_TOO_SMALL"]["items"]) == 3
-    assert "'box' has 3" in findings["E_CLASS_TOO_SMALL"]["items"][0]
+    assert "'box' 3 < 10" in findings["E_CLASS_TOO_SMALL"]["items"][0]
 
 
 def test_the_same_picture_under_two_labels_or_in_two_splits_is_found(tmp_path, judged):
@@ -93,10 +93,13 @@ def test_the_same_picture_under_two_labels_or_in_two_splits_is_found(tmp_path, j
     (tmp_path / "s/train/bar/again.png").write_bytes(twin)
     findings, _, refused = judged(tmp_path / "s")
     assert refused
-    everywhere = ["test/bar/y.png", "train/bar/again.png", "train/bar/x.png", "train/box/z.png"]
-    assert sorted(findings["E_LEAKAGE"]["items"]) == everywhere
+    assert findings["E_LEAKAGE"]["items"] == [
+        "test/bar/y.png = train/bar/again.png", "train/bar/again.png = test/bar/y.png", "train/bar/x.png = test/bar/y.png",
+        "train/box/z.png = test/bar/y.png",
+    ]  # fmt: skip
     assert len(findings["E_LABEL_CONFLICT"]["items"]) == 4
-    assert len(findings["W_DUPLICATE"]["items"]) == 3
+    assert findings["E_LABEL_CONFLICT"]["items"][0] == "test/bar/y.png: 'bar' = train/box/z.png 'box'"
+    assert findings["W_DUPLICATE"]["items"] == ["train/bar/x.png = train/bar/again.png"]
 
 
 def test_a_class_that_a_split_lacks_is_found(tmp_path, judged):
@@ -123,7 +126,7 @@ def test_labels_that_differ_only_in_case_are_found(stills, judged):
         (stills / "Bar" / f"{number}.png").write_bytes(png(drawing("bar", np.random.default_rng(500 + number))))
     findings, _, refused = judged(stills)
     assert refused
-    assert "'Bar', elsewhere 'bar'" in findings["E_LABEL_TWIN"]["items"][0]
+    assert findings["E_LABEL_UNKNOWN"]["items"][0] == "Bar/0.png: label 'Bar', did you mean 'bar'?"
 
 
 def test_blank_odd_and_mixed_pictures_warn(stills, judged):
@@ -133,10 +136,12 @@ def test_blank_odd_and_mixed_pictures_warn(stills, judged):
         grey = drawing("box", np.random.default_rng(60 + number))[:, :, 0]
         (stills / "box" / f"grey{number}.png").write_bytes(png(grey))
     findings, _, refused = judged(stills)
+    assert refused
+    assert findings["W_BLANK"]["items"] == ["bar/blank.png: contrast 0.0"]
+    assert findings["W_SIZE_MIX"]["items"] == ["bar/huge.png: 300x300 (side min 16, median 16, max 300; all are resized)"]
+    assert findings["E_MODE_MIX"]["message"].endswith("6.1% grey among colour pictures, more than 5%")
+    _, _, refused = judged(stills, severity={"E_MODE_MIX": "warning"})
     assert not refused
-    assert findings["W_BLANK"]["items"] == ["bar/blank.png"]
-    assert findings["W_SIZE_MIX"]["items"] == ["bar/huge.png"]
-    assert findings["W_MODE_MIX"]["severity"] == "warning"
 
 
 def test_clips_with_frames_of_another_size_are_found(tmp_path, judged):
@@ -144,12 +149,12 @@ def test_clips_with_frames_of_another_size_are_found(tmp_path, judged):
     (clips / "left" / "clip0" / "frame1.png").write_bytes(png(drawing("box", np.random.default_rng(0), size=20)))
     findings, summary, refused = judged(clips)
     assert refused
-    assert findings["E_SEQ_SIZE"]["items"] == ["left/clip0"]
+    assert findings["E_SEQ_SIZE"]["items"] == ["left/clip0: 2 sizes of frames"]
     assert summary["kind"] == "clip"
 
 
 def test_names_cannot_write_over_the_terminal(stills, judged, capsys):
-    (stills / "bar" / "a\x1b[31m.png").write_text("x")
+    (stills / "bar" / "a\x1b[31m.png").write_text("not a picture")
     findings, _, _ = judged(stills)
     assert "\x1b" not in capsys.readouterr().out
     assert findings["E_NOT_IMAGE"]["items"] == ["bar/a\\x1b[31m.png: plain text"]

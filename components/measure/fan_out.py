@@ -3,16 +3,17 @@
 import shutil
 from pathlib import Path
 
+from components.measure.config import MeasureConfig
 from components.measure.step import measure
 from components.shared import files
 from components.shared import manifest as manifests
 from components.shared.errors import CannotRun
 
 
-def measure_part(*, data: Path, manifest: Path) -> None:
+def measure_part(*, data: Path, config: MeasureConfig, manifest: Path) -> None:
     """Measure the shards that are in `data`, which may be none when there are more machines than shards."""
     if any(data.glob("*.parquet")):
-        measure(data=data, manifest=manifest)
+        measure(data=data, config=config, manifest=manifest)
     else:
         manifest.mkdir(parents=True, exist_ok=True)
 

@@ -1,7 +1,9 @@
 """data/ -> the manifest: every frame decoded once, a row per sample, a part per shard kept by the shard's digest."""
 
 import hashlib
-from pathlib import Path
+import itertools
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import numpy as np
@@ -9,16 +11,23 @@ import PIL
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.shared import dataset, files, images, parallel
+from components.measure import clip as clips
+from components.measure import signature, statistics
+from components.measure.config import MeasureConfig
+from components.shared import dataset, faces, files, formats, images, metadata, parallel
 from components.shared.dataset import Sample
 from components.shared.errors import CannotRun
-from components.shared.images import Picture, Undecodable, decode
+from components.shared.formats import Undecodable
+from components.shared.images import decode
 from components.shared.manifest import SCHEMA
+
+BATCH = 256  # samples that are held at once
 
 
 def measure(
     *,
     data: Annotated[Path, "the folder of shards"],
+    config: MeasureConfig,
     manifest: Annotated[Path, "the folder of parts to bring up to date"],
 ) -> None:
     """Measure what is new. A part whose shard is still there is kept as it is, so that a new shard costs only itself.
@@ -29,70 +38,118 @@ def measure(
     digests = {shard: files.digest(shard, "md5") for shard in shards}
     if len(set(digests.values())) < len(shards):
         raise CannotRun(f"{data}: two shards with the same content; delete one of them")
-    new = [shard for shard in shards if not _is_current(manifest / f"{digests[shard]}.parquet", shard.name)]
+    new = [shard for shard in shards if not _is_current(manifest / f"{digests[shard]}.parquet", shard.name, config)]
     with files.whole_folder(manifest) as fresh:
         for shard in set(shards) - set(new):
             part = f"{digests[shard]}.parquet"
             (fresh / part).write_bytes((manifest / part).read_bytes())
-        work = [(shard, fresh / f"{digests[shard]}.parquet") for shard in new]
+        work = [(shard, config, fresh / f"{digests[shard]}.parquet") for shard in new]
         weights = [dataset.count(shard) for shard in new]
         faults = sum(count for _, count in parallel.each(measure_shard, work, weights=weights, name="measure"))
     print(f"{manifest}: {len(new)} shards measured, {len(shards) - len(new)} kept, {faults} new samples do not decode")
 
 
-def measure_shard(shard: Path, part: Path) -> int:
+def measure_shard(shard: Path, config: MeasureConfig, part: Path) -> int:
     """Measure one shard into one part of the manifest; returns how many samples do not decode."""
-    rows = [_row(sample, shard.name) for sample in dataset.read_samples(shard)]
-    pq.write_table(pa.Table.from_pylist(rows, schema=_stamped()), part, compression="zstd")
-    return sum("fault" in row for row in rows)
+    ids = dataset.read_facts(shard)["id"].to_pylist()
+    schema = _stamped(shard.name, config)
+    faults = 0
+    with pq.ParquetWriter(part, schema, compression="zstd") as writer:
+        samples = zip(ids, dataset.read_samples(shard), strict=True)
+        while batch := list(itertools.islice(samples, BATCH)):
+            rows = _measured(batch, shard.name, config)
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+            faults += sum("fault" in row for row in rows)
+    return faults
 
 
-def _stamped() -> pa.Schema:
+def _stamped(shard: str, config: MeasureConfig) -> pa.Schema:
     """The manifest's schema with what decides its content: another decoder or another measure makes old parts outdated."""
-    code = b"".join(Path(file).read_bytes() for file in (__file__, images.__file__))
-    return SCHEMA.with_metadata({"measured_by": f"{hashlib.sha256(code).hexdigest()} Pillow {PIL.__version__}"})
+    modules = (images, formats, metadata, faces, statistics, signature, clips)
+    code = b"".join(Path(file).read_bytes() for file in (__file__, *(module.__file__ for module in modules)))
+    measured_by = f"{hashlib.sha256(code).hexdigest()} Pillow {PIL.__version__} {config.model_dump_json()}"
+    return SCHEMA.with_metadata({"measured_by": measured_by, "shard": shard})
 
 
-def _is_current(part: Path, shard: str) -> bool:
+def _is_current(part: Path, shard: str, config: MeasureConfig) -> bool:
     """Whether a part is there, was measured as today, and is of a shard of this name (a digest covers the content alone)."""
     try:
-        return (
-            pq.read_schema(part).equals(_stamped(), check_metadata=True)
-            and pq.read_table(part, columns=["shard"])["shard"][0].as_py() == shard
-        )
-    except (OSError, pa.ArrowException, IndexError):
+        return pq.read_schema(part).equals(_stamped(shard, config), check_metadata=True)
+    except (OSError, pa.ArrowException):
         return False
 
 
-def _row(sample: Sample, shard: str) -> dict:
+def _measured(batch: list[tuple[str, Sample]], shard: str, config: MeasureConfig) -> list[dict]:
+    """A row per sample: one by one what decoding tells, then all at once what is computed from pixels."""
+    rows, decoded = [], []
+    for stored, sample in batch:
+        row, frame = _row(stored, sample, config)
+        rows.append(row | {"shard": shard})
+        if frame is not None:
+            decoded.append((rows[-1], frame))
+    # Pictures of one size are one array.
+    by_size: dict[tuple, list] = {}
+    for row, (grey, colours) in decoded:
+        by_size.setdefault(grey.shape, []).append((row, grey, colours))
+    for same in by_size.values():
+        few, grey, colours = zip(*same, strict=True)
+        grey, colours = np.stack(grey), np.stack(colours)
+        columns = statistics.of(grey) | signature.of(grey, colours)
+        mean = np.where(colours.any(axis=(1, 2, 3))[:, None], colours.mean(axis=(1, 2)), columns["brightness"][:, None])
+        columns |= {name: mean[:, index] for index, name in enumerate(("red", "green", "blue"))}
+        _fill(few, columns)
+    return rows
+
+
+def _fill(rows: Sequence[dict], columns: dict[str, np.ndarray]) -> None:
+    for name, values in columns.items():
+        plain = [value.tobytes() for value in values] if values.ndim > 1 else values.tolist()
+        for row, value in zip(rows, plain, strict=True):
+            row[name] = value
+
+
+def _row(stored: str, sample: Sample, config: MeasureConfig) -> tuple[dict, tuple[np.ndarray, np.ndarray] | None]:
+    """What decoding tells, and the frame that stands for the sample (see statistics.reduced); none when it has a fault."""
     row = {name: getattr(sample, name) for name in dataset.FACTS}
-    row |= {"shard": shard, "frames": len(sample.frames), "bytes": sample.size}
-    pictures: list[Picture] = []
-    for content, path in sample.frames:
+    row |= {"id": stored, "frames": len(sample.frames), "bytes": sample.size}
+    clip = len(sample.frames) > 1
+    if sample.id != stored:
+        return row | {"fault_code": "E_HASH", "fault": "its bytes are not those that were ingested; ingest it again"}, None
+    if not sample.frames:
+        return row | {"fault_code": "E_SEQ_EMPTY", "fault": "a clip without frames"}, None
+    whole, digests, sizes, notes = hashlib.sha256(), [], set(), set()
+    middle = len(sample.frames) // 2
+    for index, (content, path) in enumerate(sample.frames):
         try:
-            pictures.append(decode(content))
+            picture = decode(content, thorough=True)
+            _refuse_wrong_ending(path, picture.format)
         except Undecodable as fault:
-            frame = f" (frame {path})" if len(sample.frames) > 1 else ""
-            return row | {"fault_code": fault.code, "fault": fault.reason + frame}
-    if not pictures:
-        return row | {"fault_code": "E_SEQ_EMPTY", "fault": "a clip without frames"}
-    first = pictures[0]
-    total = sum(picture.pixels.size for picture in pictures)
-    # Whole-number sums are exact and fast; the mean and deviation follow from them.
-    mean = sum(int(picture.pixels.sum(dtype=np.int64)) for picture in pictures) / total
-    square = sum(float(np.square(picture.pixels, dtype=np.uint16).sum(dtype=np.int64)) for picture in pictures) / total
-    pixels = hashlib.sha256()
-    for picture in pictures:
-        pixels.update(repr(picture.pixels.shape).encode())
-        pixels.update(np.ascontiguousarray(picture.pixels))
-    return row | {
-        "width": first.width,
-        "height": first.height,
-        "frame_sizes": len({(picture.width, picture.height) for picture in pictures}),
-        "mode": first.mode,
-        "format": first.format,
-        "pixels_sha256": pixels.hexdigest(),
-        "brightness": mean,
-        "contrast": max(0.0, square - mean * mean) ** 0.5,
-        "notes": " ".join(sorted({note for picture in pictures for note in picture.notes})),
-    }
+            frame = f" (frame {path})" if clip else ""
+            return row | {"fault_code": fault.code, "fault": fault.reason + frame}, None
+        pixels = np.ascontiguousarray(picture.pixels)
+        digest = hashlib.sha256(repr(pixels.shape).encode() + b"\n")
+        digest.update(pixels)
+        whole.update(digest.digest())
+        sizes.add((picture.width, picture.height))
+        notes.update(picture.notes)
+        if clip:
+            flat = pixels.reshape(-1, pixels.shape[2])
+            blank = bool((flat == flat[0]).all())
+            digests.append(0 if blank else int.from_bytes(digest.digest()[:8], signed=True))
+        if index == middle:
+            shown = statistics.reduced(pixels)
+            row["preview"] = images.preview(pixels)
+        if config.faces:
+            row["faces"] = row.get("faces", 0) + len(faces.find(pixels))
+        if index == 0:
+            row |= {"width": picture.width, "height": picture.height, "mode": picture.mode, "format": picture.format}
+    row |= {"frame_sizes": len(sizes), "pixels_sha256": whole.hexdigest(), "notes": " ".join(sorted(notes))}
+    if clip:
+        row |= {"frame_digests": digests} | clips.order([path for _, path in sample.frames])
+    return row, shown
+
+
+def _refuse_wrong_ending(path: str, form: str) -> None:
+    named = {".png": "PNG", ".apng": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}.get(PurePosixPath(path).suffix.lower())
+    if named and named != form:
+        raise Undecodable("E_EXTENSION", f"content is {form}; name it so")

@@ -7,37 +7,23 @@ decoded, EXIF rotation is applied, transparency is composed on white.
 import io
 import re
 import warnings
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin
 
-FORMATS = ("PNG", "JPEG")
+from components.shared import formats, metadata
+from components.shared.formats import Undecodable
+
+FORMATS = tuple(formats.SIGNATURES)
 MAX_PIXELS = 25_000_000
 MAX_RATIO = 20  # long side / short side
 MIN_SIDE = 8  # pixels
+PREVIEW = 96  # pixels
 
 # 16 MiB of text in a PNG is no picture's caption; Pillow's own limit is 64 MiB.
 PngImagePlugin.MAX_TEXT_MEMORY = 16 * 2**20
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-
-_ROTATION = 0x0112  # EXIF tag Orientation
-
-# First bytes -> what they are, for the message alone.
-_LOOKS_LIKE = (
-    (b"GIF8", "GIF"), (b"BM", "BMP"), (b"RIFF", "WEBP"), (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"8BPS", "PSD"),
-    (b"%!PS", "EPS"), (b"\x7fELF", "an ELF program"), (b"PK\x03\x04", "a zip archive"), (b"\x1f\x8b", "a gzip file"),
-    (b"\x80\x04", "a pickle"), (b"\x80\x05", "a pickle"), (b"\x89HDF", "HDF5"), (b"%PDF", "PDF"),
-)  # fmt: skip
-
-
-class Undecodable(Exception):
-    """A frame that is no usable picture: a stable `code` and the `reason`."""
-
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(f"{code}: {reason}")
-        self.code, self.reason = code, reason
 
 
 @dataclass(frozen=True)
@@ -52,27 +38,29 @@ class Picture:
     notes: tuple[str, ...]  # warning codes: what was converted on the way
 
 
-def decode(frame: bytes, *, at_least: int | None = None) -> Picture:
+def decode(frame: bytes, *, at_least: int | None = None, thorough: bool = False) -> Picture:
     """Decode one frame.
 
-    `at_least` (pixels) lets a JPEG be decoded at a fraction of its size as long as both sides stay that long: several
-    times faster where the picture is resized afterwards. Raises Undecodable.
+    `at_least` (pixels) lets a JPEG be decoded at a fraction of its size as long as both sides stay that long: several times
+    faster where the picture is resized afterwards. `thorough` looks for what hides behind a PNG's pixels, too. Raises
+    Undecodable.
     """
-    _refuse_what_is_no_image(frame)
+    notes = formats.judge(frame, thorough=thorough)
     try:
         # Pillow warns about broken metadata and goes on; its bomb warning is an error here.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(frame), formats=FORMATS) as image:
-                _refuse_by_header(image, frame)
+                _refuse_by_header(image)
                 mode, form, size = image.mode, image.format, image.size
-                rotated = _orientation(image)
+                rotated, private = metadata.notes(image)
                 if at_least and form == "JPEG":
                     image.draft(None, (at_least, at_least))
                 image.load()
-                image, notes = _grey_or_rgb(image)
-                if rotated not in (0, 1):
+                image, converted = _grey_or_rgb(image)
+                notes += (*converted, *sorted(private))
+                if rotated != 1:
                     image = ImageOps.exif_transpose(image)
                     notes += ("W_ROTATED",)
                     size = size[::-1] if rotated >= 5 else size
@@ -112,6 +100,15 @@ def fit(pixels: np.ndarray, *, height: int, width: int, channels: int, rule: str
     return np.asarray(image).reshape(height, width, channels)
 
 
+def preview(pixels: np.ndarray) -> bytes:
+    """A JPEG of uint8 (h, w, 1|3) for people to look at, PREVIEW pixels at most."""
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    factor = -(-max(pixels.shape) // PREVIEW)
+    buffer = io.BytesIO()
+    (image.reduce(factor) if factor > 1 else image).save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
 def encode_png(pixels: np.ndarray) -> bytes:
     """Lossless frame from uint8 (h, w), (h, w, 1) or (h, w, 3).
 
@@ -124,29 +121,7 @@ def encode_png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _refuse_what_is_no_image(frame: bytes) -> None:
-    if not frame:
-        raise Undecodable("E_EMPTY", "0 bytes")
-    if frame.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
-        return
-    if frame.startswith(b"\x89PNG"[: len(frame)]) or frame == b"\xff\xd8":
-        raise Undecodable("E_TRUNCATED", "no image data")
-    for magic, name in _LOOKS_LIKE:
-        if frame.startswith(magic):
-            raise Undecodable("E_FORMAT", f"looks like {name}; PNG and JPEG are accepted")
-    if frame.startswith(b"version https://git-lfs"):
-        raise Undecodable("E_NOT_IMAGE", "a Git LFS pointer: run git lfs pull")
-    start = frame[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if b"<svg" in start:
-        raise Undecodable("E_FORMAT", "looks like SVG; PNG and JPEG are accepted")
-    if start.startswith((b"<!doctype html", b"<html")):
-        raise Undecodable("E_NOT_IMAGE", "an HTML page, perhaps a failed download")
-    if re.fullmatch(rb"[\t\r\n\x20-\x7e]*", frame[:512]):
-        raise Undecodable("E_NOT_IMAGE", "plain text")
-    raise Undecodable("E_NOT_IMAGE", "neither PNG nor JPEG")
-
-
-def _refuse_by_header(image: Image.Image, frame: bytes) -> None:
+def _refuse_by_header(image: Image.Image) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise _too_large(width * height)
@@ -160,34 +135,6 @@ def _refuse_by_header(image: Image.Image, frame: bytes) -> None:
         raise Undecodable("E_BIT_DEPTH", "16-bit grey; save it with 8 bits")
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
         raise Undecodable("E_MODE", f"{image.mode}; save it as RGB or grey")
-    # Pillow takes a picture without its end: one cut short must not pass for a whole one.
-    if image.format == "JPEG" and b"\xff\xd9" not in frame:
-        raise Undecodable("E_TRUNCATED", "no end of image")
-    if image.format == "PNG":
-        _check_png(frame)
-
-
-def _check_png(frame: bytes) -> None:
-    """Compare every chunk with its checksum, which Pillow does not do for pixels, and look for the end."""
-    at = 8
-    while at + 12 <= len(frame):
-        size = int.from_bytes(frame[at : at + 4])
-        name, end = frame[at + 4 : at + 8], at + 12 + size
-        if end > len(frame):
-            raise Undecodable("E_TRUNCATED", "image file is truncated")
-        if zlib.crc32(memoryview(frame)[at + 4 : end - 4]) != int.from_bytes(frame[end - 4 : end]):
-            raise Undecodable("E_CORRUPT", f"bad checksum in {name.decode('ascii', 'replace')}")
-        if name == b"IEND":
-            return
-        at = end
-    raise Undecodable("E_TRUNCATED", "no IEND")
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(_ROTATION, 1))
-    except Exception:  # broken EXIF: the pixels are used as they are
-        return 1
 
 
 def _grey_or_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:

@@ -1,13 +1,16 @@
 """The manifest: one row per sample with what was measured, a Parquet part per shard, named by the shard's digest."""
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.shared import dataset
 from components.shared.errors import CannotRun
 
+THUMBNAIL, FEATURES = 16 * 16, 160  # bytes
 SCHEMA = pa.schema(
     [
         *[dataset.SCHEMA.field(name) for name in dataset.FACTS],
@@ -20,8 +23,29 @@ SCHEMA = pa.schema(
         ("format", pa.string()),
         ("bytes", pa.int64()),
         ("pixels_sha256", pa.string()),  # of the decoded pixels: the same picture saved twice in different ways
-        ("brightness", pa.float32()),  # mean over all pixels, 0 black to 255 white
-        ("contrast", pa.float32()),  # standard deviation over all pixels
+        # Of a clip, its middle frame is what the following columns are about. Levels go from 0 black to 255 white.
+        ("brightness", pa.float32()),  # mean level
+        ("contrast", pa.float32()),  # standard deviation of the levels
+        ("dark_level", pa.float32()),  # 5 % of the pixels are as dark or darker
+        ("bright_level", pa.float32()),  # 99 % of the pixels are as dark or darker
+        ("common", pa.float32()),  # share of the most frequent level
+        ("entropy", pa.float32()),  # bits per pixel
+        ("sharpness", pa.float32()),  # 0 blurred to 1 sharp
+        ("red", pa.float32()),  # mean level of each colour
+        ("green", pa.float32()),
+        ("blue", pa.float32()),
+        ("hash", pa.uint64()),  # perceptual: near twins differ in few bits
+        ("thumbnail", pa.binary(THUMBNAIL)),  # 16 x 16 grey levels
+        ("features", pa.binary(FEATURES)),  # gradients and colours, for a cheap model of the labels
+        ("preview", pa.binary()),  # JPEG, 96 pixels at most, for people
+        ("faces", pa.int32()),  # null where nobody counted (measure.faces)
+        # Of a clip, its frames: null for a still.
+        (
+            "frame_digests",
+            pa.list_(pa.field("element", pa.int64())),
+        ),  # 64 bits of each frame's pixels, 0 for a frame of one colour
+        ("frame_gap", pa.string()),  # the first number that the frames' names leave out
+        ("frame_twin", pa.string()),  # the first number that comes twice
         ("notes", pa.string()),  # warning codes of the decoder, space between
         ("fault_code", pa.string()),  # null for a sample that decodes
         ("fault", pa.string()),
@@ -30,10 +54,34 @@ SCHEMA = pa.schema(
 
 
 def read(folder: Path):
-    """All parts as one pandas DataFrame, ordered by shard and by row. Raises CannotRun when there is no manifest."""
-    tables = [pq.read_table(part) for part in _parts(folder)]
-    rows = pa.concat_tables(tables).to_pandas()
-    return rows.sort_values("shard", kind="stable", ignore_index=True)
+    """All rows as one pandas DataFrame, ordered by shard and by row, without the bytes that the others give.
+
+    Raises CannotRun when there is no manifest.
+    """
+    columns = [name for name in SCHEMA.names if name not in ("thumbnail", "features", "preview")]
+    return pa.concat_tables(pq.read_table(part, columns=columns) for part in _in_order(folder)).to_pandas()
+
+
+def read_previews(folder: Path, rows: Collection[int]) -> dict[int, bytes]:
+    """The JPEG preview of these rows, numbered as in `read`; rows that do not decode have none."""
+    found, start = {}, 0
+    for part in _in_order(folder):
+        count = pq.read_metadata(part).num_rows
+        here = sorted(row for row in rows if start <= row < start + count)
+        if here:
+            column = pq.read_table(part, columns=["preview"])["preview"]
+            found |= {row: value for row in here if (value := column[row - start].as_py())}
+        start += count
+    return found
+
+
+def read_bytes(folder: Path, column: str) -> Iterator[np.ndarray]:
+    """`thumbnail` or `features`, a part at a time in the order of `read`: uint8 (rows, length), zeros where null."""
+    length = SCHEMA.field(column).type.byte_width
+    for part in _in_order(folder):
+        values = pq.read_table(part, columns=[column])[column].combine_chunks()
+        filled = values.fill_null(bytes(length))
+        yield np.frombuffer(filled.buffers()[1], np.uint8)[filled.offset * length :][: len(filled) * length].reshape(-1, length)
 
 
 def data_digest(folder: Path) -> str:
@@ -43,7 +91,19 @@ def data_digest(folder: Path) -> str:
 
 def shard_digests(folder: Path) -> dict[str, str]:
     """Name -> md5 of each shard that was measured."""
-    return {pq.read_table(part, columns=["shard"])["shard"][0].as_py(): part.stem for part in _parts(folder)}
+    return {_shard(part): part.stem for part in _parts(folder)}
+
+
+def _in_order(folder: Path) -> list[Path]:
+    return sorted(_parts(folder), key=_shard)
+
+
+def _shard(part: Path) -> str:
+    """The name of the shard that a part describes. Raises CannotRun."""
+    try:
+        return pq.read_schema(part).metadata[b"shard"].decode()
+    except (OSError, pa.ArrowException, KeyError, TypeError) as error:
+        raise CannotRun(f"{part}: not a part of a manifest ({error}); delete it and run `dvc repro measure`") from None
 
 
 def _parts(folder: Path) -> list[Path]:

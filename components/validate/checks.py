@@ -1,152 +1,136 @@
-"""The table of checks: what is looked at, how bad a fault is, and what a person can do about it.
+"""The table of checks: what is looked at, what it is called, and what a person can do about it.
 
-A check is one Great Expectations expectation on one column of the manifest, or of what `enriched` derives from it. To add
-one: a column in `enriched` if it needs one, a row in `checks`, its severity in params.yaml.
+A check is a function of what there is to look at (`Look`). It returns a row per faulty sample (see `found`), or, where the
+data set as a whole is at fault, a text; nothing found is an empty table or None. To add one: the function, a row here, its
+severity in params.yaml. The function's docstring says what it looks for.
 """
 
-import unicodedata
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import great_expectations.expectations as gxe
-import numpy as np
 import pandas as pd
-from great_expectations.expectations.expectation import Expectation
 
-from components.validate.config import ValidateConfig
-from components.validate.imbalance import ExpectColumnClassImbalanceToBeAtMost
+from components.validate import clips, drift, imbalance, labels, pictures, splits
+from components.validate.look import Look
 
 
 @dataclass(frozen=True)
 class Check:
-    """One row of the table. `code`: stable; `message` says what is wrong, `fix` what to do."""
+    """One row of the table. `code`: stable; `message` says what is wrong, `fix` what to do, `example` how an item reads.
+
+    `action`: what `darkroom fix` does about it; empty where a person has to.
+    """
 
     code: str
+    run: Callable[[Look], pd.DataFrame | str | None]
     message: str
     fix: str
-    expectation: Expectation
-    names_code: str = ""  # column that holds a code of its own for each faulty sample
+    example: str
+    action: str = ""
+
+    @property
+    def doc(self) -> str:
+        """What the check looks for, in a line."""
+        return (self.run.func if isinstance(self.run, functools.partial) else self.run).__doc__.splitlines()[0]
 
 
-def checks(limits: ValidateConfig) -> list[Check]:
-    """All checks, the row count first: on no rows every other expectation would pass."""
-    return [
-        Check(
-            "E_NO_DATA", "no samples", "darkroom ingest SOURCE data",
-            gxe.ExpectTableRowCountToBeBetween(min_value=1),
-        ),
-        Check(
-            "E_UNDECODABLE", "frames that do not decode", "replace or remove the files named, then ingest again",
-            gxe.ExpectColumnValuesToBeNull(column="fault_code"), names_code="fault_code",
-        ),
-        Check(
-            "E_LABEL_EMPTY", "samples without a label", "label them, or take them out of the source",
-            gxe.ExpectColumnValuesToNotBeNull(column="label"),
-        ),
-        Check(
-            "E_LABEL_TWIN", "labels that differ only in case, spaces or accents' encoding", "give them one name",
-            gxe.ExpectColumnValuesToBeNull(column="label_twin"),
-        ),
-        Check(
-            "E_ONE_CLASS", "fewer than two classes", "a recogniser needs at least two classes to tell apart",
-            gxe.ExpectColumnUniqueValueCountToBeBetween(column="label", min_value=2),
-        ),
-        Check(
-            "E_CLASS_TOO_SMALL", f"classes of fewer than {limits.min_class_size} samples (knob min_class_size)",
-            "add pictures of these classes, merge them into another class, or lower the knob",
-            gxe.ExpectColumnValuesToBeBetween(column="class_size", min_value=limits.min_class_size),
-        ),
-        Check(
-            "E_CLASS_MISSING", "classes that an official split lacks", "add pictures of them to that split, or take them out",
-            gxe.ExpectColumnValuesToBeNull(column="absent_from"),
-        ),
-        Check(
-            "W_IMBALANCE", f"largest class / smallest class is above {limits.max_imbalance_ratio:g} (knob max_imbalance_ratio)",
-            "add pictures of rare classes, or raise augment.balance, or set train.*.class_weight: true",
-            ExpectColumnClassImbalanceToBeAtMost(column="training_label", max_ratio=limits.max_imbalance_ratio),
-        ),
-        Check(
-            "E_LABEL_CONFLICT", "the same picture with two labels", "keep it under the right label alone",
-            gxe.ExpectColumnValuesToBeBetween(column="labels_of_picture", max_value=1),
-        ),
-        Check(
-            "E_LEAKAGE", "the same picture in two splits", "keep it in one split: results on a picture seen in training are worth nothing",
-            gxe.ExpectColumnValuesToBeBetween(column="splits_of_picture", max_value=1),
-        ),
-        Check(
-            "E_GROUP_LEAKAGE", "a group on two sides of the official split", "move all samples of a group into one split",
-            gxe.ExpectColumnValuesToBeBetween(column="splits_of_group", max_value=1),
-        ),
-        Check(
-            "W_DUPLICATE", "the same picture more than once in a split", "remove the copies",
-            gxe.ExpectColumnValuesToBeBetween(column="copies_in_split", max_value=1),
-        ),
-        Check(
-            "W_BLANK", f"pictures of nearly one colour (contrast below {limits.min_contrast:g}, knob min_contrast)",
-            "look at them; remove what shows nothing",
-            gxe.ExpectColumnValuesToBeBetween(column="contrast", min_value=limits.min_contrast),
-        ),
-        Check(
-            "W_SIZE_MIX", f"pictures over {limits.max_odd_sizes:g} times smaller or larger than the median (knob max_odd_sizes)",
-            "look at them: thumbnails and scans among photos are often slips",
-            gxe.ExpectColumnValuesToBeBetween(column="odd_size", max_value=limits.max_odd_sizes),
-        ),
-        Check(
-            "W_MODE_MIX", f"more than {limits.max_other_colours:.0%} grey among colour pictures, or the reverse "
-            "(knob max_other_colours)",
-            "prepare.channels makes them one; look whether the colour gives the class away",
-            gxe.ExpectColumnMeanToBeBetween(column="other_colour", max_value=limits.max_other_colours),
-        ),
-        Check(
-            "W_CONVERTED", "pictures that the decoder converted", "nothing, if the preview in outputs/augmented looks right",
-            gxe.ExpectColumnValuesToBeNull(column="note"), names_code="note",
-        ),
-        Check(
-            "E_SEQ_SIZE", "clips whose frames differ in size", "save all frames of a clip in one size",
-            gxe.ExpectColumnValuesToBeBetween(column="frame_sizes", max_value=1),
-        ),
-        Check(
-            "W_KIND_MIX", "single frames among clips", "look whether they are clips cut short, or stills that belong elsewhere",
-            gxe.ExpectColumnUniqueValueCountToBeBetween(column="is_clip", max_value=1),
-        ),
-    ]  # fmt: skip
+def _note(code: str, message: str, fix: str, action: str = "") -> Check:
+    return Check(code, functools.partial(pictures.noted, code=code), message, fix, "cat/1.png", action)
 
 
-def enriched(manifest: pd.DataFrame) -> pd.DataFrame:
-    """The manifest with the columns that the checks look at beside what was measured."""
-    rows = manifest.copy()
-    official = rows["split"].dropna().unique()
-    picture = rows["pixels_sha256"].fillna(rows["id"])
-    splits = rows["split"].fillna("")
-    rows["label_twin"] = _twins(rows["label"])
-    rows["class_size"] = rows.groupby("label")["id"].transform("size")
-    rows["absent_from"] = rows["label"].map(_absent(rows, official)) if len(official) else None
-    rows["training_label"] = rows["label"].where(rows["split"].isna() | (rows["split"] == "train"))
-    rows["labels_of_picture"] = rows.groupby(picture)["label"].transform("nunique")
-    rows["splits_of_picture"] = splits.groupby(picture).transform("nunique")
-    rows["splits_of_group"] = splits.groupby(rows["group"]).transform("nunique")
-    rows["copies_in_split"] = rows.groupby([picture, splits])["id"].transform("size")
-    area = rows["width"].astype(float) * rows["height"]
-    rows["odd_size"] = np.exp(np.abs(np.log(area / area.median()))) if len(area.dropna()) else np.nan
-    grey = rows["mode"].isin(["L", "1", "LA"])
-    rows["other_colour"] = (grey != (grey.mean() >= 0.5)).astype(float)
-    rows["note"] = rows["notes"].where(rows["notes"].fillna("") != "")
-    rows["is_clip"] = rows["frames"] > 1
-    return rows
-
-
-def _twins(labels: pd.Series) -> pd.Series:
-    """For each label that has a look-alike with more samples: that look-alike's name."""
-    counts = labels.value_counts()
-    plain = {label: unicodedata.normalize("NFC", str(label)).strip().casefold() for label in counts.index}
-    first: dict[str, str] = {}
-    for label in counts.index:  # the most frequent comes first
-        first.setdefault(plain[label], label)
-    return labels.map({label: first[key] for label, key in plain.items() if first[key] != label})
-
-
-def _absent(rows: pd.DataFrame, official: np.ndarray) -> dict[str, str]:
-    there = rows.groupby("label")["split"].agg(lambda splits: set(splits.dropna()))
-    # A validation split may be made later out of training pictures; training and test must be whole as they come.
-    needed = [split for split in ("train", "validation", "test") if split in official]
-    absent = {label: ", ".join(split for split in needed if split not in has) for label, has in there.items()}
-    return {label: splits for label, splits in absent.items() if splits}
+LOOK = "look at them in report.html; remove what shows nothing"
+CHECKS = (
+    Check("E_NO_DATA", pictures.no_data, "no samples", "darkroom ingest SOURCE data", "0 samples"),
+    Check(
+        "E_UNDECODABLE", pictures.undecodable, "files that are no whole picture",
+        "replace or remove them at the source and ingest again, or set validate.quarantine: skip",
+        "cat/1.png: image file is truncated", "drop",
+    ),
+    Check("E_LABEL_EMPTY", labels.empty, "samples without a label", "label them, or take them out of the source",
+          "cat/1.png: label 'nan'", "drop"),
+    Check("E_LABEL_UNKNOWN", labels.unknown, "labels that look like a slip for another one",
+          "give them one name", "Dog/1.png: label 'Dog', did you mean 'dog'?", "relabel"),
+    Check("E_ONE_CLASS", labels.one_class, "too few classes", "a recogniser needs at least two classes to tell apart",
+          "1 class, need at least 2"),
+    Check("E_CLASS_TOO_SMALL", labels.too_small, "classes with too few samples to learn from (validate.min_class_size)",
+          "add pictures of these classes, merge them into another class, or lower the knob", "cat/1.png: 'cat' 1 < 10"),
+    Check("E_CLASS_MISSING", labels.missing, "classes that an official split lacks",
+          "add pictures of them to that split, or take the class out", "train/cat/1.png: 'cat' is missing in test"),
+    Check("W_IMBALANCE", imbalance.imbalance, "uneven classes (validate.max_imbalance_ratio)",
+          "raise augment.balance, or set train.*.class_weight: true; best of all, add pictures of rare classes",
+          "27.0:1 > 20:1 ('dog' 2,700, 'cat' 100)"),
+    Check("E_LABEL_CONFLICT", labels.conflict, "the same picture under two labels", "keep it under the right label alone",
+          "cat/1.png: 'cat' = dog/7.png 'dog'", "drop"),
+    Check("W_NEAR_CONFLICT", labels.near_conflict, "pictures that look the same under two labels (validate.near_bits)",
+          "look at each pair in report.html; one of the labels is probably wrong", "cat/1.png: 'cat' ~ dog/7.png 'dog'"),
+    Check("W_LABEL_SUSPECT", labels.suspect, "labels that are probably wrong (validate.max_label_trust)",
+          "look at them in report.html, the surest first; `darkroom fix` gives those you choose the suggested label",
+          "cat/1.png: label 'cat', looks like 'dog' ('cat' at 3e-05)", "relabel"),
+    Check("E_LEAKAGE", splits.leakage, "the same picture in two splits",
+          "keep it out of training: results on a picture seen in training are worth nothing",
+          "train/cat/1.png = test/cat/9.png", "drop_from_train"),
+    Check("W_NEAR_LEAKAGE", splits.near_leakage, "pictures that look the same in two splits, fewer than validate.max_near_leakage",
+          "look at each pair in report.html; take what is the same thing out of training",
+          "train/cat/1.png ~ test/cat/9.png", "drop_from_train"),
+    Check("E_GROUP_LEAKAGE", splits.group_leakage, "groups on two sides of the official split",
+          "move all samples of a group into one split",
+          "train/cat/1.png: group 'anna' is in other splits than train too", "move_group"),
+    Check("W_DUPLICATE", splits.duplicate, "the same picture more than once in a split", "remove the copies",
+          "cat/2.png = cat/1.png", "drop"),
+    Check("W_NEAR_DUPLICATE", splits.near_duplicate, "pictures that look the same, within a split",
+          "nothing, if each is a picture of its own; bursts and resaved copies make results look surer than they are",
+          "cat/2.png ~ cat/1.png", "drop"),
+    Check("W_OVERLAP", splits.overlap, "clips of a split that share frames (validate.min_shared_frames)",
+          "give windows of one recording a group (ingest --group), so that they stay on one side of a split",
+          "run/2: 75% of its frames are in run/1"),
+    Check("W_CASE_TWIN", splits.case_twin, "paths that differ in case alone", "rename one of them: a Mac or Windows keeps only one",
+          "cat/A.png: beside 'cat/a.png'"),
+    Check("W_BLANK", pictures.blank, "pictures of nearly one colour (validate.min_contrast, max_common)", LOOK,
+          "cat/1.png: contrast 0.0", "drop"),
+    Check("W_LOW_INFORMATION", pictures.low_information, "pictures with hardly anything in them (validate.min_entropy)", LOOK,
+          "cat/1.png: bits per pixel 0.31", "drop"),
+    Check("W_BLURRED", pictures.blurred, "blurred pictures (validate.min_sharpness)", LOOK, "cat/1.png: sharpness 0.08", "drop"),
+    Check("W_DARK", pictures.dark, "dark pictures (validate.dark_below)", LOOK, "cat/1.png: brightest level 21", "drop"),
+    Check("W_BRIGHT", pictures.bright, "overexposed pictures (validate.bright_above)", LOOK, "cat/1.png: darkest level 243", "drop"),
+    Check("W_SIZE_MIX", pictures.odd_size, "pictures of a size unlike the others (validate.max_odd_sizes)",
+          "look at them: thumbnails and scans among photos are often slips",
+          "cat/1.png: 16x16 (side min 16, median 400, max 512; all are resized)", "drop"),
+    Check("W_ODD_RATIO", pictures.odd_ratio, "pictures much wider or taller than the others (validate.max_odd_ratio)",
+          "look at them: panoramas, strips and screenshots; prepare.resize: pad keeps their shape", "cat/1.png: 900x60", "drop"),
+    Check("E_MODE_MIX", pictures.mode_mix, "grey and colour pictures mixed (validate.max_other_colours)",
+          "prepare.channels: 1 makes them all grey; or set the severity to warning, if colour does not give the class away",
+          "6.1% grey among colour pictures, more than 5%"),
+    Check("E_SEQ_SIZE", clips.size, "clips whose frames differ in size", "save all frames of a clip in one size",
+          "run/1: 2 sizes of frames", "drop"),
+    Check("E_SEQ_GAP", clips.gap, "clips with a frame missing", "bring the frame, or number the frames anew",
+          "run/1: frame 7 is missing", "drop"),
+    Check("E_SEQ_DUP", clips.twin, "clips with a frame number that comes twice", "keep one of the two",
+          "run/1: frame 7 comes twice", "drop"),
+    Check("W_SEQ_FROZEN", clips.frozen, "clips in which nothing moves", LOOK, "run/1: 8 frames, all the same", "drop"),
+    Check("W_SEQ_LENGTH", clips.odd_length, "clips much longer or shorter than the others (validate.max_odd_length)",
+          "cut long ones into several; prepare.max_frames thins them", "run/1: 400 frames (min 4, median 12, max 400)", "drop"),
+    Check("W_KIND_MIX", clips.kind_mix, "single frames and clips mixed",
+          "look whether they are clips cut short, or stills that belong elsewhere", "run/1.png: a single frame among clips", "drop"),
+    Check("W_LENGTH_SHORTCUT", clips.length_shortcut, "clip length gives the label away (validate.max_shortcut)",
+          "resample all clips to one number of frames (prepare.max_frames) before you believe a result",
+          "the number of frames alone tells the label in 39% of the cases (mean over classes; a guess: 12%)"),
+    Check("W_FRAME_SHORTCUT", clips.frame_shortcut, "one frame gives the label away (validate.max_shortcut)",
+          "nothing, if a picture may tell it; else look what differs beside the motion: background, size, place",
+          "the middle frame alone, to a linear model, tells the label in 81% of the cases (mean over classes; a guess: 12%)"),
+    Check("W_DRIFT", drift.drift, "other than the data accepted before (validate.max_drift)",
+          "look whether the world has changed, or the camera, or the labelling; then retrain rather than reuse",
+          "share of 'cat' 0.10 -> 0.41 (L-inf 0.31 > 0.1)"),
+    _note("W_GPS", "pictures that tell where they were taken", "darkroom ingest SOURCE data --strip-metadata", "strip_metadata"),
+    _note("W_PERSON", "pictures that name a person", "darkroom ingest SOURCE data --strip-metadata", "strip_metadata"),
+    _note("W_SERIAL", "pictures that tell a device's serial number", "darkroom ingest SOURCE data --strip-metadata", "strip_metadata"),
+    Check("W_FACES", pictures.faces, "pictures with faces in them, as far as the detector sees them (measure.faces)",
+          "darkroom ingest SOURCE data --blur-faces", "cat/1.png: 2 faces", "blur_faces"),
+    _note("W_TRAILING", "files with something behind the picture's end", "save them again: what hides there is none of the picture"),
+    _note("W_METADATA", "pictures with broken metadata", "nothing: the pixels are used; save them again to get rid of it"),
+    _note("W_MODE", "pictures converted to grey or RGB", "nothing, if the preview in outputs/augmented looks right"),
+    _note("W_ALPHA", "pictures with transparency, put on white", "nothing, if white is right behind them"),
+    _note("W_BIT_DEPTH", "pictures of 16 bits a channel, taken as 8", "nothing, if the preview in outputs/augmented looks right"),
+    _note("W_ROTATED", "pictures turned upright, as their EXIF says", "nothing"),
+)  # fmt: skip
+BY_CODE = {check.code: check for check in CHECKS}

@@ -12,9 +12,25 @@ Severity = Literal["error", "warning", "info", "off"]
 class ValidateConfig(Section):
     """Limits, and how bad it is when one is passed. See params.yaml for the meaning of each."""
 
+    quarantine: Literal["stop", "skip"]
+    max_quarantined: float = Field(ge=0, le=1)
     max_imbalance_ratio: float = Field(ge=1)
     min_class_size: int = Field(ge=1)
     min_contrast: float = Field(ge=0)
+    max_common: float = Field(gt=0, le=1)
+    min_entropy: float = Field(ge=0, le=8)
+    min_sharpness: float = Field(ge=0, le=1)
+    dark_below: float = Field(ge=0, le=255)
+    bright_above: float = Field(ge=0, le=255)
     max_odd_sizes: float = Field(ge=1)
+    max_odd_ratio: float = Field(ge=1)
     max_other_colours: float = Field(ge=0, le=1)
+    near_bits: int = Field(ge=0, le=6)
+    near_correlation: float = Field(gt=0, le=1)
+    max_near_leakage: float = Field(ge=0, le=1)
+    max_label_trust: float = Field(ge=0, le=1)
+    min_shared_frames: float = Field(gt=0, le=1)
+    max_odd_length: float = Field(ge=1)
+    max_shortcut: float = Field(ge=0, le=1)
+    max_drift: float = Field(ge=0, le=1)
     severity: dict[str, Severity]

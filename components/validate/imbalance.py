@@ -1,36 +1,68 @@
-"""Great Expectations has no word for class imbalance: this is it, with the metric that it rests on."""
+"""Class imbalance: how uneven, what a guess would score, and which knob answers it."""
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
-from great_expectations.execution_engine import PandasExecutionEngine
-from great_expectations.expectations.expectation import ColumnAggregateExpectation
-from great_expectations.expectations.metrics import ColumnAggregateMetricProvider, column_aggregate_value
+
+from components.validate.look import Look
 
 
-def imbalance_ratio(labels: pd.Series) -> float:
+def ratio(counts: pd.Series | Mapping[str, int]) -> float:
     """Samples of the largest class / samples of the smallest; 1.0 is balanced, infinity when there are none."""
-    counts = labels.value_counts()
-    return float(counts.max() / counts.min()) if len(counts) else float("inf")
+    sizes = np.array(list(dict(counts).values()), float)
+    return float(sizes.max() / sizes.min()) if len(sizes) and sizes.min() > 0 else float("inf")
 
 
-class ColumnImbalanceRatio(ColumnAggregateMetricProvider):
-    """The metric `column.imbalance_ratio`, on pandas."""
+def imbalance(look: Look) -> str | None:
+    """The largest class has many times the training samples of the smallest."""
+    counts = look.training.value_counts()
+    if len(counts) < 2 or ratio(counts) <= look.limits.max_imbalance_ratio:
+        return None
+    sizes = f"{counts.idxmax()!r} {counts.max():,}, {counts.idxmin()!r} {counts.min():,}"
+    return f"{ratio(counts):.1f}:1 > {look.limits.max_imbalance_ratio:g}:1 ({sizes})"
 
-    metric_name = "column.imbalance_ratio"
 
-    @column_aggregate_value(engine=PandasExecutionEngine)
-    def _pandas(cls, column: pd.Series, **_: Any) -> float:  # noqa: N805 (Great Expectations calls it with the class)
-        return imbalance_ratio(column)
+def facts(look: Look) -> dict:
+    """What the imbalance page shows, about the samples to train on.
+
+    `effective_classes`: exp of the entropy of the class shares (Hill, 1973), equal to the number of classes when they are
+    balanced. `kl_to_uniform`: bits. `majority_accuracy`: what naming the largest class every time would score.
+    """
+    counts = look.training.value_counts()
+    share = counts / max(counts.sum(), 1)
+    entropy = float(-(share * np.log(share)).sum()) if len(counts) else 0.0
+    groups = look.rows["group"][look.training.index]
+    per_split = pd.crosstab(look.labels, look.splits.where(look.splits != "", "to be split"))
+    smallest = {
+        split: {"class": str(per_split[split].idxmin()), "samples": int(per_split[split].min())} for split in per_split.columns
+    }
+    worst = ratio(counts)
+    return {
+        "classes": len(counts),
+        "ratio": round(worst, 4) if np.isfinite(worst) else None,
+        "effective_classes": round(float(np.exp(entropy)), 4) if len(counts) else 0.0,
+        "kl_to_uniform": round(float((np.log(len(counts)) - entropy) / np.log(2)), 4) if len(counts) else 0.0,
+        "majority_class": str(counts.idxmax()) if len(counts) else None,
+        "majority_accuracy": round(float(share.max()), 4) if len(counts) else None,
+        "majority_balanced_accuracy": round(1 / len(counts), 4) if len(counts) else None,
+        "smallest_class": smallest,
+        "groups_per_class": {
+            str(label): int(number) for label, number in groups.groupby(look.training).nunique().items() if groups.notna().any()
+        },
+        "recommendation": _recommendation(worst, counts),
+    }
 
 
-class ExpectColumnClassImbalanceToBeAtMost(ColumnAggregateExpectation):
-    """Expect the largest class to have at most `max_ratio` times the samples of the smallest."""
-
-    max_ratio: float
-    metric_dependencies: ClassVar = ("column.imbalance_ratio",)
-    success_keys: ClassVar = ("max_ratio",)
-
-    def _validate(self, metrics: dict, runtime_configuration: dict | None = None, execution_engine: Any = None) -> dict:
-        ratio = metrics["column.imbalance_ratio"]
-        return {"success": bool(ratio <= self.max_ratio), "result": {"observed_value": round(ratio, 2)}}
+def _recommendation(worst: float, counts: pd.Series) -> str:
+    if worst <= 1.5 or len(counts) < 2:
+        return "Nothing to do: the classes are even."
+    told = f"Compare by balanced_accuracy (register.compare_by, train.*.monitor): accuracy alone flatters {str(counts.idxmax())!r}."
+    if worst > 3:
+        rare = int((counts < counts.max() / 3).sum())
+        told += (
+            f" {rare} of {len(counts)} classes have less than a third of the largest: augment.balance gives rare classes more "
+            "copies (0.5: half the largest), train.*.class_weight counts their samples for more; try each on its own. "
+            "Best of all: more pictures of them."
+        )
+    return told

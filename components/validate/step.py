@@ -1,5 +1,6 @@
-"""The manifest -> a verdict: findings with what to do, Great Expectations' Data Docs, a picture of the classes."""
+"""The manifest -> a verdict: findings with what to do, a report to look at, Great Expectations' Data Docs."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -8,56 +9,97 @@ from components.shared import manifest as manifests
 from components.shared.errors import Refused
 from components.validate.config import ValidateConfig
 
-SHOWN = 5  # items of a finding that the terminal shows
+SCREEN = 16  # lines of findings that the terminal shows
+WIDTH = 110  # characters of one
 
 
 def validate(
     *,
     manifest: Annotated[Path, "what measure wrote"],
     config: ValidateConfig,
-    validation: Annotated[Path, "folder for findings.json, summary.json, classes.png and data_docs/"],
+    validation: Annotated[Path, "folder for findings.json, summary.json, report.html, data_docs/ ..."],
 ) -> None:
     """Judge the data. An error refuses it (exit code 1) after everything is written; a warning does not."""
-    from components.validate import checks, suite
-    from components.validate.imbalance import imbalance_ratio
+    from components.validate import drift, imbalance, report, suite
+    from components.validate.look import Look
     from components.validate.picture import classes_per_split
 
-    rows = checks.enriched(manifests.read(manifest))
+    digest = manifests.data_digest(manifest)
+    look = Look(manifests.read(manifest), config, manifest, _accepted(validation, digest))
     with files.whole_folder(validation) as fresh:
-        findings = suite.findings(rows, config, docs=fresh / "data_docs")
-        errors = [finding for finding in findings if finding["severity"] == "error"]
-        ratio = imbalance_ratio(rows["training_label"])
+        findings = suite.findings(look, docs=fresh / "data_docs")
+        severities = Counter(finding.severity for finding in findings)
         summary = {
-            "passed": not errors,
-            "data_digest": manifests.data_digest(manifest),
-            "kind": "clip" if rows["frames"].max() > 1 else "still",
+            "passed": not severities["error"],
+            "data_digest": digest,
+            "kind": "clip" if look.is_clip.any() else "still",
             "counts": {
-                "samples": len(rows),
-                "frames": int(rows["frames"].sum()),
-                "classes": int(rows["label"].nunique()),
-                "undecodable": int(rows["fault_code"].notna().sum()),
-                **{name: sum(f["severity"] == name[:-1] for f in findings) for name in ("errors", "warnings")},
+                "samples": len(look.rows),
+                "frames": int(look.rows["frames"].sum()),
+                "classes": len(look.classes),
+                "undecodable": int((~look.decoded).sum()),
+                "errors": severities["error"],
+                "warnings": severities["warning"],
             },
-            "class_counts": {str(label): int(n) for label, n in rows["label"].value_counts().sort_index().items()},
-            "split_counts": {str(split): int(n) for split, n in rows["split"].value_counts().sort_index().items()},
-            "imbalance_ratio": round(ratio, 4) if ratio != float("inf") else None,
+            "class_counts": {label: int(n) for label, n in look.labels.value_counts().sort_index().items()},
+            "split_counts": {split: int(n) for split, n in look.rows["split"].value_counts().sort_index().items()},
+            "imbalance_ratio": (facts := imbalance.facts(look))["ratio"],
+            "imbalance": facts,
+            "figures": drift.figures(look),
+            "accepted": look.accepted,
         }
-        files.write_json(fresh / "findings.json", findings)
+        files.write_json(fresh / "findings.json", [_as_json(finding, look) for finding in findings])
         files.write_json(fresh / "summary.json", summary)
-        classes_per_split(rows, fresh / "classes.png")
-    for finding in findings:
-        print(_told(finding))
-    if errors:
-        raise Refused(f"validate: {len(errors)} errors; see {validation}/findings.json, or data_docs/index.html beside it")
-    print(f"validate: {len(rows):,} samples in {summary['counts']['classes']} classes pass "
-          f"(largest class / smallest: {ratio:.1f})")  # fmt: skip
+        suite.write_table(findings, look, fresh / "findings.parquet")
+        classes_per_split(look, fresh / "classes.png")
+        report.write(findings, look, summary, fresh / "report.html")
+    lines = [line for finding in findings for line in _told(finding, look)]
+    print("\n".join(lines[:SCREEN]))
+    if len(lines) > SCREEN:
+        print(f"and {len(lines) - SCREEN} lines more in {validation}/findings.json")
+    if severities["error"]:
+        raise Refused(f"validate: {severities['error']} errors; look at {validation}/report.html. What `darkroom fix` can do about "
+                      f"them: darkroom fix data {validation}")  # fmt: skip
+    ratio = f"{summary['imbalance_ratio']:.1f}" if summary["imbalance_ratio"] else "infinite"
+    print(f"validate: {len(look.rows):,} samples in {len(look.classes)} classes pass with {severities['warning']} warnings "
+          f"(largest class / smallest: {ratio}); {validation}/report.html shows it all")  # fmt: skip
 
 
-def _told(finding: dict) -> str:
-    lines = [f"{finding['code']} {finding['severity']}: {finding['message']}"]
-    lines += [f"    {item}" for item in finding["items"][:SHOWN]]
-    more = len(finding["items"]) - SHOWN
-    if more > 0:
-        lines.append(f"    and {more:,} more in findings.json")
-    lines.append(f"    -> {finding['fix']}")
-    return "\n".join(lines)
+def _accepted(validation: Path, digest: str) -> dict | None:
+    """The figures of the data that passed before this, if any: what drift is told against.
+
+    The same data judged twice is held against the same data as the first time, so that it gives the same findings.
+    """
+    files.restore(validation)
+    if not (validation / "summary.json").exists():
+        return None
+    before = files.read_json(validation / "summary.json")
+    fresh_start = "figures" not in before  # written by an older version
+    return (
+        None
+        if fresh_start
+        else before["figures"]
+        if before["passed"] and before["data_digest"] != digest
+        else before["accepted"]
+    )
+
+
+def _as_json(finding, look) -> dict:
+    return {
+        "code": finding.code,
+        "severity": finding.severity,
+        "message": finding.message,
+        "items": finding.items(look),
+        "fix": finding.fix,
+    }
+
+
+def _told(finding, look) -> list[str]:
+    """An error has three lines, a warning two, an info one."""
+    lines = [f"{finding.code} {finding.severity}: {finding.message}"]
+    items = finding.items(look)
+    if items and finding.severity != "info":
+        lines.append(f"    {items[0]}" + (", ..." if len(items) > 1 else ""))
+    if finding.severity == "error":
+        lines.append(f"    -> {finding.fix}")
+    return [line if len(line) <= WIDTH else line[: WIDTH - 3] + "..." for line in lines]

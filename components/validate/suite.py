@@ -1,40 +1,72 @@
-"""Run the checks with Great Expectations (ephemeral context, suite in code) and turn its results into findings."""
+"""Run the checks, let Great Expectations pass or fail each, and turn what failed into findings.
+
+Great Expectations gets a column per check, empty where all is well, and expects just that: its verdict and its Data Docs are
+about what our checks found, sample by sample.
+"""
 
 import logging
 import os
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from components.shared.errors import CannotRun
-from components.validate.checks import Check, checks
+from components.validate.checks import BY_CODE, CHECKS, Check
 from components.validate.config import ValidateConfig
+from components.validate.look import Look
 
-KEPT = 1000  # items of one finding that are kept; its message counts them all
+KEPT = 1000  # items of one finding that findings.json keeps; its message counts them all
 # Our word for how bad it is -> Great Expectations'.
 _SEVERITIES = {"error": "critical", "warning": "warning", "info": "info"}
 
 
-def findings(rows: pd.DataFrame, limits: ValidateConfig, *, docs: Path) -> list[dict]:
-    """Check all rows; Data Docs go to `docs`. One finding per code, the worst first. Raises CannotRun for a bad severity."""
-    table = checks(limits)
-    _refuse_unknown(table, limits)
-    active = [check for check in table if limits.severity[check.code] != "off"]
-    results = _run(active, rows, limits, docs)
-    found = []
-    for check, result in zip(active, results, strict=True):
-        if result.exception_info and result.exception_info.get("raised_exception"):
-            raise CannotRun(f"validate: check {check.code} broke: {result.exception_info.get('exception_message')}")
-        if not result.success:
-            found += _as_findings(check, result, rows, limits.severity[check.code])
+@dataclass(frozen=True)
+class Finding:
+    """One thing that validation has to say. `rows`: a row per faulty sample (see `found`); none when it is about the whole."""
+
+    code: str
+    severity: str
+    message: str
+    fix: str
+    rows: pd.DataFrame
+    check: Check
+
+    def items(self, look: Look) -> list[str]:
+        """A line per faulty sample, KEPT at most, escaped so that a hostile name cannot write over the terminal."""
+        some = self.rows.head(KEPT)
+        sources = look.rows["source"].iloc[some.index]
+        return [escaped(_item(source, reason)) for source, reason in zip(sources, some["reason"], strict=True)]
+
+
+def _item(source: str, reason: str) -> str:
+    if not reason:
+        return source
+    return f"{source} {reason}" if reason[0] in "=~" else f"{source}: {reason}"
+
+
+def escaped(text: str) -> str:
+    """Control characters, bad bytes and what turns the direction of writing are shown as escapes; other letters stay."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
+
+
+def findings(look: Look, *, docs: Path) -> list[Finding]:
+    """Check everything; Data Docs go to `docs`. The worst first. Raises CannotRun for a bad severity."""
+    _refuse_unknown(look.limits)
+    active = [check for check in CHECKS if look.limits.severity[check.code] != "off"]
+    results = {check.code: check.run(look) for check in active}
+    failed = _failed(look, results, docs)
+    found = [finding for check in active if check.code in failed for finding in _as_findings(check, results[check.code], look)]
     order = list(_SEVERITIES)
-    return sorted(found, key=lambda finding: order.index(finding["severity"]))
+    return sorted(found, key=lambda finding: order.index(finding.severity))
 
 
-def _run(active: list[Check], rows: pd.DataFrame, limits: ValidateConfig, docs: Path) -> list:
+def _failed(look: Look, results: dict[str, pd.DataFrame | str | None], docs: Path) -> set[str]:
+    """The codes that Great Expectations fails, of the samples and of the data set as a whole."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations as gx
+    import great_expectations.expectations as gxe
 
     warnings.filterwarnings("ignore", module="great_expectations")
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
@@ -48,77 +80,100 @@ def _run(active: list[Check], rows: pd.DataFrame, limits: ValidateConfig, docs: 
             "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.absolute())},
         },
     )
-    expectations = []
-    for check in active:
-        expectation = check.expectation
-        expectation.severity = _SEVERITIES[limits.severity[check.code]]
-        expectation.description = f"{check.code} finds {check.message}. What to do: {check.fix}."
-        expectation.meta = {"code": check.code}
-        expectations.append(expectation)
-    suite = context.suites.add(gx.ExpectationSuite(name="pictures", expectations=expectations))
-    batch = (
-        context.data_sources.add_pandas("darkroom").add_dataframe_asset("manifest").add_batch_definition_whole_dataframe("all")
-    )
-    definition = context.validation_definitions.add(gx.ValidationDefinition(name="pictures", data=batch, suite=suite))
-    checkpoint = context.checkpoints.add(
-        gx.Checkpoint(
-            name="gate",
+    source = context.data_sources.add_pandas("darkroom")
+    failed = set()
+    for name, table in (("samples", _samples(look, results)), ("data set", _whole(results))):
+        expectations = [
+            gxe.ExpectColumnValuesToBeNull(
+                column=code,
+                severity=_SEVERITIES[look.limits.severity[code]],
+                description=f"{code} finds {BY_CODE[code].message}. What to do: {BY_CODE[code].fix}.",
+                meta={"code": code},
+            )
+            for code in table.columns.drop("source")
+        ]
+        suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=expectations))
+        batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
+        definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
+        checkpoint = gx.Checkpoint(
+            name=name,
             validation_definitions=[definition],
-            result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["row"]},
+            result_format={"result_format": "SUMMARY", "unexpected_index_column_names": ["source"]},
             actions=[gx.checkpoint.UpdateDataDocsAction(name="docs", site_names=["docs"])],
         )
-    )
-    outcome = checkpoint.run(batch_parameters={"dataframe": rows.assign(row=range(len(rows)))})
-    results = next(iter(outcome.run_results.values())).results
-    by_code = {result.expectation_config.meta["code"]: result for result in results}
-    return [by_code[check.code] for check in active]
+        outcome = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": table})
+        for result in next(iter(outcome.run_results.values())).results:
+            code = result.expectation_config.meta["code"]
+            if result.exception_info and result.exception_info.get("raised_exception"):
+                raise CannotRun(f"validate: check {code} broke: {result.exception_info.get('exception_message')}")
+            if not result.success:
+                failed.add(code)
+    return failed
 
 
-def _as_findings(check: Check, result, rows: pd.DataFrame, severity: str) -> list[dict]:
-    faulty = rows.iloc[[entry["row"] for entry in result.result.get("unexpected_index_list") or []]]
-    if check.names_code:
-        # A sample may have several notes, each a finding of its own.
-        codes = faulty[check.names_code].str.split()
-        found_codes = sorted({code for several in codes for code in several})
-        groups = [(code, faulty[codes.map(lambda several, code=code: code in several)]) for code in found_codes]
-    else:
-        groups = [(check.code, faulty)]
-    found = []
-    for code, part in groups:
-        items = [_named(check, row) for row in part.head(KEPT).to_dict("records")]
-        observed = result.result.get("observed_value")
-        if len(part):
-            message = f"{len(part):,} of {len(rows):,}: {check.message}"
+def _samples(look: Look, results: dict) -> pd.DataFrame:
+    """A row per sample, a column per check with its reasons. Categories, since most of a million cells are empty."""
+    table = {"source": look.rows["source"]}
+    for code, result in results.items():
+        if isinstance(result, pd.DataFrame):
+            said = result["reason"].where(result["reason"] != "", "yes").astype("str").astype("category")
+            table[code] = said.reindex(look.rows.index)
+    return pd.DataFrame(table)
+
+
+def _whole(results: dict) -> pd.DataFrame:
+    """One row, a column per check of the whole, with what it says."""
+    said = {code: [result] for code, result in results.items() if not isinstance(result, pd.DataFrame)}
+    return pd.DataFrame({"source": ["the data set"], **said}, dtype=object)
+
+
+def _as_findings(check: Check, result: pd.DataFrame | str, look: Look) -> list[Finding]:
+    severity, fix = look.limits.severity[check.code], check.fix
+    if isinstance(result, str):
+        rows = pd.DataFrame(columns=["reason", "other", "suggested", "code"])
+        return [Finding(check.code, severity, f"{check.message}: {result}", fix, rows, check)]
+    message = check.message
+    if check.code == "E_UNDECODABLE" and look.limits.quarantine == "skip":
+        share, limit = len(result) / len(look.rows), look.limits.max_quarantined
+        if share <= limit:
+            severity, message, fix = (
+                "warning",
+                "skipped, being no whole picture",
+                "nothing: they are left out (validate.quarantine)",
+            )
         else:
-            message = check.message + (f": {observed}" if observed is not None else "")
-        found.append({"code": code, "severity": severity, "message": message, "items": items, "fix": check.fix})
-    return found
+            message += f" ({share:.1%}, more than may be skipped: validate.max_quarantined {limit:.1%})"
+    groups = result.groupby(result["code"].fillna(check.code), sort=True)
+    return [
+        Finding(str(code), severity, f"{len(part):,} of {len(look.rows):,}: {message}", fix, part, check)
+        for code, part in groups
+    ]  # fmt: skip
 
 
-def _named(check: Check, row: dict) -> str:
-    """One faulty sample, escaped so that a hostile name cannot write over the terminal."""
-    column = getattr(check.expectation, "column", None)
-    source = str(row["source"]).encode("unicode_escape").decode("ascii")
-    if column == "fault_code":
-        return f"{source}: {row['fault']}"
-    detail = {
-        "label_twin": f"{row['label']!r}, elsewhere {row['label_twin']!r}",
-        "absent_from": f"{row['label']!r} is missing in {row['absent_from']}",
-        "class_size": f"{row['label']!r} has {row['class_size']}",
-        "labels_of_picture": repr(row["label"]),
-        "splits_of_group": f"group {row['group']!r} in {row['split']}",
-    }.get(str(column))
-    return f"{source}: {detail}" if detail else source
-
-
-def _refuse_unknown(table: list[Check], limits: ValidateConfig) -> None:
-    codes = {check.code for check in table}
+def _refuse_unknown(limits: ValidateConfig) -> None:
     wrong = [
-        f"validate.severity.{code}: no such check; there are: {', '.join(sorted(codes))}"
-        for code in limits.severity.keys() - codes
+        f"validate.severity.{code}: no such check; there are: {', '.join(sorted(BY_CODE))}"
+        for code in sorted(limits.severity.keys() - BY_CODE.keys())
     ]
     wrong += [
-        f"validate.severity.{code}: missing; error, warning, info or off" for code in sorted(codes - limits.severity.keys())
+        f"validate.severity.{code}: missing; error, warning, info or off" for code in BY_CODE if code not in limits.severity
     ]
     if wrong:
         raise CannotRun(*wrong)
+
+
+def write_table(found: list[Finding], look: Look, file: Path) -> None:
+    """Every faulty sample of every finding, a row each: what `darkroom fix` reads, and a notebook may."""
+    facts = look.rows[["id", "shard", "source", "split", "label", "group"]]
+    columns = ["code", "severity", *facts.columns, "reason", "other", "suggested"]
+    parts = [pd.DataFrame(columns=columns)]
+    for finding in found:
+        part = facts.loc[finding.rows.index].assign(
+            code=finding.code,
+            severity=finding.severity,
+            reason=finding.rows["reason"],
+            other=finding.rows["other"].map(look.rows["source"], na_action="ignore"),
+            suggested=finding.rows["suggested"],
+        )
+        parts.append(part[columns])
+    pd.concat(parts).astype("str").to_parquet(file, index=False)

@@ -1,0 +1,158 @@
+"""What a frame's bytes say before any pixel is decoded: PNG or JPEG, whole or cut, and what stands behind the end.
+
+Pillow takes a picture without its end, never compares the checksums of pixel data and says nothing of what follows: a frame
+that was damaged on the way must not pass for a whole one.
+"""
+
+import re
+import zlib
+from collections.abc import Iterator
+
+SIGNATURES = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff"}
+
+# First bytes -> what they are, for the message alone.
+_LOOKS_LIKE = (
+    (b"GIF8", "GIF"), (b"BM", "BMP"), (b"RIFF", "WEBP"), (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"8BPS", "PSD"),
+    (b"%!PS", "EPS"), (b"\x7fELF", "an ELF program"), (b"PK\x03\x04", "a zip archive"), (b"\x1f\x8b", "a gzip file"),
+    (b"\x80\x04", "a pickle"), (b"\x80\x05", "a pickle"), (b"\x89HDF", "HDF5"), (b"%PDF", "PDF"),
+)  # fmt: skip
+_PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # colour type -> bits
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers that begin a frame header
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+
+
+class Undecodable(Exception):
+    """A frame that is no usable picture: a stable `code` and the `reason`."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code, self.reason = code, reason
+
+
+def judge(frame: bytes, *, thorough: bool) -> tuple[str, ...]:
+    """Warning codes for a whole PNG or JPEG. `thorough` also unpacks a PNG's data to see whether it is too long.
+
+    Raises Undecodable for everything else.
+    """
+    if not frame:
+        raise Undecodable("E_EMPTY", "0 bytes")
+    if frame.startswith(SIGNATURES["PNG"]):
+        return _judge_png(frame, thorough)
+    if frame.startswith(SIGNATURES["JPEG"]):
+        return _judge_jpeg(frame)
+    raise _no_image(frame)
+
+
+def _no_image(frame: bytes) -> Undecodable:
+    if len(frame) > 1 and any(signature.startswith(frame) for signature in SIGNATURES.values()):
+        return Undecodable("E_TRUNCATED", "no image data")
+    for magic, name in _LOOKS_LIKE:
+        if frame.startswith(magic):
+            return Undecodable("E_FORMAT", f"looks like {name}; PNG and JPEG are accepted")
+    if frame.startswith(b"version https://git-lfs"):
+        return Undecodable("E_NOT_IMAGE", "a Git LFS pointer: run git lfs pull")
+    bare = frame[:512].removeprefix(b"\xef\xbb\xbf")
+    if bare.startswith(tuple(SIGNATURES.values())):
+        return Undecodable("E_NOT_IMAGE", "a byte order mark before the picture: a text tool has rewritten it")
+    start = bare.lstrip(b" \t\r\n").lower()
+    if b"<svg" in start:
+        return Undecodable("E_FORMAT", "looks like SVG; PNG and JPEG are accepted")
+    if start.startswith((b"<!doctype html", b"<html")):
+        return Undecodable("E_NOT_IMAGE", "an HTML page, perhaps a failed download")
+    if len(frame) < 4:
+        return Undecodable("E_NOT_IMAGE", "too short")
+    if re.fullmatch(rb"[\t\r\n\x20-\x7e]*", frame[:512]):
+        return Undecodable("E_NOT_IMAGE", "plain text")
+    return Undecodable("E_NOT_IMAGE", "neither PNG nor JPEG")
+
+
+def _judge_png(frame: bytes, thorough: bool) -> tuple[str, ...]:
+    parts = list(chunks(frame))
+    if not parts or parts[0][0] != b"IHDR" or len(parts[0][1]) != 13:
+        raise Undecodable("E_CORRUPT", "bad header")
+    header = parts[0][1]
+    width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
+    depth, colour, interlaced = header[8], header[9], header[12]
+    if not 0 < width < 2**31 or not 0 < height < 2**31:
+        raise Undecodable("E_DIMENSIONS", f"{width}x{height}: no picture has these sides")
+    if depth not in _PNG_DEPTHS.get(colour, ()):
+        raise Undecodable("E_CORRUPT", f"bad header (bit depth {depth}, colour type {colour})")
+    data = [content for name, content in parts if name == b"IDAT"]
+    if not data:
+        raise Undecodable("E_TRUNCATED", "no image data")
+    if parts[-1][0] != b"IEND":
+        raise Undecodable("E_TRUNCATED", "no IEND")
+    notes = ("W_BIT_DEPTH",) if depth == 16 else ()
+    length = len(SIGNATURES["PNG"]) + sum(12 + len(content) for _, content in parts)
+    row = 1 + (width * depth * _PNG_CHANNELS[colour] + 7) // 8
+    if len(frame) > length or (thorough and not interlaced and _is_longer(data, row * height)):
+        notes += ("W_TRAILING",)
+    return notes
+
+
+def chunks(frame: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Name and content of each part of a PNG up to its end, held to its checksum. Raises Undecodable."""
+    at, view = len(SIGNATURES["PNG"]), memoryview(frame)
+    while at + 12 <= len(frame):
+        end = at + 12 + int.from_bytes(view[at : at + 4])
+        name = bytes(view[at + 4 : at + 8])
+        if end > len(frame):
+            raise Undecodable("E_TRUNCATED", "image file is truncated")
+        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end]):
+            reason = "bad header checksum" if name == b"IHDR" else f"bad checksum in {name.decode('ascii', 'replace')}"
+            raise Undecodable("E_CORRUPT", reason)
+        yield name, view[at + 8 : end - 4]
+        if name == b"IEND":
+            return
+        at = end
+
+
+def _is_longer(data: list[memoryview], expected: int) -> bool:
+    """Whether there is more than a picture of `expected` bytes in the data, without ever unpacking much more than that."""
+    if expected > 2**28:
+        return False  # refused for its size before it is decoded
+    try:
+        unpacker = zlib.decompressobj()
+        unpacked = unpacker.decompress(b"".join(data), expected + 1)
+    except zlib.error:
+        return False  # the decoder says it better
+    return len(unpacked) > expected or bool(unpacker.unused_data)
+
+
+def _judge_jpeg(frame: bytes) -> tuple[str, ...]:
+    """A frame header must come, an end must come, nothing should follow."""
+    parts = list(segments(frame))
+    if not any(marker in _JPEG_FRAMES for marker, _, _ in parts):
+        raise Undecodable("E_TRUNCATED", "no image data")
+    return ("W_TRAILING",) if len(frame) > parts[-1][2] else ()
+
+
+def segments(frame: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of each part of a JPEG behind its first two bytes, up to its end; a scan goes with its data.
+
+    Raises Undecodable.
+    """
+    at = 2
+    while at + 4 <= len(frame):
+        marker = frame[at + 1]
+        if frame[at] != 0xFF or marker == 0xD8:
+            raise Undecodable("E_CORRUPT", "broken header: a marker was expected")
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        if marker < 0xC0:
+            raise Undecodable("E_NOT_IMAGE", "starts like a JPEG, but is none")
+        if marker == 0xD9:
+            break
+        start = at
+        at += 2 + int.from_bytes(frame[at + 2 : at + 4])
+        if marker == 0xDA:  # a scan has no length of its own: it lasts until the next marker
+            found = _JPEG_MARKER.search(frame, at)
+            if not found:
+                raise Undecodable("E_TRUNCATED", "no end of image")
+            at = found.start()
+        yield marker, start, at
+    if frame[at : at + 2] != b"\xff\xd9":
+        raise Undecodable("E_TRUNCATED", "no end of image")
+    yield 0xD9, at, at + 2

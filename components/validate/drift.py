@@ -1,0 +1,48 @@
+"""Drift: how far the data has moved from the data that was accepted before it."""
+
+import numpy as np
+import pandas as pd
+
+from components.validate.look import Look
+
+_LEVELS = ("brightness", "red", "green", "blue")
+
+
+def figures(look: Look) -> dict:
+    """What the next version is compared with: class shares, deciles of light and colour (0 to 255) and of the side (pixels)."""
+    counts = look.labels.value_counts(normalize=True).sort_index()
+    rows = look.rows[look.decoded]
+    side = np.sqrt(rows["width"].astype(float) * rows["height"])
+    return {
+        "class_shares": {str(label): round(float(share), 6) for label, share in counts.items()},
+        "deciles": {name: _deciles(values) for name, values in [*((name, rows[name]) for name in _LEVELS), ("side", side)]},
+    }
+
+
+def drift(look: Look) -> str | None:
+    """Class shares, light, colour or size unlike those of the data that was accepted last."""
+    if not look.accepted:
+        return None
+    limit, now, before = look.limits.max_drift, figures(look), look.accepted
+    moved = []
+    names = sorted({*now["class_shares"], *before["class_shares"]})
+    gaps = {name: now["class_shares"].get(name, 0.0) - before["class_shares"].get(name, 0.0) for name in names}
+    worst = max(gaps, key=lambda name: abs(gaps[name]), default=None)
+    if worst is not None and abs(gaps[worst]) > limit:
+        was, has = (shares["class_shares"].get(worst, 0.0) for shares in (before, now))
+        moved.append(f"share of {worst!r} {was:.2f} -> {has:.2f} (L-inf {abs(gaps[worst]):.2f} > {limit:g})")
+    for name, deciles in now["deciles"].items():
+        was = np.array(before["deciles"].get(name) or [])
+        if not len(was) or not deciles:
+            continue
+        # Levels as a share of their range, sides as a factor.
+        gap = np.abs(np.array(deciles) - was) / 255 if name in _LEVELS else np.abs(np.log(np.array(deciles) / was))
+        if gap.max() > limit:
+            at = int(gap.argmax())
+            moved.append(f"{name} {was[at]:.0f} -> {deciles[at]:.0f} (decile {at + 1}; L-inf {gap.max():.2f} > {limit:g})")
+    return "; ".join(moved) or None
+
+
+def _deciles(values: pd.Series) -> list[float]:
+    known = values.dropna().to_numpy(float)
+    return [round(float(value), 3) for value in np.quantile(known, np.arange(1, 10) / 10)] if len(known) else []

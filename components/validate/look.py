@@ -1,0 +1,145 @@
+"""What the checks look at: the manifest, the limits, and what several checks need and is worked out once."""
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from components.shared import dataset
+from components.shared import manifest as manifests
+from components.validate import suspects, twins
+from components.validate.config import ValidateConfig
+
+# What people write where a label is missing.
+_NO_LABEL = {"", "nan", "null", "none", "n/a", "na", "?"}
+
+
+@dataclass(frozen=True)
+class Look:
+    """`rows`: the manifest, a row per sample, numbered from 0. `accepted`: `drift.figures` of the last accepted data, if any."""
+
+    rows: pd.DataFrame
+    limits: ValidateConfig
+    manifest: Path
+    accepted: dict | None = None
+
+    @functools.cached_property
+    def labels(self) -> pd.Series:
+        """The label of each row, null where there is none."""
+        labels = self.rows["label"]
+        plain = {label: str(label).strip().casefold() in _NO_LABEL for label in labels.dropna().unique()}
+        return labels.where(labels.notna() & ~labels.map(plain).fillna(True).astype(bool), None)
+
+    @functools.cached_property
+    def decoded(self) -> pd.Series:
+        """Whether a row has pixels."""
+        return self.rows["fault_code"].isna()
+
+    @functools.cached_property
+    def picture(self) -> pd.Series:
+        """What tells one picture from another: its pixels, or its bytes when it does not decode."""
+        return self.rows["pixels_sha256"].fillna(self.rows["id"])
+
+    @functools.cached_property
+    def splits(self) -> pd.Series:
+        """The official split, empty where there is none."""
+        return self.rows["split"].fillna("")
+
+    @functools.cached_property
+    def official(self) -> list[str]:
+        """The official splits that there are, in their usual order."""
+        there = set(self.splits.unique())
+        return [split for split in dataset.SPLITS if split in there]
+
+    @functools.cached_property
+    def training(self) -> pd.Series:
+        """The labels of what is trained on: all that is not held back by an official split."""
+        return self.labels[self.splits.isin(["", "train"])].dropna()
+
+    @functools.cached_property
+    def is_clip(self) -> pd.Series:
+        """Whether a row has several frames."""
+        return self.rows["frames"] > 1
+
+    @functools.cached_property
+    def blank(self) -> pd.Series:
+        """Whether a picture is of nearly one colour."""
+        return (self.rows["contrast"] < self.limits.min_contrast) | (self.rows["common"] >= self.limits.max_common)
+
+    def clashes(self, values: pd.Series) -> np.ndarray:
+        """(m, 2): each row whose picture comes with another of these values too, and the first row where it does."""
+        known = pd.DataFrame({"row": self.rows.index, "picture": self.picture, "value": values})[values.notna()]
+        known = known[known["value"].groupby(known["picture"]).transform("nunique") > 1]
+        first = known.drop_duplicates(["picture", "value"])
+        both = known.merge(first, on="picture", suffixes=("", "_twin"))
+        return both.loc[both["value"] != both["value_twin"], ["row", "row_twin"]].to_numpy(int)
+
+    def name(self, row: int) -> str:
+        """A sample's path, with its split where the path does not say it."""
+        source, split = self.rows["source"].iat[row], self.splits.iat[row]
+        return source if not split or source.startswith(f"{split}/") else f"{split}: {source}"
+
+    def notes(self, code: str) -> pd.Series:
+        """Whether the decoder noted this."""
+        return self._noted.map({notes: code in notes.split() for notes in self._noted.unique()}).astype(bool)
+
+    @functools.cached_property
+    def _noted(self) -> pd.Series:
+        return self.rows["notes"].fillna("").astype(str)
+
+    @functools.cached_property
+    def near(self) -> np.ndarray:
+        """(m, 2) rows that are near twins of each other: stills that show something, each picture once."""
+        shows = self.decoded & ~self.is_clip & (self.rows["contrast"] >= self.limits.min_contrast)
+        once = np.flatnonzero(shows & ~self.picture.duplicated())
+        if len(once) < 2:
+            return np.empty((0, 2), int)
+        bytes_ = np.concatenate(list(manifests.read_bytes(self.manifest, "thumbnail")))[once]
+        hashes = self.rows["hash"].iloc[once].to_numpy(np.uint64)
+        return once[twins.pairs(hashes, bytes_, bits=self.limits.near_bits, correlation=self.limits.near_correlation)]
+
+    @functools.cached_property
+    def shared_frames(self) -> pd.DataFrame:
+        """Rows `one` < `other` of clips that share enough frames, and the share of the shorter one's frames."""
+        clips = self.rows.loc[self.is_clip & self.decoded, "frame_digests"]
+        frames = clips.explode().astype("int64") if len(clips) else pd.Series(dtype="int64")
+        frames = frames[frames != 0]  # one colour all over: no sign of the same recording
+        table = pd.DataFrame({"row": frames.index, "frame": frames.to_numpy()}).drop_duplicates()
+        # A frame that very many clips have (a title, a test card) says nothing either.
+        table = table[table.groupby("frame")["row"].transform("size").between(2, 50)]
+        both = table.merge(table, on="frame", suffixes=("", "_other"))
+        both = both[both["row"] < both["row_other"]].groupby(["row", "row_other"]).size().rename("frames").reset_index()
+        distinct = clips.map(lambda digests: len({digest for digest in digests if digest}))
+        shorter = np.minimum(both["row"].map(distinct), both["row_other"].map(distinct)).astype(float)
+        both["share"] = both["frames"] / shorter if len(both) else pd.Series(dtype=float)
+        both = both.rename(columns={"row": "one", "row_other": "other"})
+        return both[both["share"] >= self.limits.min_shared_frames].reset_index(drop=True)
+
+    @functools.cached_property
+    def classes(self) -> list[str]:
+        """The labels in use, in order."""
+        return sorted(self.labels.dropna().unique())
+
+    @functools.cached_property
+    def opinion(self) -> suspects.Opinion | None:
+        """What a cheap model thinks of the labels; none where a class is too small to learn, or there is one alone."""
+        learnt = self.decoded & self.labels.notna()
+        counts = self.labels[learnt].value_counts()
+        if len(counts) < 2 or counts.min() < 2 * suspects.FOLDS:
+            return None
+        labels = self.labels.map({label: index for index, label in enumerate(self.classes)})
+        labels = labels.where(learnt).fillna(-1).astype(int).to_numpy()
+        # A group, or a picture that comes twice, is in one fold: no model has seen what it judges.
+        key = self.rows["group"].fillna(self.picture)
+        folds = (pd.util.hash_array(key.to_numpy(object)) % suspects.FOLDS).astype(int)
+        return suspects.opinion(self._features, labels, folds, len(self.classes))
+
+    def _features(self) -> Iterator[np.ndarray]:
+        """Gradients, colours, and the thumbnail at half its size: uint8, a part of the manifest at a time."""
+        parts = (manifests.read_bytes(self.manifest, column) for column in ("features", "thumbnail"))
+        for features, thumbnails in zip(*parts, strict=True):
+            small = thumbnails.reshape(-1, 8, 2, 8, 2).mean(axis=(2, 4)).astype(np.uint8).reshape(len(features), -1)
+            yield np.concatenate([features, small], axis=1)

@@ -1,0 +1,71 @@
+"""One page that needs no network: the verdict first, then each finding with its pictures, then the classes."""
+
+import base64
+from pathlib import Path
+
+import jinja2
+
+from components.shared import files
+from components.shared import manifest as manifests
+from components.validate.look import Look
+from components.validate.picture import per_split
+from components.validate.suite import Finding, escaped
+
+SHOWN = 12  # samples of a finding that are shown with their pictures
+LISTED = 100  # and that are listed
+_CLASSES = 200  # that the tables show
+
+
+def write(findings: list[Finding], look: Look, summary: dict, file: Path) -> None:
+    """Fill in `report.html` beside this module. Whatever names come in are escaped by the template engine."""
+    wanted = {row for finding in findings for row in finding.rows.index[:SHOWN]}
+    wanted |= {int(row) for finding in findings for row in finding.rows["other"][:SHOWN].dropna()}
+    previews = manifests.read_previews(look.manifest, wanted)
+    counts = per_split(look)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    environment.filters["plain"] = lambda value: escaped(str(value))
+    page = environment.get_template("report.html").render(
+        summary=summary,
+        findings=[_shown(finding, look, previews) for finding in findings],
+        splits=list(counts.columns),
+        classes=[
+            {"name": str(name), "counts": row.tolist(), "sum": int(row.sum())} for name, row in counts.head(_CLASSES).iterrows()
+        ],
+        hidden_classes=max(0, len(counts) - _CLASSES),
+        largest=int(counts.sum(axis=1).max()) if len(counts) else 0,
+        imbalance=summary["imbalance"],
+    )
+    with files.whole_file(file) as temporary:
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
+
+
+def _shown(finding: Finding, look: Look, previews: dict[int, bytes]) -> dict:
+    return {
+        "code": finding.code,
+        "severity": finding.severity,
+        "message": finding.message,
+        "doc": finding.check.doc,
+        "fix": finding.fix,
+        "action": finding.check.action.replace("_", " "),
+        "pictures": [_pictured(look, previews, row, fact) for row, fact in finding.rows.head(SHOWN).iterrows()],
+        "items": finding.items(look)[:LISTED],
+        "count": len(finding.rows),
+    }
+
+
+def _pictured(look: Look, previews: dict[int, bytes], row: int, fact) -> dict:
+    rows = [row] if fact["other"] is None or fact["other"] != fact["other"] else [row, int(fact["other"])]
+    return {
+        "reason": fact["reason"],
+        "samples": [
+            {
+                "name": look.name(each),
+                "label": look.labels.iat[each],
+                "picture": base64.b64encode(previews[each]).decode() if each in previews else "",
+            }
+            for each in rows
+        ],
+    }
