@@ -18,6 +18,8 @@ STEPS = {
 # What people type beside the steps.
 TOOLS = {
     "export": ("components.ingest.export", "Write the pictures of data/ back as the tree they came from"),
+    "checks": ("components.validate.checks", "List what validate looks for: code, severity, meaning, example"),
+    "fix": ("components.validate.fix", "Apply chosen fixes of validate's findings as a new data version"),
     "knobs": ("components.__main__", "Check all of params.yaml, before a step has run"),
     "digest": ("components.shared.dataset", "Print the digest of a folder of shards, as data.dvc records it"),
     "summary": ("components.register.summary", "Show CNN against LSTM, the verdict, and what to type next"),

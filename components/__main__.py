@@ -161,8 +161,11 @@ def _add_option(parser: argparse.ArgumentParser, parameter: inspect.Parameter, k
         parser.add_argument(
             flag, choices=typing.get_args(kind), default=parameter.default, help=f"{text} (default: %(default)s)"
         )
-    elif typing.get_origin(kind) is list:
-        parser.add_argument(flag, type=typing.get_args(kind)[0], nargs="+", required=True, metavar="PATH", help=text)
+    elif typing.get_origin(kind) in (list, tuple):
+        item = typing.get_args(kind)[0]
+        metavar = "PATH" if item is Path else "TEXT"
+        default = None if required else []
+        parser.add_argument(flag, type=item, nargs="+", required=required, default=default, metavar=metavar, help=text)
     else:
         text += "" if required or parameter.default == "" else " (default: %(default)s)"
         metavar = {Path: "PATH", int: "N"}.get(kind, "TEXT")

@@ -5,6 +5,8 @@ import zlib
 import numpy as np
 import pytest
 from conftest import png
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from components.shared.images import Undecodable, decode, encode_png, fit
@@ -146,3 +148,16 @@ def test_a_jpeg_may_be_decoded_small_but_never_smaller_than_asked():
     assert min(picture.pixels.shape[:2]) >= 100
     assert picture.pixels.shape[0] < 384
     assert (picture.width, picture.height) == (512, 384)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(8, 40), st.integers(8, 40), st.sampled_from([1, 3]), st.integers(0, 9), st.integers(0, 2**32 - 1))
+def test_a_small_plain_png_is_the_same_to_the_bit_as_pillow_reads_it(height, width, channels, level, seed):
+    shape = (height, width) if channels == 1 else (height, width, 3)
+    pixels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    pixels[: height // 2] //= 64  # so that every filter of a PNG comes up
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=level)
+    picture = decode(buffer.getvalue())
+    assert np.array_equal(picture.pixels, pixels.reshape(height, width, channels))
+    assert (picture.width, picture.height, picture.mode) == (width, height, "L" if channels == 1 else "RGB")

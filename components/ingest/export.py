@@ -6,7 +6,7 @@ from typing import Annotated
 from tqdm import tqdm
 
 from components.shared import dataset, files
-from components.shared.errors import CannotRun, Refused
+from components.shared.errors import CannotRun
 
 
 def export(
@@ -21,14 +21,6 @@ def export(
     with files.whole_folder(folder) as fresh, tqdm(total=total, unit=" samples", desc="export", disable=None) as bar:
         for shard in shards:
             for sample in dataset.read_samples(shard):
-                for content, path in sample.frames:
-                    target = fresh / path
-                    # Shards come from elsewhere too: a path in one must not lead out of the folder.
-                    if not target.resolve().is_relative_to(fresh.resolve()):
-                        raise Refused(f"E_PATH_OUTSIDE {shard}: {path!r} leaves the folder")
-                    if target.exists():
-                        raise CannotRun(f"{shard}: {path!r} stands in two samples; export one data set at a time")
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(content)
+                dataset.write_tree(sample, fresh)
                 bar.update()
     print(f"{folder}: {total:,} samples")

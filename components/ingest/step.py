@@ -1,16 +1,18 @@
 """Any source -> data/: Parquet shards of bounded size with the original bytes. What is there already is not written again."""
 
+import dataclasses
+import functools
 import hashlib
 import re
-import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tqdm import tqdm
 
-from components.ingest import archive, find, named
+from components.ingest import archive, find, named, privacy
 from components.ingest.source import Source
 from components.shared import dataset, files
 from components.shared.dataset import Sample
@@ -25,6 +27,8 @@ def ingest(
     replace: Annotated[bool, "drop samples of data/ that the source does not have"] = False,
     kind: Annotated[Literal["auto", "stills", "clips"], "what folders inside a class folder are"] = "auto",
     group: Annotated[str, "regular expression; its first group, found in a path, is the sample's group"] = "",
+    strip_metadata: Annotated[bool, "take out EXIF, GPS, names, serial numbers, comments; the pixels stay bit for bit"] = False,
+    blur_faces: Annotated[bool, "blur the faces that are found; such pictures are saved anew"] = False,
     max_frames: Annotated[int, "animations and videos are thinned evenly to this many frames"] = 64,
     shard_mebibytes: Annotated[int, "a shard is closed at this size"] = 64,
     shard_samples: Annotated[int, "or at this many samples"] = 8192,
@@ -51,8 +55,11 @@ def ingest(
         if found.ignored:
             print(f"W_IGNORED {len(found.ignored):,} files that are no pictures, such as {found.ignored[0]!r}")
         limit = (shard_samples, shard_mebibytes * 2**20)
-        counts = _bring_up_to_date(found, data, add=add, replace=replace, limit=limit, pattern=pattern)
+        cleaner = privacy.Cleaner(strip_metadata, blur_faces)
+        prepared = functools.partial(_prepared, pattern=pattern, cleaner=cleaner)
+        counts = _bring_up_to_date(found, data, add=add, replace=replace, limit=limit, prepared=prepared)
     shards = dataset.shards(data)
+    cleaner.tell()
     size = sum(shard.stat().st_size for shard in shards)
     print(f"{data}: {counts['new']:,} new, {counts['kept']:,} unchanged, {counts['gone']:,} gone; "
           f"{len(shards):,} shards, {size / 2**20:,.1f} MiB")  # fmt: skip
@@ -72,12 +79,12 @@ def _refuse_to_overwrite(source: str, data: Path) -> None:
 
 
 def _bring_up_to_date(
-    found: Source, data: Path, *, add: bool, replace: bool, limit: tuple[int, int], pattern: re.Pattern | None
+    found: Source, data: Path, *, add: bool, replace: bool, limit: tuple[int, int], prepared: Callable[[Sample], Sample]
 ) -> Counter:
     old = {shard: [_key(row) for row in dataset.read_facts(shard).to_pylist()] for shard in sorted(data.glob("*.parquet"))}
     there = {key for keys in old.values() for key in keys}
     with files.whole_folder(data) as fresh, tempfile.TemporaryDirectory(dir=fresh) as staging:
-        seen, written = _write_new(found, there, Path(staging), limit, pattern)
+        seen, written = _write_new(found, there, Path(staging), limit, prepared)
         gone = there - seen if not add else set()
         if gone and not replace:
             raise CannotRun(
@@ -87,7 +94,7 @@ def _bring_up_to_date(
         number = 1 + max((int(shard.stem) for shard in old if shard.stem.isdigit()), default=-1)
         for shard, keys in old.items():
             if gone.isdisjoint(keys):
-                _link(shard, fresh / shard.name)
+                dataset.keep_shard(shard, fresh / shard.name)
             elif left := [sample for sample in dataset.read_samples(shard) if _key(_facts(sample)) not in gone]:
                 dataset.write_shard(left, fresh / shard.name)
         for offset, shard in enumerate(written):
@@ -96,7 +103,7 @@ def _bring_up_to_date(
 
 
 def _write_new(
-    found: Source, there: set[bytes], staging: Path, limit: tuple[int, int], pattern: re.Pattern | None
+    found: Source, there: set[bytes], staging: Path, limit: tuple[int, int], prepared: Callable[[Sample], Sample]
 ) -> tuple[set[bytes], list[Path]]:
     """Stream the source once; samples that data/ does not have go into new shards, one shard in memory at a time."""
     seen: set[bytes] = set()
@@ -111,7 +118,7 @@ def _write_new(
         waiting.clear()
 
     for sample in tqdm(found.samples(), total=found.count, unit=" samples", desc="ingest", disable=None):
-        sample = _grouped(sample, pattern)
+        sample = prepared(sample)
         key, origin = _key(_facts(sample)), hashlib.blake2b(sample.source.encode(), digest_size=16).digest()
         if origin in sources:
             raise Refused(f"E_DUPLICATE_ROW {sample.source!r}: comes twice in the source; give each sample a path of its own")
@@ -129,13 +136,14 @@ def _write_new(
     return seen, written
 
 
-def _grouped(sample: Sample, pattern: re.Pattern | None) -> Sample:
+def _prepared(sample: Sample, *, pattern: re.Pattern | None, cleaner: privacy.Cleaner) -> Sample:
+    sample = cleaner.cleaned(sample)
     if pattern is None:
         return sample
     match = pattern.search(sample.source)
     if match is None or not match[1]:
         raise Refused(f"E_GROUP {sample.source!r}: --group {pattern.pattern!r} does not match it")
-    return Sample(sample.label, sample.source, sample.frames, match[1], sample.split)
+    return dataclasses.replace(sample, group=match[1])
 
 
 def _facts(sample: Sample) -> dict:
@@ -145,10 +153,3 @@ def _facts(sample: Sample) -> dict:
 def _key(facts: dict) -> bytes:
     """16 bytes that stand for a sample, so that a million of them fit in memory."""
     return hashlib.blake2b(repr([facts[name] for name in dataset.FACTS]).encode("utf-8", "replace"), digest_size=16).digest()
-
-
-def _link(old: Path, new: Path) -> None:
-    try:
-        new.hardlink_to(old)
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(old, new)

@@ -2,8 +2,9 @@
 
 import hashlib
 import itertools
+import posixpath
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -138,7 +139,7 @@ def _row(stored: str, sample: Sample, config: MeasureConfig) -> tuple[dict, tupl
             digests.append(0 if blank else int.from_bytes(digest.digest()[:8], signed=True))
         if index == middle:
             shown = statistics.reduced(pixels)
-            row["preview"] = images.preview(pixels)
+            row["preview"] = images.preview(content, picture)
         if config.faces:
             row["faces"] = row.get("faces", 0) + len(faces.find(pixels))
         if index == 0:
@@ -150,6 +151,6 @@ def _row(stored: str, sample: Sample, config: MeasureConfig) -> tuple[dict, tupl
 
 
 def _refuse_wrong_ending(path: str, form: str) -> None:
-    named = {".png": "PNG", ".apng": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}.get(PurePosixPath(path).suffix.lower())
+    named = {".png": "PNG", ".apng": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}.get(posixpath.splitext(path)[1].lower())
     if named and named != form:
         raise Undecodable("E_EXTENSION", f"content is {form}; name it so")

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.shared import files
-from components.shared.errors import CannotRun
+from components.shared.errors import CannotRun, Refused
 
 SCHEMA = pa.schema(
     [
@@ -63,6 +64,27 @@ def write_shard(samples: list[Sample], file: Path) -> None:
             use_dictionary=["label", "split", "group"],
             row_group_size=1024,  # what a reader holds at once
         )
+
+
+def write_tree(sample: Sample, folder: Path) -> None:
+    """Write a sample's frames under their original paths. Raises Refused for a path that leads out, CannotRun for one that is taken."""
+    for content, path in sample.frames:
+        target = folder / path
+        # Shards come from elsewhere too: a path in one must not lead out of the folder.
+        if not target.resolve().is_relative_to(folder.resolve()):
+            raise Refused(f"E_PATH_OUTSIDE {sample.source!r}: {path!r} leaves the folder")
+        if target.exists():
+            raise CannotRun(f"{path!r} stands in two samples; export one data set at a time")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+
+def keep_shard(old: Path, new: Path) -> None:
+    """Put a shard that stays as it is into the folder that replaces its own, without copying it where that can be."""
+    try:
+        new.hardlink_to(old)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(old, new)
 
 
 def shards(data: Path) -> list[Path]:

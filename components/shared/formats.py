@@ -7,6 +7,7 @@ that was damaged on the way must not pass for a whole one.
 import re
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 SIGNATURES = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff"}
 
@@ -18,6 +19,7 @@ _LOOKS_LIKE = (
 )  # fmt: skip
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # colour type -> bits
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_SMALL = 2**17  # bytes of pixels; above it the decoding itself is what takes the time
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers that begin a frame header
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
@@ -30,8 +32,16 @@ class Undecodable(Exception):
         self.code, self.reason = code, reason
 
 
-def judge(frame: bytes, *, thorough: bool) -> tuple[str, ...]:
-    """Warning codes for a whole PNG or JPEG. `thorough` also unpacks a PNG's data to see whether it is too long.
+@dataclass(frozen=True)
+class Verdict:
+    """A whole picture. `notes`: warning codes. `plain`: (height, width, channels) of a small 8-bit PNG that is nothing but pixels."""
+
+    notes: tuple[str, ...] = ()
+    plain: tuple[int, int, int] | None = None
+
+
+def judge(frame: bytes, *, thorough: bool) -> Verdict:
+    """Say whether this is a whole PNG or JPEG. `thorough` also unpacks a PNG's data to see whether it is too long.
 
     Raises Undecodable for everything else.
     """
@@ -67,7 +77,7 @@ def _no_image(frame: bytes) -> Undecodable:
     return Undecodable("E_NOT_IMAGE", "neither PNG nor JPEG")
 
 
-def _judge_png(frame: bytes, thorough: bool) -> tuple[str, ...]:
+def _judge_png(frame: bytes, thorough: bool) -> Verdict:
     parts = list(chunks(frame))
     if not parts or parts[0][0] != b"IHDR" or len(parts[0][1]) != 13:
         raise Undecodable("E_CORRUPT", "bad header")
@@ -84,11 +94,16 @@ def _judge_png(frame: bytes, thorough: bool) -> tuple[str, ...]:
     if parts[-1][0] != b"IEND":
         raise Undecodable("E_TRUNCATED", "no IEND")
     notes = ("W_BIT_DEPTH",) if depth == 16 else ()
-    length = len(SIGNATURES["PNG"]) + sum(12 + len(content) for _, content in parts)
     row = 1 + (width * depth * _PNG_CHANNELS[colour] + 7) // 8
-    if len(frame) > length or (thorough and not interlaced and _is_longer(data, row * height)):
-        notes += ("W_TRAILING",)
-    return notes
+    trailing = len(frame) > len(SIGNATURES["PNG"]) + sum(12 + len(content) for _, content in parts)
+    plain = None
+    if not interlaced:
+        nothing_else = len(parts) == len(data) + 2 and depth == 8 and colour in (0, 2) and row * height <= _SMALL
+        if nothing_else or thorough:
+            there = _unpacked(data, row * height)
+            trailing |= there > row * height
+            plain = (height, width, _PNG_CHANNELS[colour]) if nothing_else and there == row * height else None
+    return Verdict(notes + (("W_TRAILING",) if trailing else ()), plain)
 
 
 def chunks(frame: bytes) -> Iterator[tuple[bytes, memoryview]]:
@@ -108,24 +123,24 @@ def chunks(frame: bytes) -> Iterator[tuple[bytes, memoryview]]:
         at = end
 
 
-def _is_longer(data: list[memoryview], expected: int) -> bool:
-    """Whether there is more than a picture of `expected` bytes in the data, without ever unpacking much more than that."""
+def _unpacked(data: list[memoryview], expected: int) -> int:
+    """How many bytes the data holds, without ever unpacking much more than `expected`; -1 where that cannot be said."""
     if expected > 2**28:
-        return False  # refused for its size before it is decoded
+        return -1  # refused for its size before it is decoded
     try:
         unpacker = zlib.decompressobj()
         unpacked = unpacker.decompress(b"".join(data), expected + 1)
     except zlib.error:
-        return False  # the decoder says it better
-    return len(unpacked) > expected or bool(unpacker.unused_data)
+        return -1  # the decoder says it better
+    return len(unpacked) + len(unpacker.unused_data)
 
 
-def _judge_jpeg(frame: bytes) -> tuple[str, ...]:
+def _judge_jpeg(frame: bytes) -> Verdict:
     """A frame header must come, an end must come, nothing should follow."""
     parts = list(segments(frame))
     if not any(marker in _JPEG_FRAMES for marker, _, _ in parts):
         raise Undecodable("E_TRUNCATED", "no image data")
-    return ("W_TRAILING",) if len(frame) > parts[-1][2] else ()
+    return Verdict(("W_TRAILING",) if len(frame) > parts[-1][2] else ())
 
 
 def segments(frame: bytes) -> Iterator[tuple[int, int, int]]:

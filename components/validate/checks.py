@@ -8,9 +8,12 @@ severity in params.yaml. The function's docstring says what it looks for.
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
 
+from components.shared import config
 from components.validate import clips, drift, imbalance, labels, pictures, splits
 from components.validate.look import Look
 
@@ -66,7 +69,7 @@ CHECKS = (
           "look at each pair in report.html; one of the labels is probably wrong", "cat/1.png: 'cat' ~ dog/7.png 'dog'"),
     Check("W_LABEL_SUSPECT", labels.suspect, "labels that are probably wrong (validate.max_label_trust)",
           "look at them in report.html, the surest first; `darkroom fix` gives those you choose the suggested label",
-          "cat/1.png: label 'cat', looks like 'dog' ('cat' at 3e-05)", "relabel"),
+          "cat/1.png: label 'cat', looks like 'dog' ('cat' at 3e-05)", "relabel_chosen"),
     Check("E_LEAKAGE", splits.leakage, "the same picture in two splits",
           "keep it out of training: results on a picture seen in training are worth nothing",
           "train/cat/1.png = test/cat/9.png", "drop_from_train"),
@@ -134,3 +137,11 @@ CHECKS = (
     _note("W_ROTATED", "pictures turned upright, as their EXIF says", "nothing"),
 )  # fmt: skip
 BY_CODE = {check.code: check for check in CHECKS}
+
+
+def checks(*, params: Annotated[Path, "where the severities stand"] = Path("params.yaml")) -> None:
+    """List every check: its code and severity, what it looks for, an example, and what `darkroom fix` does about it."""
+    severity = config.section_of(config.read_params(params), "validate.severity", file=params)
+    for check in CHECKS:
+        print(f"{check.code:<18}{severity.get(check.code, '(none)'):<9}{check.doc}")
+        print(f"{'':27}such as: {check.example}" + (f"; fix: {check.action.replace('_', ' ')}" if check.action else ""))

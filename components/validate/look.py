@@ -141,5 +141,9 @@ class Look:
         """Gradients, colours, and the thumbnail at half its size: uint8, a part of the manifest at a time."""
         parts = (manifests.read_bytes(self.manifest, column) for column in ("features", "thumbnail"))
         for features, thumbnails in zip(*parts, strict=True):
-            small = thumbnails.reshape(-1, 8, 2, 8, 2).mean(axis=(2, 4)).astype(np.uint8).reshape(len(features), -1)
+            four = thumbnails.reshape(-1, 8, 2, 8, 2).astype(np.uint16)
+            small = ((four[:, :, 0, :, 0] + four[:, :, 0, :, 1] + four[:, :, 1, :, 0] + four[:, :, 1, :, 1]) // 4).astype(
+                np.uint8
+            )
+            small = small.reshape(len(features), -1)
             yield np.concatenate([features, small], axis=1)

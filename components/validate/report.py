@@ -4,6 +4,7 @@ import base64
 from pathlib import Path
 
 import jinja2
+import pandas as pd
 
 from components.shared import files
 from components.shared import manifest as manifests
@@ -49,23 +50,29 @@ def _shown(finding: Finding, look: Look, previews: dict[int, bytes]) -> dict:
         "message": finding.message,
         "doc": finding.check.doc,
         "fix": finding.fix,
-        "action": finding.check.action.replace("_", " "),
-        "pictures": [_pictured(look, previews, row, fact) for row, fact in finding.rows.head(SHOWN).iterrows()],
+        "action": finding.check.action,
+        "pictures": _pictures(finding, look, previews),
         "items": finding.items(look)[:LISTED],
         "count": len(finding.rows),
     }
 
 
-def _pictured(look: Look, previews: dict[int, bytes], row: int, fact) -> dict:
-    rows = [row] if fact["other"] is None or fact["other"] != fact["other"] else [row, int(fact["other"])]
-    return {
-        "reason": fact["reason"],
-        "samples": [
+def _pictures(finding: Finding, look: Look, previews: dict[int, bytes]) -> list[dict]:
+    """Each sample, with the one it clashes with beside it; a pair that clashes both ways is shown once."""
+    shown, pairs = [], set()
+    for row, fact in finding.rows.head(SHOWN).iterrows():
+        twin = None if pd.isna(fact["other"]) else int(fact["other"])
+        if (twin, row) in pairs:
+            continue
+        pairs.add((row, twin))
+        samples = [
             {
                 "name": look.name(each),
                 "label": look.labels.iat[each],
-                "picture": base64.b64encode(previews[each]).decode() if each in previews else "",
+                "picture": base64.b64encode(previews.get(each, b"")).decode(),
+                "type": "image/png" if previews.get(each, b"").startswith(b"\x89PNG") else "image/jpeg",
             }
-            for each in rows
-        ],
-    }
+            for each in ((row,) if twin is None else (row, twin))
+        ]
+        shown.append({"reason": fact["reason"] if twin is None else "", "samples": samples})
+    return shown

@@ -1,0 +1,152 @@
+"""How fast the data check is, how much a new shard costs, and how time and memory grow.
+
+    python benchmarks/validate.py [--photos FOLDER] [--most 1000000] [--rival FOLDER]
+
+Against CleanVision (all its checks, all processors) on the same picture files in the same run: Fashion-MNIST as 28x28 PNG files,
+and photos, where a folder of them is named. Then on drawn pictures, ten times more each time. Wall time of whole commands, memory
+of the largest process. CleanVision is installed into an environment of its own (--rival), since Darkroom does not need it.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from components.shared import dataset, images
+from components.shared.dataset import Sample
+
+ROOT = Path(__file__).parent.parent
+CLEANVISION = """
+import sys, json, time
+from cleanvision import Imagelab
+start = time.monotonic()
+lab = Imagelab(data_path=sys.argv[1])
+lab.find_issues()
+print(json.dumps({"seconds": time.monotonic() - start, "pictures": len(lab.issues)}))
+"""
+
+
+def command(*arguments: object) -> tuple[float, float]:
+    """Wall seconds, and GiB of the largest process, of one Darkroom command; a refused data set is a result too."""
+    code = f"""
+import resource, subprocess, sys
+done = subprocess.run({[str(a) for a in arguments]!r}, stdout=subprocess.DEVNULL)
+print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"""
+    started = time.monotonic()
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    seconds = time.monotonic() - started
+    if int(told[0]) not in (0, 1):
+        sys.exit(f"{arguments}: exit code {told[0]}")
+    return seconds, int(told[1]) / 2**20
+
+
+def check(data: Path, scratch: Path) -> dict[str, float]:
+    """Measure and validate as `dvc repro` does."""
+    darkroom = [sys.executable, "-m", "components"]
+    knobs = ["--params", ROOT / "params.yaml"]
+    measure, memory = command(*darkroom, "measure", "--data", data, "--config", "measure", *knobs, "--manifest", scratch / "m")
+    validate, most = command(*darkroom, "validate", "--manifest", scratch / "m", "--config", "validate", *knobs,
+                             "--validation", scratch / "v")  # fmt: skip
+    return {"measure": measure, "validate": validate, "seconds": measure + validate, "memory": max(memory, most)}
+
+
+def cleanvision(pictures: Path, python: Path) -> dict:
+    done = subprocess.run([python, "-c", CLEANVISION, pictures], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def against_the_rival(name: str, data: Path, scratch: Path, python: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "components", "export", data, scratch / "files"], check=True, stdout=subprocess.DEVNULL
+    )
+    count = sum(dataset.count(shard) for shard in dataset.shards(data))
+    ours, again = check(data, scratch), check(data, scratch)
+    rival = cleanvision(scratch / "files", python)
+    rate, other = count / ours["seconds"], rival["pictures"] / rival["seconds"]
+    print(f"| {name} | {count:,} | {rate:,.0f}/s | {other:,.0f}/s | {rate / other:.1f} | {ours['memory']:.2f} GiB "
+          f"| {again['seconds']:.1f} s ({ours['seconds'] / again['seconds']:.1f} times less) |", flush=True)  # fmt: skip
+
+
+def draw(folder: Path, count: int, seed: int = 0) -> None:
+    """Shards of 28x28 grey pictures in ten classes: smooth random ground, a bar that tells the class, noise."""
+    folder.mkdir()
+    ramp = np.linspace(0, 3, 28)
+    low = np.minimum(ramp.astype(int), 2)
+    mix = np.zeros((28, 4))
+    mix[np.arange(28), low], mix[np.arange(28), low + 1] = 1 - (ramp - low), ramp - low
+    for number, start in enumerate(range(0, count, 8192)):
+        rng = np.random.default_rng([seed, number])
+        size = min(8192, count - start)
+        pixels = mix @ rng.integers(0, 180, (size, 4, 4)) @ mix.T + rng.integers(0, 20, (size, 28, 28))
+        labels = rng.integers(0, 10, size)
+        for label in range(10):
+            pixels[labels == label, 2 + 2 * label : 6 + 2 * label, 4:24] += 55
+        frames = [images.encode_png(picture) for picture in pixels.astype(np.uint8)]
+        samples = [Sample(f"class {label}", f"class {label}/{start + index:08d}.png", ((frame, f"class {label}/{start + index:08d}.png"),))
+                   for index, (label, frame) in enumerate(zip(labels, frames, strict=True))]  # fmt: skip
+        dataset.write_shard(samples, folder / f"{number:05d}.parquet")
+
+
+def growth(count: int, scratch: Path) -> None:
+    data = scratch / "drawn"
+    draw(data, count)
+    whole = check(data, scratch)
+    draw(scratch / "one", 8192, seed=1)
+    (scratch / "one" / "00000.parquet").rename(data / "99999.parquet")
+    new = check(data, scratch)
+    print(f"| {count:,} | {whole['measure']:.1f} s | {whole['validate']:.1f} s | {1e6 * whole['seconds'] / count:.0f} us "
+          f"| {whole['memory']:.2f} GiB | {new['measure']:.1f} s |", flush=True)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, help="a folder per class of photos, as `darkroom ingest` takes it")
+    parser.add_argument("--most", type=int, default=1_000_000, help="drawn pictures at the most")
+    parser.add_argument("--pictures", type=int, default=8000, help="of Fashion-MNIST, for both tools")
+    parser.add_argument(
+        "--rival", type=Path, default=Path(tempfile.gettempdir()) / "cleanvision", help="CleanVision's environment"
+    )
+    options = parser.parse_args()
+    python = options.rival / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", options.rival], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "cleanvision"], check=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        print(
+            "| pictures | how many | Darkroom | CleanVision | times as fast | memory | again, nothing new |\n|---|---|---|---|---|---|---|"
+        )
+        for name, source in (("Fashion-MNIST", "fashion-mnist"), ("photos", options.photos)):
+            if source:
+                folder = Path(scratch) / name
+                folder.mkdir()
+                subprocess.run(
+                    [sys.executable, "-m", "components", "ingest", source, folder / "data"],
+                    check=True,
+                    stdout=subprocess.DEVNULL,
+                )
+                if name == "Fashion-MNIST":
+                    for shard in dataset.shards(folder / "data")[-(-options.pictures // 8192) :]:
+                        shard.unlink()
+                against_the_rival(name, folder / "data", folder, python)
+                shutil.rmtree(folder)
+        print(
+            "\n| drawn pictures | measure | validate | each | memory | measure with a shard (8,192) more |\n|---|---|---|---|---|---|"
+        )
+        for count in (10_000, 100_000, 1_000_000):
+            if count <= options.most:
+                folder = Path(scratch) / str(count)
+                folder.mkdir()
+                growth(count, folder)
+                shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
