@@ -2,7 +2,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import draw_stills
+from conftest import ROOT, draw_stills
 
 from components import STEPS, TOOLS
 from components.__main__ import main
@@ -55,7 +55,7 @@ def test_wrong_words_exit_two_and_name_the_right_ones(tmp_path):
 @pytest.mark.parametrize(("arguments", "code", "told"), [
     (["ingest", "nowhere", "data"], 2, "nowhere: no such file or folder"),
     (["ingest", "empty", "data"], 1, "E_NO_DATA empty"),
-    (["measure", "--data", "data", "--manifest", "m"], 2, "data: no such folder; `darkroom ingest SOURCE data` makes it"),
+    (["measure", "--data", "data", "--config", "measure", "--params", "good.yaml", "--manifest", "m"], 2, "data: no such folder; `darkroom ingest SOURCE data` makes it"),
     (["validate", "--manifest", "m", "--config", "validate", "--validation", "v"], 2, "params.yaml: no such file"),
     (["augment", "--prepared", "p", "--config", "augment", "--seed", "1", "--augmented", "a", "--params", "bad.yaml"], 2,
      "augment.copies: expected an integer of at least 0, got -1"),
@@ -65,6 +65,7 @@ def test_a_users_mistake_is_one_line_and_the_right_exit_code(tmp_path, arguments
     (tmp_path / "empty").mkdir()
     knobs = "flip: true, shift: 0, rotate: 0, scale: 0, brightness: 0, contrast: 0, noise: 0, erase: 0"
     (tmp_path / "bad.yaml").write_text(f"augment: {{copies: -1, balance: 0, max_copies: 0, {knobs}}}\n")
+    (tmp_path / "good.yaml").write_text("measure: {faces: false}\n")
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == code
     assert done.stderr.startswith(told)
@@ -76,13 +77,11 @@ def test_bad_data_exits_one_and_says_what_to_do(tmp_path):
     draw_stills(tmp_path / "s", shapes=("bar",))
     (tmp_path / "s" / "bar" / "note.png").write_text("not a picture")
     assert run("ingest", "s", "data", cwd=tmp_path).returncode == 0
-    assert run("measure", "--data", "data", "--manifest", "m", cwd=tmp_path).returncode == 0
-    from conftest import ROOT
-
     params = ["--params", str(ROOT / "params.yaml")]
+    assert run("measure", "--data", "data", "--config", "measure", "--manifest", "m", *params, cwd=tmp_path).returncode == 0
     done = run("validate", "--manifest", "m", "--config", "validate", "--validation", "v", *params, cwd=tmp_path)
     assert done.returncode == 1
-    assert "E_ONE_CLASS error: fewer than two classes: 1" in done.stdout
+    assert "E_ONE_CLASS error: too few classes: 1 class, need at least 2" in done.stdout
     assert "bar/note.png: plain text" in done.stdout
     assert "validate: 2 errors" in done.stderr
     assert (tmp_path / "v" / "findings.json").exists()

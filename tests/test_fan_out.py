@@ -71,8 +71,9 @@ def test_many_machines_give_what_one_gives(data, tmp_path, parts):
     many_machines(str(data), digest_of(data), tmp_path / "many", parts)
     assert content(tmp_path / "many/manifest") == content(tmp_path / "one/manifest")
     assert content(tmp_path / "many/prepared") == content(tmp_path / "one/prepared")
-    findings = "validation/findings.json"
-    assert (tmp_path / "many" / findings).read_bytes() == (tmp_path / "one" / findings).read_bytes()
+    for name in ("findings.json", "summary.json", "findings.parquet", "report.html", "classes.png"):
+        many, one = (tmp_path / where / "validation" / name for where in ("many", "one"))
+        assert many.read_bytes() == one.read_bytes(), name
 
 
 @pytest.fixture(scope="module")

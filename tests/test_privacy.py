@@ -1,0 +1,122 @@
+"""What pictures tell of people: found by validate, taken out by ingest or fix, the pixels left alone."""
+
+import io
+import json
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from conftest import MEASURE, draw_stills
+from PIL import ExifTags, Image, PngImagePlugin
+
+from components.ingest.step import ingest
+from components.measure.config import MeasureConfig
+from components.measure.step import measure
+from components.shared import dataset, faces, metadata
+from components.shared import manifest as manifests
+from components.shared.images import decode
+from components.validate.config import ValidateConfig
+from components.validate.fix import fix
+from components.validate.step import validate
+
+PORTRAIT = Path(matplotlib.get_data_path()) / "sample_data/grace_hopper.jpg"  # the one face that comes with what is installed
+PIXELS = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+
+
+def told() -> Image.Exif:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "Anna"
+    exif[ExifTags.Base.Orientation] = 6
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.BodySerialNumber] = "SN 1234567"
+    return exif
+
+
+def jpeg() -> bytes:
+    buffer = io.BytesIO()
+    profile = b"\0" * 36 + b"acsp" + b"\0" * 88
+    Image.fromarray(PIXELS).save(buffer, "JPEG", exif=told(), comment=b"by Anna", icc_profile=profile, xmp=b"<x:xmpmeta/>")
+    return buffer.getvalue() + b"behind the end"
+
+
+def png() -> bytes:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Author", "Anna")
+    texts.add_itxt("XML:com.adobe.xmp", "<exif:GPSLatitude>52</exif:GPSLatitude>")
+    buffer = io.BytesIO()
+    Image.fromarray(PIXELS).save(buffer, "PNG", exif=told(), pnginfo=texts, dpi=(72, 72))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("frame", [jpeg(), png()], ids=["JPEG", "PNG"])
+def test_metadata_goes_and_every_pixel_stays(frame):
+    before = decode(frame)
+    assert {"W_GPS", "W_PERSON", "W_SERIAL", "W_ROTATED"} <= set(before.notes)
+    clean = metadata.strip(frame)
+    after = decode(clean)
+    assert np.array_equal(after.pixels, before.pixels)
+    assert after.notes == ("W_ROTATED",), "which way is up has to stay"
+    for word in (b"Anna", b"SN 1234567", b"GPS", b"xmp", b"behind"):
+        assert word not in clean
+    assert (b"acsp" in clean) == (b"acsp" in frame)
+    assert metadata.strip(clean) == clean
+
+
+def test_a_picture_that_tells_nothing_is_not_touched(stills):
+    frame = (stills / "bar" / "0.png").read_bytes()
+    assert metadata.strip(frame) == frame
+
+
+def photographs(folder: Path) -> Path:
+    draw_stills(folder, size=32)
+    (folder / "bar" / "where.jpg").write_bytes(jpeg())
+    (folder / "box" / "face.jpg").write_bytes(PORTRAIT.read_bytes())
+    return folder
+
+
+def judged(here: Path, knobs, *, faces: bool) -> dict:
+    measure(data=here / "data", config=MeasureConfig(faces=faces), manifest=here / "manifest")
+    config = knobs(ValidateConfig, "validate", max_odd_sizes=1e6)
+    validate(manifest=here / "manifest", config=config, validation=here / "validation")
+    return {finding["code"]: finding for finding in json.loads((here / "validation/findings.json").read_text())}
+
+
+def test_what_pictures_tell_is_found_and_stripped_on_the_way_in(here, knobs, capsys):
+    source = photographs(here / "source")
+    ingest(str(source), here / "data")
+    findings = judged(here, knobs, faces=False)
+    assert findings["W_GPS"]["items"] == findings["W_PERSON"]["items"] == findings["W_SERIAL"]["items"] == ["bar/where.jpg"]
+    assert "--strip-metadata" in findings["W_GPS"]["fix"]
+    assert "W_FACES" not in findings
+    ingest(str(source), here / "data", replace=True, strip_metadata=True)
+    assert "metadata taken out of 2 pictures" in capsys.readouterr().out
+    assert not {"W_GPS", "W_PERSON", "W_SERIAL"} & set(judged(here, knobs, faces=False))
+
+
+def test_faces_are_counted_by_knob_and_blurred_on_the_way_in(here, knobs, capsys):
+    source = photographs(here / "source")
+    ingest(str(source), here / "data")
+    assert judged(here, knobs, faces=True)["W_FACES"]["items"] == ["box/face.jpg: 1 face"]
+    assert manifests.read(here / "manifest").set_index("source").loc["bar/0.png", "faces"] == 0
+    ingest(str(source), here / "data", replace=True, blur_faces=True)
+    assert "1 faces blurred in 1 pictures" in capsys.readouterr().out
+    assert "W_FACES" not in judged(here, knobs, faces=True)
+    frame = next(
+        s for shard in dataset.shards(here / "data") for s in dataset.read_samples(shard) if s.source == "box/face.jpg"
+    )
+    before, after = decode(PORTRAIT.read_bytes()).pixels.astype(int), decode(frame.frames[0][0]).pixels.astype(int)
+    changed = np.abs(before - after).max(axis=2) > 40
+    assert 0.005 < changed.mean() < 0.3, "the face alone"
+
+
+def test_fix_cleans_what_is_in_the_data_already(here, knobs):
+    ingest(str(photographs(here / "source")), here / "data")
+    judged(here, knobs, faces=True)
+    fix(here / "data", here / "validation", apply=("W_GPS", "W_FACES"))
+    assert not {"W_GPS", "W_FACES", "W_SERIAL"} & set(judged(here, knobs, faces=True))
+
+
+def test_the_detector_says_nothing_of_drawings(stills):
+    assert faces.find(np.asarray(Image.open(stills / "bar/0.png"))) == []
+    assert MEASURE.faces is False

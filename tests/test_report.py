@@ -1,0 +1,107 @@
+"""report.html in a real browser (Chromium): verdict first, pictures, keyboard, light and dark, hostile names, no network."""
+
+import numpy as np
+import pytest
+from conftest import MEASURE, draw_stills, drawing, png
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from components.ingest.step import ingest
+from components.measure.step import measure
+from components.shared.errors import Refused
+from components.validate.config import ValidateConfig
+from components.validate.step import validate
+
+pytestmark = pytest.mark.slow
+HOSTILE = '<img src=x onerror="document.title=1">'
+
+
+@pytest.fixture(scope="module")
+def browser():
+    options = webdriver.ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+                     "--disable-background-networking", "--disable-component-update", "--window-size=1100,900"):  # fmt: skip
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(tmp_path, knobs, browser):
+    source = draw_stills(tmp_path / "stills")
+    (source / HOSTILE).mkdir()
+    for number in range(12):
+        (source / HOSTILE / f"{number}.png").write_bytes(png(drawing("box", np.random.default_rng(900 + number))))
+    twin = (source / "bar" / "0.png").read_bytes()
+    (source / "cross" / "twin\x1b[31m.png").write_bytes(twin)
+    (source / "box" / "note.png").write_text("not a picture")
+    Image.fromarray(np.full((16, 16, 3), 9, np.uint8)).save(source / "bar" / "blank.png")
+    ingest(str(source), tmp_path / "data")
+    measure(data=tmp_path / "data", config=MEASURE, manifest=tmp_path / "manifest")
+    with pytest.raises(Refused):
+        validate(manifest=tmp_path / "manifest", config=knobs(ValidateConfig, "validate"), validation=tmp_path / "v")
+    browser.get_log("performance")
+    browser.get((tmp_path / "v" / "report.html").as_uri())
+    return browser
+
+
+def test_the_verdict_comes_first_and_every_finding_says_what_to_type(page):
+    assert page.find_element(By.TAG_NAME, "h1").text == "✗ The data is refused"
+    assert page.title.startswith("Data is refused")
+    conflict = page.find_element(By.ID, "E_LABEL_CONFLICT")
+    assert conflict.get_attribute("open")
+    assert "darkroom fix data outputs/validation --apply E_LABEL_CONFLICT" in conflict.text
+    pictures = conflict.find_elements(By.TAG_NAME, "img")
+    assert len(pictures) == 2
+    assert all(
+        page.execute_script("return arguments[0].complete && arguments[0].naturalWidth", each) == 16 for each in pictures
+    )
+    assert "no pixels" in page.find_element(By.ID, "E_NOT_IMAGE").text
+    assert page.find_element(By.CSS_SELECTOR, "#imbalance .facts").text.count("\n") >= 7
+
+
+def test_names_are_text_and_nothing_is_fetched_from_anywhere(page):
+    assert HOSTILE in page.find_element(By.ID, "classes").text
+    assert not page.find_elements(By.CSS_SELECTOR, "img[onerror], script, link, iframe")
+    assert "twin\\x1b[31m.png" in page.find_element(By.ID, "E_LABEL_CONFLICT").text
+    assert not [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
+    requests = [entry["message"] for entry in page.get_log("performance") if "requestWillBeSent" in entry["message"]]
+    assert all('"url":"http' not in message for message in requests)
+
+
+def test_the_keyboard_reaches_and_opens_everything(page):
+    blank = page.find_element(By.ID, "W_BLANK")
+    page.execute_script("arguments[0].open = false", blank)
+    body = page.find_element(By.TAG_NAME, "body")
+    for _ in range(40):
+        body.send_keys(Keys.TAB)
+        here = page.switch_to.active_element
+        if here.tag_name == "summary" and "W_BLANK" in here.text:
+            break
+    assert page.execute_script("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.switch_to.active_element.send_keys(Keys.ENTER)
+    assert blank.get_attribute("open")
+    page.find_element(By.LINK_TEXT, "Imbalance").send_keys(Keys.ENTER)
+    top = page.execute_script("return document.getElementById('imbalance').getBoundingClientRect().top")
+    assert top < 900
+
+
+@pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])
+def test_it_is_readable_in_light_and_in_dark(page, scheme, dark):
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+
+    def brightness(selector: str, what: str) -> float:
+        colour = page.execute_script(
+            f"return getComputedStyle(document.querySelector({selector!r})).{what}.match(/[0-9.]+/g).map(Number)"
+        )
+        return sum(colour[:3]) / 3
+
+    ground = brightness("body", "backgroundColor")
+    assert (ground < 60) is dark
+    for selector in ("body", "h1", "#findings summary strong", ".soft", "nav a"):
+        assert abs(brightness(selector, "color") - ground) > 70, selector
