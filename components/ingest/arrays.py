@@ -84,6 +84,8 @@ def samples(loaded: list, classes: list[str] | None) -> Iterator[Sample]:
 
 
 def _check(pictures: np.ndarray, labels: np.ndarray, file: Path) -> None:
+    if np.issubdtype(pictures.dtype, np.floating) and (bad := np.count_nonzero(~np.isfinite(pictures))):
+        raise Refused(f"E_NAN {file}: {bad} of {pictures.size} values are not finite; find out where they come from")
     if pictures.dtype != np.uint8:
         raise Refused(f"E_RANGE {file}: expected uint8 pixels of 0 to 255, got {pictures.dtype}; scale and convert them")
     if pictures.ndim not in (3, 4, 5) or (pictures.ndim >= 4 and pictures.shape[-1] not in (1, 3)):

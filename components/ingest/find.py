@@ -45,7 +45,7 @@ def find(root: Path, *, kind: str, max_frames: int) -> Source:
         if len(tables) > 1 or len(folders) > 1:
             names = ", ".join(path.name for path in tables)
             raise CannotRun(f"{root}: holds tables ({names}) and folders; name the table itself, or --kind stills|clips")
-        return table.read(tables[0], opener=functools.partial(_frames, root), max_frames=max_frames)
+        return _table(tables[0], max_frames)
     if not folders:
         if any(path.suffix.lower() in STILLS for path in children):
             raise CannotRun(f"{root}: pictures without labels; put each class into a folder of its own, or add a table")
@@ -57,12 +57,18 @@ def find(root: Path, *, kind: str, max_frames: int) -> Source:
 
 def _file(path: Path, max_frames: int) -> Source:
     if table.is_table(path):
-        return table.read(path, opener=functools.partial(_frames, path.parent), max_frames=max_frames)
+        return _table(path, max_frames)
     if path.suffix == ".npz":
         return arrays.npz(path)
     if "-ubyte" in path.name:
         return arrays.idx(path.parent)
     raise CannotRun(f"{path}: expected a folder, a CSV or Parquet table, IDX, NPZ, a zip or tar; got {path.suffix or 'a file'}")
+
+
+def _table(file: Path, max_frames: int) -> Source:
+    root = file.parent
+    there = [_relative(path, root) for path in natsorted(root.rglob("*")) if path.suffix.lower() in STILLS and path.is_file()]
+    return table.read(file, opener=functools.partial(_frames, root), max_frames=max_frames, there=there)
 
 
 def _tree(root: Path, folders: list[Path], *, kind: str, max_frames: int) -> Source:
@@ -77,7 +83,7 @@ def _tree(root: Path, folders: list[Path], *, kind: str, max_frames: int) -> Sou
     entries: list[_Entry] = []
     for top in folders if official else [root]:
         split = SPLIT_NAMES[top.name.lower()] if official else None
-        for folder in _children(top, root, faults):
+        for folder in _children(top, root, faults, ignored):
             if folder.is_dir():
                 entries += _class(folder, root, split, kind, faults, ignored)
             else:
@@ -97,7 +103,7 @@ def _tree(root: Path, folders: list[Path], *, kind: str, max_frames: int) -> Sou
 
 def _class(folder: Path, root: Path, split: str | None, kind: str, faults: list[str], ignored: list[str]) -> list[_Entry]:
     entries = []
-    for path in _children(folder, root, faults):
+    for path in _children(folder, root, faults, ignored):
         relative = _relative(path, root)
         if path.is_dir():
             entries += _subfolder(path, folder.name, root, split, kind, faults, ignored)
@@ -112,7 +118,7 @@ def _class(folder: Path, root: Path, split: str | None, kind: str, faults: list[
 
 def _subfolder(path: Path, label: str, root: Path, split: str | None, kind: str, faults: list[str], ignored: list[str]):
     """A folder inside a class: one clip when its pictures are numbered, and said so by --kind otherwise."""
-    inside = _children(path, root, faults)
+    inside = _children(path, root, faults, ignored)
     frames = [frame for frame in inside if frame.is_file() and frame.suffix.lower() in STILLS]
     deeper = [frame for frame in inside if frame.is_dir()]
     ignored += [_relative(frame, root) for frame in inside if frame not in set(frames) and frame.is_file()]
@@ -151,8 +157,11 @@ def _frames(root: Path, path: Path, *, moving: bool | None = None, max_frames: i
         raise Refused(f"E_PERMISSION {_escaped(path, root)}: may not be read; chmod it or run as its owner") from None
 
 
-def _children(folder: Path, root: Path, faults: list[str] | None = None) -> list[Path]:
-    """What a folder holds, in natural order (2 before 10), without hidden files; each fault is noted or raised."""
+def _children(folder: Path, root: Path, faults: list[str] | None = None, ignored: list[str] | None = None) -> list[Path]:
+    """What a folder holds, in natural order (2 before 10), without hidden files, which are noted as ignored.
+
+    Each fault is noted, or raised where there is no place for a note.
+    """
     found, wrong = [], []
     try:
         entries = list(os.scandir(folder))
@@ -161,6 +170,8 @@ def _children(folder: Path, root: Path, faults: list[str] | None = None) -> list
     for entry in entries:
         path = Path(entry.path)
         if entry.name.startswith(".") or entry.name in ("Thumbs.db", "desktop.ini", "__MACOSX"):
+            if ignored is not None:
+                ignored.append(_relative(path, root))
             continue
         fault = _fault(entry, path, root)
         if fault:

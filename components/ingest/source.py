@@ -20,3 +20,4 @@ class Source:
     count: int
     samples: Callable[[], Iterator[Sample]]
     ignored: list[str] = field(default_factory=list)  # files passed over, by relative path
+    unlabelled: list[str] = field(default_factory=list)  # pictures that lie there but that no row of a table names

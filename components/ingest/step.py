@@ -53,7 +53,11 @@ def ingest(
             found = find.find(Path(source), kind=kind, max_frames=max_frames)
         print(f"found {found.kind}")
         if found.ignored:
-            print(f"W_IGNORED {len(found.ignored):,} files that are no pictures, such as {found.ignored[0]!r}")
+            print(f"W_IGNORED {len(found.ignored):,} files that are no pictures, or hidden, such as {found.ignored[0]!r}")
+        if found.unlabelled:
+            print(
+                f"W_UNLABELED {len(found.unlabelled):,} pictures that the table does not name, such as {found.unlabelled[0]!r}"
+            )
         limit = (shard_samples, shard_mebibytes * 2**20)
         cleaner = privacy.Cleaner(strip_metadata, blur_faces)
         prepared = functools.partial(_prepared, pattern=pattern, cleaner=cleaner)

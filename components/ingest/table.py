@@ -1,8 +1,8 @@
 """A CSV or Parquet table of samples: path and label, and optionally group, split, clip and frame number."""
 
 import csv
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 from natsort import natsort_keygen
@@ -23,9 +23,14 @@ def is_table(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".parquet")
 
 
-def read(file: Path, *, opener: Callable, max_frames: int) -> Source:
-    """The samples of a table. Paths are relative to its folder and stay inside it. Raises Refused with every bad row."""
+def read(file: Path, *, opener: Callable, max_frames: int, there: Iterable[str] = ()) -> Source:
+    """The samples of a table. Paths are relative to its folder and stay inside it. `there`: the pictures that lie in it.
+
+    Raises Refused with every bad row.
+    """
     rows = _rows(file)
+    if rows.empty and not len(rows.columns):
+        raise Refused(f"E_NO_DATA {file}: no rows")
     columns = {key: next((c for c in rows.columns if c.strip().lower() in names), None) for key, names in COLUMNS.items()}
     missing = [key for key in ("path", "label") if columns[key] is None]
     if missing:
@@ -57,7 +62,9 @@ def read(file: Path, *, opener: Callable, max_frames: int) -> Source:
             yield Sample(first["label"], str(name), tuple(frames), first["group"], first["split"])
 
     what = "clips" if columns["clip"] else "samples"
-    return Source(f"table {file.name}: {grouped.ngroups:,} {what}", grouped.ngroups, samples)
+    named = {str(PurePosixPath(path)) for path in rows["path"]}
+    unlabelled = [path for path in there if path not in named]
+    return Source(f"table {file.name}: {grouped.ngroups:,} {what}", grouped.ngroups, samples, unlabelled=unlabelled)
 
 
 def _rows(file: Path) -> pd.DataFrame:

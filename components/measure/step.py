@@ -118,7 +118,7 @@ def _row(stored: str, sample: Sample, config: MeasureConfig) -> tuple[dict, tupl
         return row | {"fault_code": "E_HASH", "fault": "its bytes are not those that were ingested; ingest it again"}, None
     if not sample.frames:
         return row | {"fault_code": "E_SEQ_EMPTY", "fault": "a clip without frames"}, None
-    whole, digests, sizes, notes = hashlib.sha256(), [], set(), set()
+    whole, digests, sizes, notes, trailing = hashlib.sha256(), [], set(), set(), 0
     middle = len(sample.frames) // 2
     for index, (content, path) in enumerate(sample.frames):
         try:
@@ -133,6 +133,7 @@ def _row(stored: str, sample: Sample, config: MeasureConfig) -> tuple[dict, tupl
         whole.update(digest.digest())
         sizes.add((picture.width, picture.height))
         notes.update(picture.notes)
+        trailing += picture.trailing
         if clip:
             flat = pixels.reshape(-1, pixels.shape[2])
             blank = bool((flat == flat[0]).all())
@@ -144,7 +145,8 @@ def _row(stored: str, sample: Sample, config: MeasureConfig) -> tuple[dict, tupl
             row["faces"] = row.get("faces", 0) + len(faces.find(pixels))
         if index == 0:
             row |= {"width": picture.width, "height": picture.height, "mode": picture.mode, "format": picture.format}
-    row |= {"frame_sizes": len(sizes), "pixels_sha256": whole.hexdigest(), "notes": " ".join(sorted(notes))}
+    row |= {"frame_sizes": len(sizes), "pixels_sha256": whole.hexdigest()}
+    row |= {"notes": " ".join(sorted(notes)), "trailing": trailing}
     if clip:
         row |= {"frame_digests": digests} | clips.order([path for _, path in sample.frames])
     return row, shown

@@ -17,10 +17,13 @@ _LOOKS_LIKE = (
     (b"%!PS", "EPS"), (b"\x7fELF", "an ELF program"), (b"PK\x03\x04", "a zip archive"), (b"\x1f\x8b", "a gzip file"),
     (b"\x80\x04", "a pickle"), (b"\x80\x05", "a pickle"), (b"\x89HDF", "HDF5"), (b"%PDF", "PDF"),
 )  # fmt: skip
+_PIECE = 2**20  # bytes
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # colour type -> bits
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _SMALL = 2**17  # bytes of pixels; above it the decoding itself is what takes the time
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers that begin a frame header
+# Segments that stand first, told by their name or by a length that they can have.
+_JPEG_START = re.compile(rb"\xff(?:[\xe0-\xef]..[0-9A-Za-z_]{3}|[\xc0-\xcf\xdb\xdd]\x00|\xfe|\xff|\xd9)", re.DOTALL)
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
@@ -34,9 +37,13 @@ class Undecodable(Exception):
 
 @dataclass(frozen=True)
 class Verdict:
-    """A whole picture. `notes`: warning codes. `plain`: (height, width, channels) of a small 8-bit PNG that is nothing but pixels."""
+    """A whole picture. `notes`: warning codes. `trailing`: bytes behind its end.
+
+    `plain`: (height, width, channels) of a small 8-bit PNG that is nothing but pixels.
+    """
 
     notes: tuple[str, ...] = ()
+    trailing: int = 0
     plain: tuple[int, int, int] | None = None
 
 
@@ -79,7 +86,9 @@ def _no_image(frame: bytes) -> Undecodable:
 
 def _judge_png(frame: bytes, thorough: bool) -> Verdict:
     parts = list(chunks(frame))
-    if not parts or parts[0][0] != b"IHDR" or len(parts[0][1]) != 13:
+    if not parts:
+        raise Undecodable("E_TRUNCATED", "no image data")
+    if parts[0][0] != b"IHDR" or len(parts[0][1]) != 13:
         raise Undecodable("E_CORRUPT", "bad header")
     header = parts[0][1]
     width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
@@ -95,15 +104,17 @@ def _judge_png(frame: bytes, thorough: bool) -> Verdict:
         raise Undecodable("E_TRUNCATED", "no IEND")
     notes = ("W_BIT_DEPTH",) if depth == 16 else ()
     row = 1 + (width * depth * _PNG_CHANNELS[colour] + 7) // 8
-    trailing = len(frame) > len(SIGNATURES["PNG"]) + sum(12 + len(content) for _, content in parts)
+    trailing = len(frame) - len(SIGNATURES["PNG"]) - sum(12 + len(content) for _, content in parts)
     plain = None
     if not interlaced:
         nothing_else = len(parts) == len(data) + 2 and depth == 8 and colour in (0, 2) and row * height <= _SMALL
         if nothing_else or thorough:
             there = _unpacked(data, row * height)
-            trailing |= there > row * height
+            if 0 <= there < row * height:
+                raise Undecodable("E_TRUNCATED", "image file is truncated: fewer pixels than its header says")
+            trailing += max(0, there - row * height)
             plain = (height, width, _PNG_CHANNELS[colour]) if nothing_else and there == row * height else None
-    return Verdict(notes + (("W_TRAILING",) if trailing else ()), plain)
+    return Verdict(notes, trailing, plain)
 
 
 def chunks(frame: bytes) -> Iterator[tuple[bytes, memoryview]]:
@@ -115,8 +126,10 @@ def chunks(frame: bytes) -> Iterator[tuple[bytes, memoryview]]:
         if end > len(frame):
             raise Undecodable("E_TRUNCATED", "image file is truncated")
         if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end]):
-            reason = "bad header checksum" if name == b"IHDR" else f"bad checksum in {name.decode('ascii', 'replace')}"
-            raise Undecodable("E_CORRUPT", reason)
+            where = name.decode("ascii", "replace")
+            raise Undecodable(
+                "E_CORRUPT", "bad header checksum" if name == b"IHDR" else f"broken data stream: bad checksum in {where}"
+            )
         yield name, view[at + 8 : end - 4]
         if name == b"IEND":
             return
@@ -125,14 +138,13 @@ def chunks(frame: bytes) -> Iterator[tuple[bytes, memoryview]]:
 
 def _unpacked(data: list[memoryview], expected: int) -> int:
     """How many bytes the data holds, without ever unpacking much more than `expected`; -1 where that cannot be said."""
-    if expected > 2**28:
-        return -1  # refused for its size before it is decoded
+    unpacker, packed, count = zlib.decompressobj(), b"".join(data), 0
     try:
-        unpacker = zlib.decompressobj()
-        unpacked = unpacker.decompress(b"".join(data), expected + 1)
+        while count <= expected and (some := unpacker.decompress(packed, _PIECE)):
+            count, packed = count + len(some), unpacker.unconsumed_tail
     except zlib.error:
         return -1  # the decoder says it better
-    return len(unpacked) + len(unpacker.unused_data)
+    return count + len(unpacker.unused_data)
 
 
 def _judge_jpeg(frame: bytes) -> Verdict:
@@ -140,7 +152,7 @@ def _judge_jpeg(frame: bytes) -> Verdict:
     parts = list(segments(frame))
     if not any(marker in _JPEG_FRAMES for marker, _, _ in parts):
         raise Undecodable("E_TRUNCATED", "no image data")
-    return Verdict(("W_TRAILING",) if len(frame) > parts[-1][2] else ())
+    return Verdict(trailing=len(frame) - parts[-1][2])
 
 
 def segments(frame: bytes) -> Iterator[tuple[int, int, int]]:
@@ -149,6 +161,8 @@ def segments(frame: bytes) -> Iterator[tuple[int, int, int]]:
     Raises Undecodable.
     """
     at = 2
+    if len(frame) > 3 and frame[3] != 0xD8 and not _JPEG_START.match(frame, 2):
+        raise Undecodable("E_NOT_IMAGE", "starts like a JPEG, but is none")
     while at + 4 <= len(frame):
         marker = frame[at + 1]
         if frame[at] != 0xFF or marker == 0xD8:
@@ -165,9 +179,9 @@ def segments(frame: bytes) -> Iterator[tuple[int, int, int]]:
         if marker == 0xDA:  # a scan has no length of its own: it lasts until the next marker
             found = _JPEG_MARKER.search(frame, at)
             if not found:
-                raise Undecodable("E_TRUNCATED", "no end of image")
+                raise Undecodable("E_TRUNCATED", "image file is truncated: no end of image")
             at = found.start()
         yield marker, start, at
     if frame[at : at + 2] != b"\xff\xd9":
-        raise Undecodable("E_TRUNCATED", "no end of image")
+        raise Undecodable("E_TRUNCATED", "image file is truncated: no end of image")
     yield 0xD9, at, at + 2

@@ -36,6 +36,7 @@ class Picture:
     mode: str  # of the original, as Pillow names it
     format: str
     notes: tuple[str, ...]  # warning codes: what was converted on the way
+    trailing: int = 0  # bytes behind the picture's end
 
 
 def decode(frame: bytes, *, at_least: int | None = None, thorough: bool = False) -> Picture:
@@ -48,9 +49,9 @@ def decode(frame: bytes, *, at_least: int | None = None, thorough: bool = False)
     verdict = formats.judge(frame, thorough=thorough)
     notes = verdict.notes
     if verdict.plain:
-        return Picture(
-            _plain(frame, *verdict.plain), *verdict.plain[1::-1], "L" if verdict.plain[2] == 1 else "RGB", "PNG", notes
-        )
+        height, width, channels = verdict.plain
+        pixels = _plain(frame, height, width, channels)
+        return Picture(pixels, width, height, "L" if channels == 1 else "RGB", "PNG", notes, verdict.trailing)
     try:
         # Pillow warns about broken metadata and goes on; its bomb warning is an error here.
         with warnings.catch_warnings():
@@ -80,7 +81,7 @@ def decode(frame: bytes, *, at_least: int | None = None, thorough: bool = False)
         raise _as_undecodable(error) from None
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
-    return Picture(pixels, size[0], size[1], mode, form, notes)
+    return Picture(pixels, size[0], size[1], mode, form, notes, verdict.trailing)
 
 
 def _plain(frame: bytes, height: int, width: int, channels: int) -> np.ndarray:
@@ -119,7 +120,7 @@ def fit(pixels: np.ndarray, *, height: int, width: int, channels: int, rule: str
 def preview(frame: bytes, picture: Picture) -> bytes:
     """A small picture for people to look at, PREVIEW pixels at most: the frame itself where it is one, else a JPEG."""
     pixels = picture.pixels
-    if max(pixels.shape) <= PREVIEW and len(frame) <= PREVIEW**2 and not picture.notes:
+    if max(pixels.shape) <= PREVIEW and len(frame) <= PREVIEW**2 and not (picture.notes or picture.trailing):
         return frame
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     factor = -(-max(pixels.shape) // PREVIEW)
@@ -165,8 +166,10 @@ def _grey_or_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
-        note = "W_ALPHA" if rgba.getextrema()[3][0] < 255 else "W_MODE"
-        return _with_exif(Image.alpha_composite(white, rgba).convert("RGB"), image), (note,)
+        seen_through = rgba.getextrema()[3][0] < 255
+        notes = ("W_ALPHA",) if seen_through else ()
+        notes += ("W_MODE",) if image.mode != "RGBA" or not seen_through else ()
+        return _with_exif(Image.alpha_composite(white, rgba).convert("RGB"), image), notes
     return _with_exif(image.convert("L" if image.mode == "1" else "RGB"), image), ("W_MODE",)
 
 

@@ -46,6 +46,7 @@ SCHEMA = pa.schema(
         ),  # 64 bits of each frame's pixels, 0 for a frame of one colour
         ("frame_gap", pa.string()),  # the first number that the frames' names leave out
         ("frame_twin", pa.string()),  # the first number that comes twice
+        ("trailing", pa.int64()),  # bytes behind the pictures' ends
         ("notes", pa.string()),  # warning codes of the decoder, space between
         ("fault_code", pa.string()),  # null for a sample that decodes
         ("fault", pa.string()),

@@ -25,6 +25,21 @@ def noted(look: Look, *, code: str) -> pd.DataFrame:
     return found.rows(look.notes(code), "")
 
 
+def converted(look: Look) -> pd.DataFrame:
+    """Pictures that are neither grey nor RGB as they come, and, where both are mixed, those of the rarer kind."""
+    known = look.rows.loc[look.decoded, "mode"]
+    grey = known.isin(GREY_MODES)
+    rare = known[grey if grey.mean() < 0.5 else ~grey]
+    bad = known[look.notes("W_MODE")[known.index] | known.index.isin(rare.index)]
+    return found.rows(bad.index, "mode " + bad.astype(str))
+
+
+def trailing(look: Look) -> pd.DataFrame:
+    """Files with something behind the picture's end."""
+    bad = look.rows.loc[look.rows["trailing"] > 0, "trailing"].astype(int)
+    return found.rows(bad.index, bad.astype(str) + " bytes after the end")
+
+
 def faces(look: Look) -> pd.DataFrame:
     """Pictures in which the detector sees faces (measure.faces turns it on)."""
     seen = look.rows.loc[look.rows["faces"] > 0, "faces"].astype(int)

@@ -4,8 +4,10 @@ Great Expectations gets a column per check, empty where all is well, and expects
 about what our checks found, sample by sample.
 """
 
+import importlib
 import logging
 import os
+import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +57,12 @@ def findings(look: Look, *, docs: Path) -> list[Finding]:
     """Check everything; Data Docs go to `docs`. The worst first. Raises CannotRun for a bad severity."""
     _refuse_unknown(look.limits)
     active = [check for check in CHECKS if look.limits.severity[check.code] != "off"]
+    # It takes seconds to load, and the checks mostly sort and multiply: both at once.
+    loading = threading.Thread(target=importlib.import_module, args=("great_expectations.expectations",))
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    loading.start()
     results = {check.code: check.run(look) for check in active}
+    loading.join()
     failed = _failed(look, results, docs)
     found = [finding for check in active if check.code in failed for finding in _as_findings(check, results[check.code], look)]
     order = list(_SEVERITIES)
@@ -64,7 +71,6 @@ def findings(look: Look, *, docs: Path) -> list[Finding]:
 
 def _failed(look: Look, results: dict[str, pd.DataFrame | str | None], docs: Path) -> set[str]:
     """The codes that Great Expectations fails, of the samples and of the data set as a whole."""
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations as gx
     import great_expectations.expectations as gxe
 

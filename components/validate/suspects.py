@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 FOLDS = 5
 _SHRINKAGE = 0.01  # of the covariance towards a sphere: few samples do not fill its dimensions
@@ -34,16 +35,9 @@ def opinion(read: Callable[[], Iterable[np.ndarray]], labels: np.ndarray, folds:
     than that class is on average for its own samples, and its own is not (Northcutt et al., "Confident Learning", 2021).
     """
     known = labels >= 0
-    sums = _Sums.over(_parts(read(), labels, folds), classes)
-    scores = np.zeros((len(labels), classes), np.float32)
-    models = [sums.without(fold).discriminants() for fold in range(FOLDS)]
-    start = 0
-    for features in read():
-        here = slice(start, start + len(features))
-        for fold, (weights, bias) in enumerate(models):
-            mine = folds[here] == fold
-            scores[here][mine] = features[mine].astype(np.float64) @ weights + bias
-        start += len(features)
+    # Many small products: threads of their own would only wait for each other, several times longer on a busy machine.
+    with threadpool_limits(1, "blas"):
+        scores = _scores(read, labels, folds, classes)
     probability = _softmax(scores / _temperature(scores[known], labels[known]))
     own = np.zeros(len(labels), np.float32)
     own[known] = probability[known, labels[known]]
@@ -55,6 +49,21 @@ def opinion(read: Callable[[], Iterable[np.ndarray]], labels: np.ndarray, folds:
     suspect = known & (confident.max(axis=1) >= 0) & (named != labels)
     recalls = [float((best[mask] == label).mean()) for label, mask in enumerate(there) if mask.any()]
     return Opinion(own, best, float(np.mean(recalls)) if recalls else 0.0, suspect)
+
+
+def _scores(read: Callable[[], Iterable[np.ndarray]], labels: np.ndarray, folds: np.ndarray, classes: int) -> np.ndarray:
+    """float32 (n, classes): discriminants of every sample by the model of the other folds."""
+    sums = _Sums.over(_parts(read(), labels, folds), classes)
+    scores = np.zeros((len(labels), classes), np.float32)
+    models = [sums.without(fold).discriminants() for fold in range(FOLDS)]
+    start = 0
+    for features in read():
+        here = slice(start, start + len(features))
+        for fold, (weights, bias) in enumerate(models):
+            mine = folds[here] == fold
+            scores[here][mine] = features[mine].astype(np.float64) @ weights + bias
+        start += len(features)
+    return scores
 
 
 def _temperature(scores: np.ndarray, labels: np.ndarray) -> float:
