@@ -110,7 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, help="a folder per class of photos, as `darkroom ingest` takes it")
     parser.add_argument("--most", type=int, default=1_000_000, help="drawn pictures at the most")
-    parser.add_argument("--pictures", type=int, default=8000, help="of Fashion-MNIST, for both tools")
+    parser.add_argument("--pictures", type=int, default=40_960, help="of Fashion-MNIST, for both tools")
     parser.add_argument(
         "--rival", type=Path, default=Path(tempfile.gettempdir()) / "cleanvision", help="CleanVision's environment"
     )

@@ -2,11 +2,14 @@ import json
 
 import numpy as np
 import pytest
-from conftest import MEASURE, draw_clips, draw_stills, drawing, png
+import yaml
+from conftest import MEASURE, ROOT, draw_clips, draw_stills, drawing, png
+from PIL import Image
 
 from components.ingest.step import ingest
 from components.measure.step import measure
 from components.shared.errors import CannotRun, Refused
+from components.validate.checks import CHECKS, checks
 from components.validate.config import ValidateConfig
 from components.validate.step import validate
 
@@ -163,3 +166,88 @@ def test_names_cannot_write_over_the_terminal(stills, judged, capsys):
 def test_an_unknown_or_missing_severity_is_refused(stills, judged):
     with pytest.raises(CannotRun, match=r"validate\.severity\.W_TYPO: no such check"):
         judged(stills, severity={"W_TYPO": "error"})
+
+
+def test_bad_files_may_be_skipped_up_to_a_share_and_are_named_all_the_same(stills, judged):
+    (stills / "bar" / "note.png").write_text("not a picture")
+    findings, summary, refused = judged(stills, quarantine="skip")
+    assert not refused
+    assert findings["E_NOT_IMAGE"]["severity"] == "warning"
+    assert findings["E_NOT_IMAGE"]["items"] == ["bar/note.png: plain text"]
+    assert "skipped" in findings["E_NOT_IMAGE"]["message"]
+    assert summary["counts"]["undecodable"] == 1
+    findings, _, refused = judged(stills, quarantine="skip", max_quarantined=0.01)
+    assert refused
+    assert "1.1%, more than may be skipped" in findings["E_NOT_IMAGE"]["message"]
+
+
+def test_pictures_that_look_the_same_in_two_splits_are_leakage_when_they_are_many(tmp_path, judged):
+    draw_stills(tmp_path / "s/train", each=30, size=32)
+    draw_stills(tmp_path / "s/test", each=30, size=32, seed=1)
+    brighter = np.clip(dataset_pixels(tmp_path / "s/test/bar/3.png") * 1.1, 0, 255).astype(np.uint8)
+    (tmp_path / "s/train/bar/near.png").write_bytes(png(brighter))
+    findings, _, refused = judged(tmp_path / "s")
+    assert refused
+    assert findings["E_LEAKAGE"]["items"] == ["test/bar/3.png ~ train/bar/near.png", "train/bar/near.png ~ test/bar/3.png"]
+    findings, _, refused = judged(tmp_path / "s", max_near_leakage=0.1)
+    assert not refused
+    assert len(findings["W_NEAR_LEAKAGE"]["items"]) == 2
+
+
+def dataset_pixels(file) -> np.ndarray:
+    return np.asarray(Image.open(file)).astype(float)
+
+
+def test_drift_is_told_against_the_data_that_passed_before(stills, judged):
+    findings, summary, _ = judged(stills)
+    assert summary["accepted"] is None
+    for number in range(40):
+        dark = drawing("bar", np.random.default_rng(700 + number)) // 3
+        (stills / "bar" / f"dark{number}.png").write_bytes(png(dark))
+    for _ in range(2):  # judged again, it is held against the same data
+        findings, changed, refused = judged(stills)
+        assert not refused
+        assert "share of 'bar' 0.33 -> 0.54 (L-inf 0.21 > 0.1)" in findings["W_DRIFT"]["message"]
+        assert changed["accepted"] == summary["figures"]
+    (stills / "bar" / "dark0.png").write_text("broken: this version is not accepted")
+    assert judged(stills)[2]
+    (stills / "bar" / "dark0.png").unlink()
+    findings, last, _ = judged(stills)
+    assert last["accepted"] == changed["figures"]
+    assert "W_DRIFT" not in findings
+
+
+def test_imbalance_is_explained_and_a_guess_is_rated(stills, judged):
+    for number in range(10, 30):
+        (stills / "box" / f"{number}.png").unlink()
+    _, summary, _ = judged(stills)
+    facts = summary["imbalance"]
+    assert (facts["classes"], facts["ratio"], facts["majority_accuracy"]) == (3, 3.0, round(30 / 70, 4))
+    share = np.array([30, 10, 30]) / 70
+    entropy = -(share * np.log(share)).sum()
+    assert facts["effective_classes"] == pytest.approx(np.exp(entropy), abs=1e-4)
+    assert facts["kl_to_uniform"] == pytest.approx(np.log2(3) - entropy / np.log(2), abs=1e-4)
+    assert facts["smallest_class"]["to be split"] == {"class": "box", "samples": 10}
+    assert "balanced_accuracy" in facts["recommendation"]
+
+
+def test_a_screen_holds_what_the_terminal_is_told(stills, judged, capsys):
+    for number in range(30):
+        (stills / "bar" / f"note{number}.png").write_text(("not a picture", "<html>", "\x80\x04\x95")[number % 3])
+        (stills / f"class {number}").mkdir()
+        (stills / f"class {number}" / "one.png").write_bytes(png(drawing("box", np.random.default_rng(number + 40))))
+    judged(stills)
+    capsys.readouterr()
+    judged(stills)
+    assert len(capsys.readouterr().out.splitlines()) <= 24
+
+
+def test_every_check_has_a_doc_an_example_and_a_severity(capsys):
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert list(params["validate"]["severity"]) == [check.code for check in CHECKS]
+    for check in CHECKS:
+        assert check.doc.endswith(".")
+        assert check.example
+        assert check.fix
+    checks(params=ROOT / "params.yaml")
+    assert "E_LEAKAGE         error" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import posixpath
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -44,19 +45,40 @@ def measure(
         for shard in set(shards) - set(new):
             part = f"{digests[shard]}.parquet"
             (fresh / part).write_bytes((manifest / part).read_bytes())
-        work = [(shard, config, fresh / f"{digests[shard]}.parquet") for shard in new]
-        weights = [dataset.count(shard) for shard in new]
-        faults = sum(count for _, count in parallel.each(measure_shard, work, weights=weights, name="measure"))
+        faults = _measure_new({shard: fresh / f"{digests[shard]}.parquet" for shard in new}, config)
     print(f"{manifest}: {len(new)} shards measured, {len(shards) - len(new)} kept, {faults} new samples do not decode")
 
 
-def measure_shard(shard: Path, config: MeasureConfig, part: Path) -> int:
-    """Measure one shard into one part of the manifest; returns how many samples do not decode."""
-    ids = dataset.read_facts(shard)["id"].to_pylist()
+def _measure_new(parts: dict[Path, Path], config: MeasureConfig) -> int:
+    """Measure each shard into its part, over all processors; returns how many samples do not decode.
+
+    Few shards are measured row group by row group, or the last one would keep one processor busy and the others waiting.
+    """
+    few = len(parts) < 4 * parallel.processors()
+    with tempfile.TemporaryDirectory(prefix="darkroom-") as scratch:
+        work, weights, pieces = [], [], {}
+        for number, (shard, part) in enumerate(parts.items()):
+            groups = dataset.row_groups(shard)
+            pieces[part] = [Path(scratch) / f"{number}-{group}.parquet" for group in range(len(groups))] if few else [part]
+            work += [
+                (shard, range(i, i + 1) if few else range(len(groups)), config, piece) for i, piece in enumerate(pieces[part])
+            ]
+            weights += groups if few else [sum(groups)]
+        faults = sum(count for _, count in parallel.each(measure_rows, work, weights=weights, name="measure"))
+        for shard, part in parts.items() if few else ():
+            with pq.ParquetWriter(part, _stamped(shard.name, config), compression="zstd") as writer:
+                for piece in map(pq.ParquetFile, pieces[part]):
+                    for group in range(piece.num_row_groups):
+                        writer.write_table(piece.read_row_group(group))
+    return faults
+
+
+def measure_rows(shard: Path, groups: range, config: MeasureConfig, part: Path) -> int:
+    """Measure these row groups of a shard into a part, or a piece of one; returns how many samples do not decode."""
     schema = _stamped(shard.name, config)
     faults = 0
     with pq.ParquetWriter(part, schema, compression="zstd") as writer:
-        samples = zip(ids, dataset.read_samples(shard), strict=True)
+        samples = dataset.read_stored(shard, groups)
         while batch := list(itertools.islice(samples, BATCH)):
             rows = _measured(batch, shard.name, config)
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
@@ -139,8 +161,9 @@ def _row(stored: str, sample: Sample, config: MeasureConfig) -> tuple[dict, tupl
             blank = bool((flat == flat[0]).all())
             digests.append(0 if blank else int.from_bytes(digest.digest()[:8], signed=True))
         if index == middle:
-            shown = statistics.reduced(pixels)
-            row["preview"] = images.preview(content, picture)
+            grey, colours, small = statistics.reduced(pixels)
+            shown = grey, colours
+            row["preview"] = images.preview(content, picture, small)
         if config.faces:
             row["faces"] = row.get("faces", 0) + len(faces.find(pixels))
         if index == 0:

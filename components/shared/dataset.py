@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -109,13 +109,25 @@ def count(shard: Path) -> int:
         return pq.read_metadata(shard).num_rows
 
 
+def row_groups(shard: Path) -> list[int]:
+    """How many samples each row group of a shard holds."""
+    with _readable(shard):
+        layout = pq.read_metadata(shard)
+        return [layout.row_group(group).num_rows for group in range(layout.num_row_groups)]
+
+
 def read_samples(shard: Path) -> Iterator[Sample]:
     """The samples of one shard in order, a row group in memory at a time."""
+    return (sample for _, sample in read_stored(shard))
+
+
+def read_stored(shard: Path, groups: Collection[int] | None = None) -> Iterator[tuple[str, Sample]]:
+    """The same with the id that each was stored under, of some row groups alone where they are named."""
     with _readable(shard), pq.ParquetFile(shard) as file:
-        for batch in file.iter_batches(batch_size=256):
+        for batch in file.iter_batches(batch_size=256, row_groups=groups):
             for row in batch.to_pylist():
                 frames = tuple((frame["bytes"], frame["path"]) for frame in row["frames"])
-                yield Sample(row["label"], row["source"], frames, row["group"], row["split"])
+                yield row["id"], Sample(row["label"], row["source"], frames, row["group"], row["split"])
 
 
 def digest(data: Annotated[Path, "the folder of shards"]) -> None:

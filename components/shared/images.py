@@ -117,15 +117,18 @@ def fit(pixels: np.ndarray, *, height: int, width: int, channels: int, rule: str
     return np.asarray(image).reshape(height, width, channels)
 
 
-def preview(frame: bytes, picture: Picture) -> bytes:
-    """A small picture for people to look at, PREVIEW pixels at most: the frame itself where it is one, else a JPEG."""
+def preview(frame: bytes, picture: Picture, small: Image.Image | None = None) -> bytes:
+    """A picture for people to look at, PREVIEW pixels at most: the frame itself where it is one, else a JPEG.
+
+    `small`: the picture at a fraction of its size, where that is at hand already.
+    """
     pixels = picture.pixels
     if max(pixels.shape) <= PREVIEW and len(frame) <= PREVIEW**2 and not (picture.notes or picture.trailing):
         return frame
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    factor = -(-max(pixels.shape) // PREVIEW)
+    small = small or Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    factor = -(-max(small.size) // PREVIEW)
     buffer = io.BytesIO()
-    (image.reduce(factor) if factor > 1 else image).save(buffer, "JPEG", quality=80)
+    (small.reduce(factor) if factor > 1 else small).save(buffer, "JPEG", quality=80)
     return buffer.getvalue()
 
 

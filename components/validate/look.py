@@ -97,9 +97,16 @@ class Look:
         once = np.flatnonzero(shows & ~self.picture.duplicated())
         if len(once) < 2:
             return np.empty((0, 2), int)
-        bytes_ = np.concatenate(list(manifests.read_bytes(self.manifest, "thumbnail")))[once]
+        wanted = np.zeros(len(self.rows), bool)
+        wanted[once] = True
+        kept, start = [], 0
+        for part in manifests.read_bytes(self.manifest, "thumbnail"):
+            kept.append(part[wanted[start : start + len(part)]])
+            start += len(part)
         hashes = self.rows["hash"].iloc[once].to_numpy(np.uint64)
-        return once[twins.pairs(hashes, bytes_, bits=self.limits.near_bits, correlation=self.limits.near_correlation)]
+        return once[
+            twins.pairs(hashes, np.concatenate(kept), bits=self.limits.near_bits, correlation=self.limits.near_correlation)
+        ]
 
     @functools.cached_property
     def shared_frames(self) -> pd.DataFrame:

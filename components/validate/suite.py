@@ -105,7 +105,6 @@ def _failed(look: Look, results: dict[str, pd.DataFrame | str | None], docs: Pat
             name=name,
             validation_definitions=[definition],
             result_format={"result_format": "SUMMARY", "unexpected_index_column_names": ["source"]},
-            actions=[gx.checkpoint.UpdateDataDocsAction(name="docs", site_names=["docs"])],
         )
         outcome = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": table})
         for result in next(iter(outcome.run_results.values())).results:
@@ -114,6 +113,7 @@ def _failed(look: Look, results: dict[str, pd.DataFrame | str | None], docs: Pat
                 raise CannotRun(f"validate: check {code} broke: {result.exception_info.get('exception_message')}")
             if not result.success:
                 failed.add(code)
+    context.build_data_docs(site_names=["docs"])
     return failed
 
 
