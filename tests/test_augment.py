@@ -7,6 +7,7 @@ from components.augment.step import augment, copies_of
 from components.shared import arrays
 
 OFF = {"flip": False, "shift": 0.0, "rotate": 0.0, "scale": 0.0, "brightness": 0.0, "contrast": 0.0, "noise": 0.0, "erase": 0.0}
+SIDES = np.arange(40) % 2 == 0  # every other one is mirrored, where flip is on
 IMAGES = np.random.default_rng(0).integers(1, 255, (40, 16, 16, 3), dtype=np.uint8)
 
 
@@ -21,19 +22,22 @@ def rng(seed: int = 1) -> np.random.Generator:
 
 
 def test_with_everything_off_a_copy_is_the_picture(policy):
-    assert np.array_equal(vary(IMAGES, policy(), rng()), IMAGES)
+    assert np.array_equal(vary(IMAGES, SIDES, policy(), rng()), IMAGES)
 
 
-def test_flip_mirrors_about_half_of_the_pictures(policy):
-    varied = vary(IMAGES, policy(flip=True), rng())
-    mirrored = (varied == IMAGES[:, :, ::-1]).all(axis=(1, 2, 3))
-    same = (varied == IMAGES).all(axis=(1, 2, 3))
-    assert (mirrored ^ same).all()
-    assert 8 < mirrored.sum() < 32
+def test_flip_mirrors_every_other_copy_of_a_picture(policy):
+    varied = vary(IMAGES, SIDES, policy(flip=True), rng())
+    assert np.array_equal(varied[SIDES], IMAGES[SIDES][:, :, ::-1])
+    assert np.array_equal(varied[~SIDES], IMAGES[~SIDES])
+    labels = np.repeat([0, 1], [10, 4])
+    origins, mirrored = copies_of(labels, policy(flip=True, copies=2, balance=0.0), rng())
+    for sample in range(14):
+        assert sorted(mirrored[origins == sample]) == [False, True]
+    assert not copies_of(labels, policy(copies=2, balance=0.0), rng())[1].any()
 
 
 def test_shift_moves_by_whole_pixels_and_repeats_the_border(policy):
-    varied = vary(IMAGES, policy(shift=0.13), rng())
+    varied = vary(IMAGES, SIDES, policy(shift=0.13), rng())
     padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="edge")
     shifts = [(y, x) for y in range(5) for x in range(5)]
     found = [[(varied[n] == padded[n, y : y + 16, x : x + 16]).all() for y, x in shifts] for n in range(40)]
@@ -51,14 +55,14 @@ def test_rotation_by_half_a_turn_is_exact_about_the_middle(policy, monkeypatch):
         def random(self, size):
             return np.ones(size)
 
-    varied = vary(IMAGES, policy(rotate=180.0), Half())
+    varied = vary(IMAGES, SIDES, policy(rotate=180.0), Half())
     assert np.abs(varied.astype(int) - IMAGES[:, ::-1, ::-1]).max() <= 1
 
 
 def test_scale_keeps_the_middle_and_changes_the_size(policy):
     box = np.zeros((30, 33, 33, 1), np.uint8)
     box[:, 11:22, 11:22] = 200
-    areas = (vary(box, policy(scale=0.5), rng()) > 100).sum(axis=(1, 2, 3))
+    areas = (vary(box, SIDES[: len(box)], policy(scale=0.5), rng()) > 100).sum(axis=(1, 2, 3))
     assert areas.min() < 80
     assert areas.max() > 250
     assert 60 < np.exp(np.log(areas).mean()) < 240
@@ -66,14 +70,14 @@ def test_scale_keeps_the_middle_and_changes_the_size(policy):
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "noise"])
 def test_light_and_noise_change_values_but_not_shapes(policy, name):
-    varied = vary(IMAGES, policy(**{name: 0.3}), rng())
+    varied = vary(IMAGES, SIDES, policy(**{name: 0.3}), rng())
     assert varied.shape == IMAGES.shape
     assert varied.dtype == np.uint8
     assert (varied != IMAGES).any(axis=(1, 2, 3)).mean() > 0.9
 
 
 def test_erasing_hides_a_rectangle_in_about_half_of_the_pictures(policy):
-    varied = vary(IMAGES, policy(erase=0.3), rng())
+    varied = vary(IMAGES, SIDES, policy(erase=0.3), rng())
     changed = (varied != IMAGES).any(axis=3)
     hit = changed.any(axis=(1, 2))
     assert 8 < hit.sum() < 32
@@ -83,7 +87,12 @@ def test_erasing_hides_a_rectangle_in_about_half_of_the_pictures(policy):
 def test_all_frames_of_a_clip_move_alike_and_padding_stays(policy):
     clips = np.repeat(IMAGES[:10, None], 4, axis=1)
     clips[:, 3] = 0
-    varied = vary(clips, policy(flip=True, shift=0.2, rotate=20.0, scale=0.2, brightness=0.2, contrast=0.2, erase=0.2), rng())
+    varied = vary(
+        clips,
+        SIDES[: len(clips)],
+        policy(flip=True, shift=0.2, rotate=20.0, scale=0.2, brightness=0.2, contrast=0.2, erase=0.2),
+        rng(),
+    )
     assert np.array_equal(varied[:, 0], varied[:, 1])
     assert np.array_equal(varied[:, 0], varied[:, 2])
     assert not varied[:, 3].any()
@@ -92,8 +101,8 @@ def test_all_frames_of_a_clip_move_alike_and_padding_stays(policy):
 
 def test_seeded(policy):
     config = policy(flip=True, shift=0.2, noise=0.1, erase=0.2)
-    assert np.array_equal(vary(IMAGES, config, rng()), vary(IMAGES, config, rng()))
-    assert not np.array_equal(vary(IMAGES, config, rng()), vary(IMAGES, config, rng(2)))
+    assert np.array_equal(vary(IMAGES, SIDES, config, rng()), vary(IMAGES, SIDES, config, rng()))
+    assert not np.array_equal(vary(IMAGES, SIDES, config, rng()), vary(IMAGES, SIDES, config, rng(2)))
 
 
 def test_rare_classes_are_filled_up_to_the_knob(knobs):
@@ -101,7 +110,7 @@ def test_rare_classes_are_filled_up_to_the_knob(knobs):
 
     def counts(**changes):
         config = knobs(AugmentConfig, "augment", **{"copies": 0, "balance": 0.5, "max_copies": 100, **changes})
-        return (np.bincount(labels) + np.bincount(labels[copies_of(labels, config, rng())], minlength=3)).tolist()
+        return (np.bincount(labels) + np.bincount(labels[copies_of(labels, config, rng())[0]], minlength=3)).tolist()
 
     assert counts() == [100, 50, 50]
     assert counts(balance=0.0) == [100, 40, 5]
@@ -115,7 +124,7 @@ def test_rare_classes_are_filled_up_to_the_knob(knobs):
 def test_no_sample_is_copied_much_more_than_another(knobs):
     labels = np.repeat([0, 1], [100, 7])
     config = knobs(AugmentConfig, "augment", copies=0, balance=1.0, max_copies=100)
-    copies = np.bincount(copies_of(labels, config, rng()), minlength=107)[100:]
+    copies = np.bincount(copies_of(labels, config, rng())[0], minlength=107)[100:]
     assert copies.sum() == 93
     assert np.ptp(copies) <= 1
 

@@ -19,7 +19,7 @@ def refusal(**changes) -> str:
 def test_says_what_was_expected_and_what_came():
     assert refusal(epochs=0) == "train.cnn.epochs: expected an integer of at least 1, got 0"
     assert refusal(epochs=-3) == "train.cnn.epochs: expected an integer of at least 1, got -3"
-    assert "train.cnn.optimizer: expected 'adam', 'adamw' or 'sgd', got 'lion'" in refusal(optimizer="lion")
+    assert "train.cnn.optimizer: expected 'muon', 'adamw', 'adam' or 'sgd', got 'lion'" in refusal(optimizer="lion")
 
 
 def test_refuses_an_unknown_knob_and_names_the_known_ones():

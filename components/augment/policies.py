@@ -6,13 +6,16 @@ from components.augment.config import AugmentConfig
 from components.shared import backend
 
 
-def vary(images: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
-    """One variant of each sample: uint8 (n, h, w, c) or (n, time, h, w, c) in and out, each strength drawn from `rng`."""
+def vary(images: np.ndarray, mirrored: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+    """One variant of each sample: uint8 (n, h, w, c) or (n, time, h, w, c) in and out, each strength drawn from `rng`.
+
+    `mirrored`: bool (n,), which samples are turned left to right, where `flip` allows it.
+    """
     clips = images if images.ndim == 5 else images[:, None]
-    count, time, height, width, channels = clips.shape
+    _, time, height, width, channels = clips.shape
     padding = ~clips.any(axis=(2, 3, 4))
     frames = clips.reshape(-1, height, width, channels)
-    moves = np.repeat(_moves(count, height, width, config, rng), time, axis=0)
+    moves = np.repeat(_moves(mirrored, height, width, config, rng), time, axis=0)
     pixels = _moved(frames, moves) if (moves != _STILL).any() else frames.astype(np.float32)
     pixels = pixels.reshape(clips.shape)
     pixels = _lit(pixels, config, rng)
@@ -29,11 +32,12 @@ def vary(images: np.ndarray, config: AugmentConfig, rng: np.random.Generator) ->
 _STILL = np.array([1, 0, 0, 0, 1, 0, 0, 0], np.float32)  # x' = x, y' = y
 
 
-def _moves(count: int, height: int, width: int, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+def _moves(mirrored: np.ndarray, height: int, width: int, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
     """Flip, shift, rotation and scale as one affine map per sample, (n, 8), from output to input pixels."""
+    count = len(mirrored)
     angle = np.deg2rad(rng.uniform(-config.rotate, config.rotate, count))
     factor = np.exp(rng.uniform(np.log1p(-config.scale), -np.log1p(-config.scale), count))
-    mirror = np.where(rng.random(count) < 0.5, -1, 1) if config.flip else np.ones(count)
+    mirror = np.where(mirrored & config.flip, -1, 1)
     # Whole pixels: a shift by a fraction would blur, and a blurred copy is no picture of this data set.
     dx = np.rint(rng.uniform(-config.shift, config.shift, count) * width)
     dy = np.rint(rng.uniform(-config.shift, config.shift, count) * height)

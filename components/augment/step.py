@@ -25,7 +25,7 @@ def augment(
     train = arrays.load(prepared / "train")
     layout = arrays.Layout.read(prepared)
     rng = np.random.default_rng(seed)
-    origins = copies_of(train.labels, config, rng)
+    origins, mirrored = copies_of(train.labels, config, rng)
     with files.whole_folder(augmented) as fresh:
         images = arrays.create(fresh, len(train) + len(origins), layout.shape)
         batch = max(1, BATCH // int(np.prod(layout.shape)))
@@ -34,39 +34,44 @@ def augment(
                 images[start : min(start + batch, len(train))] = train.images[start : start + batch]
                 bar.update(min(batch, len(train) - start))
             for start in range(0, len(origins), batch):
-                chosen = origins[start : start + batch]
-                images[len(train) + start : len(train) + start + len(chosen)] = vary(train.images[chosen], config, rng)
+                chosen, sides = origins[start : start + batch], mirrored[start : start + batch]
+                images[len(train) + start : len(train) + start + len(chosen)] = vary(train.images[chosen], sides, config, rng)
                 bar.update(len(chosen))
         images.flush()
         labels = np.concatenate([train.labels, train.labels[origins]])
         samples = train.samples()
         arrays.describe(fresh, labels, samples + [samples[origin] for origin in origins])
-        _preview(train, layout, lambda some: vary(some, config, np.random.default_rng(seed)), fresh / "preview.png")
+        _preview(
+            train, layout, lambda some, sides: vary(some, sides, config, np.random.default_rng(seed)), fresh / "preview.png"
+        )
     before, after = (np.bincount(y, minlength=len(layout.classes)) for y in (train.labels, labels))
     print(f"augment: {len(train):,} pictures and {len(origins):,} copies; largest class / smallest: "
           f"{before.max() / before.min():.1f} before, {after.max() / after.min():.1f} after")  # fmt: skip
 
 
-def copies_of(labels: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
-    """The original of each copy to make: `copies` of every sample, and of rare classes more.
+def copies_of(labels: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The original of each copy to make, and whether the copy is mirrored: `copies` of every sample, of rare classes more.
 
-    A class is filled up to the share `balance` of the largest one, with at most `max_copies` more of each sample.
+    A class is filled up to the share `balance` of the largest one, with at most `max_copies` more of each sample. With `flip`
+    every other copy of a sample is mirrored, the first one to begin with, and not one in two by chance: so each side is seen
+    as often (alternating flip; Jordan, "94% on CIFAR-10 in 3.29 Seconds", 2024).
     """
     counts = np.bincount(labels)
     aim = np.maximum(counts, config.balance * counts.max()) * (1 + config.copies)
-    origins = []
+    origins, mirrored = [], []
     for label in np.flatnonzero(counts):
         members = rng.permutation(np.flatnonzero(labels == label))
         wanted = int(min(round(aim[label]) - len(members), len(members) * (config.copies + config.max_copies)))
         # Round after round over all members, so that no sample has two copies more than another.
         origins.append(np.resize(members, wanted) if wanted else members[:0])
-    return np.concatenate(origins).astype(np.int64)
+        mirrored.append(config.flip & (np.arange(wanted) // len(members) % 2 == 0))
+    return np.concatenate(origins).astype(np.int64), np.concatenate(mirrored)
 
 
 def _preview(train: arrays.Split, layout: arrays.Layout, varied, file: Path, *, rows: int = 8, variants: int = 7) -> None:
     """Originals in the first column, variants of each beside it, a row per class; of a clip its middle frame."""
     chosen = [int(np.flatnonzero(train.labels == label)[0]) for label in np.unique(train.labels)[:rows]]
-    repeated = varied(np.repeat(train.images[chosen], variants, axis=0))
+    repeated = varied(np.repeat(train.images[chosen], variants, axis=0), np.arange(len(chosen) * variants) % variants % 2 == 0)
     middle = (lambda pixels: pixels[len(pixels) // 2]) if layout.is_clip else (lambda pixels: pixels)
     with plots.figure(file, width=1 + variants, height=0.4 + len(chosen), rows=len(chosen), columns=1 + variants) as axes:
         axes = np.atleast_2d(axes)

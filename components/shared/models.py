@@ -22,9 +22,10 @@ CLASSES = {
     "keras.src.models.functional": {"Functional"},
     "keras.layers": {
         "InputLayer", "Rescaling", "Conv1D", "Conv2D", "MaxPooling2D", "Flatten", "Dense", "Dropout", "BatchNormalization",
-        "Activation", "Concatenate", "GlobalAveragePooling1D", "GlobalMaxPooling1D", "Bidirectional", "LSTM", "GRU", "SimpleRNN",
+        "Activation", "Average", "Concatenate", "GlobalAveragePooling1D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "Bidirectional",
+        "LSTM", "GRU", "SimpleRNN",
     },
-    "keras.src.ops.numpy": {"Reshape", "Any", "NotEqual"},
+    "keras.src.ops.numpy": {"Reshape", "Any", "NotEqual", "Flip"},
     "keras.initializers": {"GlorotUniform", "Zeros", "Ones", "Orthogonal"},
 }  # fmt: skip
 

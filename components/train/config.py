@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from components.shared.config import Section
+from components.train.imbalance import REMEDIES, SHIFTED
 
 PRESETS = {"cnn": ("default", "article"), "lstm": ("default", "article", "article-gru", "article-rnn")}
 
@@ -16,7 +17,8 @@ class TrainConfig(Section):
     preset: Literal["default", "article", "article-gru", "article-rnn"]
     epochs: int = Field(ge=1, le=10_000)
     batch_size: int = Field(ge=1, le=65_536)
-    optimizer: Literal["adam", "adamw", "sgd"]
+    budget_minutes: float = Field(ge=0)
+    optimizer: Literal["muon", "adamw", "adam", "sgd"]
     learning_rate: float = Field(gt=0, le=10)
     momentum: float = Field(ge=0, lt=1)
     weight_decay: float = Field(ge=0, le=1)
@@ -24,7 +26,8 @@ class TrainConfig(Section):
     loss: Literal["cross_entropy", "mean_squared_error"]
     label_smoothing: float = Field(ge=0, lt=1)
     dropout: float = Field(ge=0, lt=1)
-    class_weight: bool
+    imbalance: Literal[REMEDIES]
+    mirror: bool
     monitor: Literal["balanced_accuracy", "accuracy", "loss"]
     patience: int = Field(ge=1)
     precision: Literal["auto", "float32", "bfloat16"]
@@ -33,4 +36,6 @@ class TrainConfig(Section):
     def _preset_of_the_architecture(self) -> "TrainConfig":
         if self.preset not in PRESETS[self.architecture]:
             raise ValueError(f"preset: {self.architecture} has {' and '.join(PRESETS[self.architecture])}, got {self.preset!r}")
+        if self.loss != "cross_entropy" and self.imbalance in ("focal", *SHIFTED):
+            raise ValueError(f"imbalance: {self.imbalance} is a kind of cross entropy; it does not go with loss {self.loss}")
         return self

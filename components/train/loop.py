@@ -4,10 +4,12 @@ A loop of our own and not `Model.fit`, because a training that is killed must go
 order and dropout as they were; `fit` can only begin an epoch again.
 """
 
+import math
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -16,10 +18,12 @@ from tqdm import tqdm
 
 from components.shared.arrays import Split
 from components.shared.errors import CannotRun
+from components.train import imbalance, recipe
 from components.train.checkpoint import Checkpoint, Checkpoints
 from components.train.config import TrainConfig
 
 SAVE_EVERY = 120  # seconds between checkpoints within an epoch
+PROBE = 12  # batches that are timed to fit a training into a budget
 
 
 @dataclass
@@ -33,6 +37,8 @@ class Progress:
     best_loss: float = np.inf  # of the best epoch on validation: among equals the surer one is kept
     best_epoch: int = 0
     seconds: float = 0.0  # of training and validation so far, without what a kill cost
+    waiting: float = 0.0  # seconds of these in which the next batch was not there yet
+    steps: int = 0  # batches that the schedule is laid out for
 
 
 class Terminated(CannotRun):
@@ -49,55 +55,65 @@ class Loop:
     ):
         self.tf, self.keras, self.model = tf, keras, model
         self.train, self.validation, self.config, self.seed = train, validation, config, seed
-        self.checkpoints, self.progress = checkpoints, Progress()
+        self.checkpoints = checkpoints
         self.classes = model.output_shape[-1]
-        self.batches = -(-len(train) // config.batch_size)
-        self.optimizer = _optimizer(keras, config, self.batches * config.epochs)
+        self.batches = -(-len(train) // config.batch_size)  # of an epoch
+        self.progress = Progress(steps=self.batches * config.epochs)
+        self.counts = np.bincount(train.labels, minlength=self.classes)
+        self.optimizer = recipe.optimizer(keras, config)
         self.optimizer.build(model.trainable_variables)
         self.best = [np.array(weight) for weight in model.get_weights()]
-        self.weights = _class_weights(train.labels, self.classes) if config.class_weight else np.ones(self.classes, np.float32)
         self._compile()
 
     def run(self, on_epoch: Callable[[int, dict], None]) -> Progress:
         """Train to the end or until `patience` epochs bring nothing better; the model then has its best weights.
 
-        Raises Terminated on SIGTERM, CannotRun when the loss is not finite.
+        Raises Terminated on SIGTERM, CannotRun when the loss is not finite or memory runs out.
         """
-        self._resume()
-        with _told_to_stop() as told:
-            while not self._finished():
-                self._epoch(told)
-                on_epoch(len(self.progress.history), self.progress.history[-1])
+        try:
+            if not self._resume() and self.config.budget_minutes:
+                self._fit_budget()
+            with _told_to_stop() as told:
+                while not self._finished():
+                    self._epoch(told)
+                    on_epoch(len(self.progress.history), self.progress.history[-1])
+        except (MemoryError, self.tf.errors.ResourceExhaustedError):
+            raise CannotRun(
+                f"train: out of memory with batches of {self.config.batch_size}; lower batch_size, or prepare.height and width"
+            ) from None
         self.model.set_weights(self.best)
         return self.progress
 
     def _finished(self) -> bool:
-        done = len(self.progress.history)
-        return (
-            done >= self.config.epochs or done - self.progress.best_epoch >= self.config.patience > 0 < self.progress.best_epoch
-        )
+        done, best = len(self.progress.history), self.progress.best_epoch
+        return self.progress.step >= self.progress.steps or done - best >= self.config.patience > 0 < best
+
+    @property
+    def _epochs(self) -> int:
+        return -(-self.progress.steps // self.batches)
 
     def _epoch(self, told: threading.Event) -> None:
-        progress, size = self.progress, self.config.batch_size
+        progress = self.progress
         epoch = len(progress.history)
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.train))
         first = progress.step - epoch * self.batches
+        last = min(self.batches, progress.steps - epoch * self.batches)
+        weights = imbalance.weights(self.config.imbalance, self.counts, progress=epoch / self._epochs)
         started = saved = time.monotonic()
         before = progress.seconds
-        name = f"epoch {epoch + 1}/{self.config.epochs}"
-        with tqdm(total=self.batches, initial=first, unit=" batches", desc=name, disable=None, leave=False) as bar:
-            for batch in range(first, self.batches):
-                # Sorted within the batch: pictures are read forwards from the disk, and a batch has no order.
-                chosen = np.sort(order[batch * size : (batch + 1) * size])
-                loss, hits = self._step(
-                    self.train.images[chosen], self._targets(chosen), self.weights[self.train.labels[chosen]]
-                )
+        name = f"epoch {epoch + 1}/{self._epochs}"
+        with (
+            tqdm(total=last, initial=first, unit=" batches", desc=name, disable=None, leave=False) as bar,
+            ThreadPoolExecutor(1) as reader,
+        ):
+            for images, labels in self._ahead(reader, epoch, range(first, last)):
+                rate = recipe.rate(self.config, progress.step, progress.steps)
+                self.optimizer.learning_rate.assign(rate)
+                loss, hits = self._step(images, self._targets(labels), weights[labels])
                 loss = float(loss)
                 if not np.isfinite(loss):
-                    raise CannotRun(_diverged(self.config, epoch, batch, loss))
-                progress.sums = [
-                    a + b for a, b in zip(progress.sums, (loss * len(chosen), float(hits), len(chosen)), strict=True)
-                ]
+                    raise CannotRun(_diverged(self.config, epoch, progress.step - epoch * self.batches, loss))
+                done = (loss * len(labels), float(hits), len(labels))
+                progress.sums = [a + b for a, b in zip(progress.sums, done, strict=True)]
                 progress.step += 1
                 bar.update()
                 bar.set_postfix(loss=f"{progress.sums[0] / progress.sums[2]:.4f}", refresh=False)
@@ -109,6 +125,51 @@ class Loop:
                 if told.is_set():
                     raise Terminated("train: told to stop; the checkpoint is saved, the same command goes on from here")
         self._end_epoch(before, started)
+
+    def _ahead(self, reader: ThreadPoolExecutor, epoch: int, batches: range) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Images and labels of these batches of an epoch; the next one is read from the disk while this one is learnt from."""
+        order = imbalance.order(self.config.imbalance, self.train.labels, np.random.default_rng([self.seed, epoch]))
+        size = self.config.batch_size
+
+        def read(batch: int) -> tuple[np.ndarray, np.ndarray]:
+            # Sorted within the batch: pictures are read forwards from the disk, and a batch has no order.
+            chosen = np.sort(order[batch * size : (batch + 1) * size])
+            return self.train.images[chosen], self.train.labels[chosen]
+
+        coming = reader.submit(read, batches.start)
+        for batch in batches:
+            asked = time.monotonic()
+            there = coming.result()
+            self.progress.waiting += time.monotonic() - asked
+            if batch + 1 < batches.stop:
+                coming = reader.submit(read, batch + 1)
+            yield there
+
+    def _fit_budget(self) -> None:
+        """Time some batches and a validation, undo them, and lay the schedule out for as many batches as the budget holds."""
+        before = {name: np.array(variable) for name, variable in self._variables().items()}
+        self.optimizer.learning_rate.assign(0.0)
+        chosen = np.arange(min(self.config.batch_size, len(self.train)))
+        images, labels = self.train.images[chosen], self.train.labels[chosen]
+        times = []
+        for _ in range(PROBE):
+            started = time.monotonic()
+            self._step(images, self._targets(labels), np.ones(len(labels), np.float32))
+            times.append(time.monotonic() - started)
+        self._validate()
+        started = time.monotonic()
+        self._validate()
+        validation, batch = time.monotonic() - started, float(np.median(times[2:]))
+        for name, variable in self._variables().items():
+            variable.assign(before[name])
+        budget = 60 * self.config.budget_minutes
+        # A validation after each epoch, and after the part of one that comes last.
+        epochs = budget / (self.batches * batch + validation)
+        self.progress.steps = max(1, int((budget - validation * math.ceil(epochs)) / batch))
+        share = self.progress.steps / self.batches
+        print(f"train: {1000 * batch:.0f} ms a batch; {share:.2f} epochs fit into {self.config.budget_minutes:g} minutes")
+        if share < 0.2:
+            print(f"train: too little to learn from {len(self.train):,} samples; a longer budget, or smaller pictures")
 
     def _end_epoch(self, before: float, started: float) -> None:
         progress = self.progress
@@ -129,7 +190,7 @@ class Loop:
             self.best = [np.array(weight) for weight in self.model.get_weights()]
         self._save()
         mark = "  best so far" if progress.best_epoch == row["epoch"] else ""
-        print(f"epoch {row['epoch']:>2}/{self.config.epochs}  loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.4f}  "
+        print(f"epoch {row['epoch']:>2}/{self._epochs}  loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.4f}  "
               f"validation: loss {row['validation_loss']:.4f}  accuracy {row['validation_accuracy']:.4f}  "
               f"balanced {row['validation_balanced_accuracy']:.4f}  {progress.seconds:.0f} s in all{mark}", flush=True)  # fmt: skip
 
@@ -146,24 +207,33 @@ class Loop:
             "validation_balanced_accuracy": float(np.mean(recalls)),
         }
 
-    def _targets(self, chosen: np.ndarray) -> np.ndarray:
+    def _targets(self, labels: np.ndarray) -> np.ndarray:
         smooth = self.config.label_smoothing
-        targets = np.full((len(chosen), self.classes), smooth / self.classes, np.float32)
-        targets[np.arange(len(chosen)), self.train.labels[chosen]] += 1 - smooth
+        targets = np.full((len(labels), self.classes), smooth / self.classes, np.float32)
+        targets[np.arange(len(labels)), labels] += 1 - smooth
         return targets
 
     def _compile(self) -> None:
         tf, model, optimizer = self.tf, self.model, self.optimizer
-        losses = self.keras.losses
-        measure = losses.categorical_crossentropy if self.config.loss == "cross_entropy" else losses.mean_squared_error
+        outputs = self.keras.Model(model.inputs, [model.get_layer("logits").output, model.output])
+        shift = imbalance.shift(self.config.imbalance, self.counts)
+        focus = imbalance.FOCUS if self.config.imbalance == "focal" else 0.0
         images = tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)
         targets = tf.TensorSpec([None, self.classes], tf.float32)
+
+        def measure(logits, probabilities, targets):
+            if self.config.loss == "mean_squared_error":
+                return tf.reduce_mean(tf.square(targets - probabilities), axis=1)
+            surprise = -tf.nn.log_softmax(logits + shift)
+            if focus:  # Lin et al., "Focal Loss", 2017
+                surprise *= (1 - tf.exp(-surprise)) ** focus
+            return tf.reduce_sum(targets * surprise, axis=1)
 
         @tf.function(input_signature=[images, targets, tf.TensorSpec([None], tf.float32)])
         def step(images, targets, weights):
             with tf.GradientTape() as tape:
-                probabilities = model(images, training=True)
-                loss = tf.reduce_mean(measure(targets, probabilities) * weights)
+                logits, probabilities = outputs(images, training=True)
+                loss = tf.reduce_mean(measure(logits, probabilities, targets) * weights)
             optimizer.apply(tape.gradient(loss, model.trainable_variables))
             hits = tf.argmax(probabilities, 1) == tf.argmax(targets, 1)
             return loss, tf.reduce_sum(tf.cast(hits, tf.float32))
@@ -181,39 +251,17 @@ class Loop:
         arrays |= {f"best_{index}": weight for index, weight in enumerate(self.best)}
         self.checkpoints.save(Checkpoint(arrays, dict(vars(self.progress))))
 
-    def _resume(self) -> None:
+    def _resume(self) -> bool:
         saved = self.checkpoints.last()
         if saved is None:
-            return
+            return False
         for name, variable in self._variables().items():
             variable.assign(saved.arrays[name])
         self.best = [saved.arrays[f"best_{index}"] for index in range(len(self.best))]
         self.progress = Progress(**saved.progress)
-        epoch = len(self.progress.history) + 1
-        print(f"train: goes on from a checkpoint in epoch {min(epoch, self.config.epochs)} (batch {self.progress.step:,})")
-
-
-def _optimizer(keras, config: TrainConfig, steps: int):
-    rate = config.learning_rate
-    if config.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
-    elif config.schedule == "one_cycle":
-        # A quarter up, the rest down (Smith and Topin, 2017).
-        up = max(1, steps // 4)
-        rate = keras.optimizers.schedules.CosineDecay(rate / 25, max(1, steps - up), warmup_target=rate, warmup_steps=up)
-    decay = config.weight_decay or None
-    if config.optimizer == "sgd":
-        return keras.optimizers.SGD(rate, momentum=config.momentum, nesterov=config.momentum > 0, weight_decay=decay)
-    return {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}[config.optimizer](
-        rate, beta_1=config.momentum, weight_decay=config.weight_decay if config.optimizer == "adamw" else decay
-    )
-
-
-def _class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Inverse to the class's share, 1.0 on the average of all samples; 0 for a class without samples."""
-    counts = np.bincount(labels, minlength=classes)
-    weights = np.divide(len(labels), counts * np.count_nonzero(counts), where=counts > 0, out=np.zeros(classes))
-    return weights.astype(np.float32)
+        epoch = min(len(self.progress.history) + 1, self._epochs)
+        print(f"train: goes on from a checkpoint in epoch {epoch} (batch {self.progress.step:,})")
+        return True
 
 
 def _diverged(config: TrainConfig, epoch: int, batch: int, loss: float) -> str:

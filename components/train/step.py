@@ -24,18 +24,21 @@ def train(
     Killed, it goes on from its last checkpoint when it is called again with the same inputs. The test split is not read.
     """
     tf, keras = backend.start(seed)
+    from components.train import whitening
     from components.train.checkpoint import Checkpoints
     from components.train.cnn import cnn
     from components.train.loop import Loop
     from components.train.lstm import lstm
+    from components.train.normalization import FusedBatchNormalization
 
     layout = arrays.Layout.read(prepared)
     training, validation = arrays.load(augmented), arrays.load(prepared / "validation")
     build = {"cnn": cnn, "lstm": lstm}[config.architecture]
     settings = {"preset": config.preset, "dropout": config.dropout}
     keras.config.set_dtype_policy("mixed_bfloat16" if _half(config) else "float32")
-    network = build(layout.shape, len(layout.classes), **settings)
+    network = build(layout.shape, len(layout.classes), **settings, normalization=FusedBatchNormalization)
     keras.config.set_dtype_policy("float32")
+    whitening.fill(network, training, seed=seed)
     print(f"train {config.architecture} ({config.preset}): {network.count_params():,} parameters, {len(training):,} samples, "
           f"{len(layout.classes)} classes, {'bfloat16' if _half(config) else 'float32'}")  # fmt: skip
 
@@ -66,9 +69,10 @@ def train(
         # Saved in float32 whatever it was trained in: it then runs the same, and as fast, on machines without bfloat16.
         plain = build(layout.shape, len(layout.classes), **settings)
         plain.set_weights(network.get_weights())
-        record["model"] = models.save(plain, fresh)
+        record["model"] = models.save(_both_sides(keras, plain) if config.mirror else plain, fresh)
         record["best"] = {"epoch": progress.best_epoch, **progress.history[progress.best_epoch - 1]}
         record["training_seconds"] = round(progress.seconds, 2)
+        record["waiting_share"] = round(progress.waiting / max(progress.seconds, 1e-9), 4)
         files.write_json(fresh / "run.json", record)
         _write_history(progress.history, fresh / "history.csv")
         _draw_curves(progress.history, progress.best_epoch, fresh / "curves.png")
@@ -77,6 +81,12 @@ def train(
     tracking.try_to(tracking.send_training, model)
     print(f"train {config.architecture}: best epoch {progress.best_epoch} of {len(progress.history)}, "
           f"{config.monitor} on validation {abs(progress.best):.4f}, {progress.seconds:.0f} s")  # fmt: skip
+
+
+def _both_sides(keras, model):
+    """The mean of what the network says of a picture and of its mirror image (frames of a clip alike)."""
+    mirrored = model(keras.ops.flip(model.inputs[0], axis=-2))
+    return keras.Model(model.inputs, keras.layers.Average(name="both_sides")([model.output, mirrored]), name=model.name)
 
 
 def _half(config: TrainConfig) -> bool:

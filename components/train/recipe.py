@@ -1,0 +1,37 @@
+"""How the weights move: the optimizer, and how fast it is allowed to go at each step."""
+
+import math
+
+from components.train.config import TrainConfig
+
+RISE = 0.2  # share of a one-cycle schedule in which the rate goes up
+
+
+def rate(config: TrainConfig, step: int, steps: int) -> float:
+    """The learning rate of batch `step` (from 0) of `steps`.
+
+    `one_cycle`: a fifth of the way up from nothing, the rest down to nothing, both in a straight line (after Smith and Topin,
+    "Super-Convergence", 2017). `cosine`: down only (Loshchilov and Hutter, 2017).
+    """
+    if config.schedule == "constant":
+        return config.learning_rate
+    if config.schedule == "cosine":
+        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
+    up = RISE * steps
+    share = (step + 1) / up if step + 1 < up else (steps - step) / max(1.0, steps - up)
+    return config.learning_rate * min(1.0, share)
+
+
+def optimizer(keras, config: TrainConfig):
+    """The optimizer that the knobs name; its rate is set before every batch."""
+    decay = config.weight_decay or None
+    match config.optimizer:
+        case "sgd":
+            return keras.optimizers.SGD(0.0, momentum=config.momentum, nesterov=config.momentum > 0, weight_decay=decay)
+        case "muon":
+            from components.train.muon import Muon
+
+            return Muon(0.0, momentum=config.momentum, weight_decay=decay, adam_weight_decay=decay, exclude_layers=["logits"])
+        case "adamw":
+            return keras.optimizers.AdamW(0.0, beta_1=config.momentum, weight_decay=config.weight_decay)
+    return keras.optimizers.Adam(0.0, beta_1=config.momentum, weight_decay=decay)
