@@ -24,6 +24,7 @@ def evaluate(
 ) -> None:
     """Score the model. `metrics.json` repeats byte for byte; what depends on the machine stands in `cost.json`."""
     from components.evaluate import pictures, tables
+    from components.evaluate.order import shuffled
     from components.shared.scores import calibration, scores
 
     record = files.read_json(model / "run.json")
@@ -32,6 +33,10 @@ def evaluate(
     probabilities = models.predict(network, test.images, name="evaluate")
     labels, predicted, classes = test.labels, probabilities.argmax(1), layout.classes
     result = scores(labels, probabilities, bins=config.calibration_bins)
+    if layout.is_clip:
+        mixed = models.predict(network, shuffled(test.images), name="shuffled frames")
+        # A model that is as good on shuffled frames does not use the order of time.
+        result["shuffled_frames_accuracy"] = float((mixed.argmax(1) == labels).mean())
     with files.whole_folder(evaluation) as fresh:
         files.write_json(fresh / "metrics.json", result)
         reliability = calibration(labels, probabilities, bins=config.calibration_bins)

@@ -72,6 +72,7 @@ def train(
         record["model"] = models.save(_both_sides(keras, plain) if config.mirror else plain, fresh)
         record["best"] = {"epoch": progress.best_epoch, **progress.history[progress.best_epoch - 1]}
         record["training_seconds"] = round(progress.seconds, 2)
+        record["steps"] = progress.step
         record["waiting_share"] = round(progress.waiting / max(progress.seconds, 1e-9), 4)
         files.write_json(fresh / "run.json", record)
         _write_history(progress.history, fresh / "history.csv")

@@ -52,11 +52,13 @@ def kind_mix(look: Look) -> pd.DataFrame:
 
 
 def length_shortcut(look: Look) -> str | None:
-    """The number of frames alone tells the label: a network that counts frames looks better than it is."""
+    """The number of frames that differ tells the label: a network that counts them looks better than it is."""
     known = look.is_clip & look.labels.notna()
     if known.sum() < 2 * suspects.FOLDS or look.labels[known].nunique() < 2:
         return None
-    table = pd.crosstab(look.labels[known], look.rows.loc[known, "frames"]).to_numpy()
+    # A clip that was filled up to a length by repeating frames is as long as what differs in it.
+    lengths = look.rows.loc[known, "frame_digests"].map(lambda digests: 0 if digests is None else len(set(digests)))
+    table = pd.crosstab(look.labels[known], lengths).to_numpy()
     sizes = table.sum(axis=1, keepdims=True)
     share = table / sizes
     right = np.zeros(len(table))

@@ -1,0 +1,204 @@
+"""How fast and how well the networks learn, beside the article's own scripts, on Fashion-MNIST in the same run.
+
+    python benchmarks/train.py [--only cnn lstm] [--keep FOLDER]
+
+The article's CNN and LSTM are trained as it writes them: Keras `fit`, batches of 32, Adam, ten epochs. Darkroom trains its
+default twice each: with the article's time as its budget, and with a part of it (an eighth for the CNN, a quarter for the LSTM).
+All learn from the same training split, are watched on the same validation split, and see the test split once. Time is that of
+training and validation, without imports. Rates are told against the machine's own matrix product.
+"""
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+ROOT = Path(__file__).parent.parent
+PART = {"cnn": 8, "lstm": 4}
+
+
+def darkroom(*arguments: object, cwd: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "components", *map(str, arguments)], cwd=cwd, capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
+
+
+def prepare(folder: Path) -> None:
+    """Fashion-MNIST as `dvc repro` prepares it; and without copies, for a training too short to see each picture once."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    darkroom("ingest", "fashion-mnist", "data", cwd=folder)
+    darkroom("measure", "--data", "data", "--config", "measure", "--manifest", "manifest", cwd=folder)
+    darkroom("validate", "--manifest", "manifest", "--config", "validate", "--validation", "validation", cwd=folder)
+    darkroom("prepare", "--data", "data", "--manifest", "manifest", "--verdict", "validation/summary.json", "--config", "prepare",
+             "--seed", params["seed"], "--prepared", "prepared", cwd=folder)  # fmt: skip
+    darkroom(
+        "augment",
+        "--prepared",
+        "prepared",
+        "--config",
+        "augment",
+        "--seed",
+        params["seed"],
+        "--augmented",
+        "augmented",
+        cwd=folder,
+    )
+
+
+def article(name: str, folder: Path) -> dict:
+    """The article's script to the letter, but for the split. In a process of its own; returns its curve and its test accuracy."""
+    done = subprocess.run([sys.executable, __file__, "--article", name, "--keep", str(folder)], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def train_article(name: str, folder: Path) -> dict:
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    import tensorflow as tf
+    from tensorflow.keras import Sequential, layers
+
+    def split(where: str) -> tuple[np.ndarray, np.ndarray]:
+        images = np.load(folder / "prepared" / where / "images.npy").astype("float32") / 255
+        return (images if name == "cnn" else images[..., 0]), np.load(folder / "prepared" / where / "labels.npy")
+
+    if name == "cnn":
+        model = Sequential([
+            layers.Conv2D(32, (3, 3), activation="relu", input_shape=(28, 28, 1)), layers.MaxPooling2D((2, 2)),
+            layers.Conv2D(64, (3, 3), activation="relu"), layers.MaxPooling2D((2, 2)),
+            layers.Conv2D(64, (3, 3), activation="relu"), layers.Flatten(), layers.Dense(64, activation="relu"),
+            layers.Dense(10, activation="softmax"),
+        ])  # fmt: skip
+    else:
+        model = Sequential([layers.LSTM(128, activation="tanh", input_shape=(28, 28)), layers.Dense(10, activation="softmax")])
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    started, curve = time.monotonic(), []
+    train, validation = split("train"), split("validation")
+    started = time.monotonic()
+
+    class Watch(tf.keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            curve.append((time.monotonic() - started, logs["val_accuracy"]))
+
+    model.fit(*train, epochs=10, batch_size=32, validation_data=validation, callbacks=[Watch()], verbose=0)
+    accuracy = float(model.evaluate(*split("test"), verbose=0)[1])
+    return {"curve": curve, "test": accuracy, "pictures": 10 * len(train[1]), "seconds": curve[-1][0], "flops": flops(model)}
+
+
+def flops(model) -> int:
+    """Floating-point operations of one picture's training step: three times those of its convolutions and products forward."""
+    total = 0
+    for layer in model.layers:
+        kind, inner = type(layer).__name__, getattr(layer, "forward_layer", layer)
+        if kind == "Conv2D":
+            total += 2 * int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:3]))
+        elif kind == "Dense":
+            total += 2 * int(np.prod(layer.kernel.shape))
+        elif kind in ("LSTM", "Bidirectional"):
+            ways = 2 if kind == "Bidirectional" else 1
+            weights = int(np.prod(inner.cell.kernel.shape)) + int(np.prod(inner.cell.recurrent_kernel.shape))
+            total += 2 * ways * layer.input.shape[1] * weights
+    return 3 * total
+
+
+def ours(name: str, folder: Path, label: str, **knobs: object) -> dict:
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params["train"][name] |= knobs
+    (folder / f"{label}.yaml").write_text(yaml.safe_dump(params))
+    settings = ["--config", f"train.{name}", "--params", f"{label}.yaml", "--seed", params["seed"]]
+    darkroom("train", "--augmented", "augmented", "--prepared", "prepared", *settings, "--model", label, cwd=folder)
+    darkroom(
+        "evaluate", "--model", label, "--prepared", "prepared", "--config", "evaluate", "--evaluation", f"{label}-e", cwd=folder
+    )
+    with (folder / label / "history.csv").open() as stream:
+        curve = [(float(row["seconds"]), float(row["validation_accuracy"])) for row in csv.DictReader(stream)]
+    record = json.loads((folder / label / "run.json").read_text())
+    from components.train import cnn, lstm
+
+    network = {"cnn": cnn.cnn, "lstm": lstm.lstm}[name]((28, 28, 1), 10, preset="default", dropout=0.0)
+    # The curve's last row may be of a part of an epoch; how many pictures were seen is told by the schedule.
+    pictures = record["steps"] * params["train"][name]["batch_size"]
+    return {"curve": curve, "test": json.loads((folder / f"{label}-e/metrics.json").read_text())["accuracy"], "flops": flops(network),
+            "pictures": pictures, "seconds": record["training_seconds"], "waiting": record["waiting_share"]}  # fmt: skip
+
+
+def product() -> dict[str, float]:
+    """GFLOP/s of a product of two 2048 x 2048 matrices: the most that this machine gives."""
+    import tensorflow as tf
+
+    rates = {}
+    for kind in (tf.float32, tf.bfloat16):
+        a = tf.cast(tf.random.normal((2048, 2048)), kind)
+        multiply = tf.function(lambda x: tf.matmul(x, x))
+        multiply(a)
+        times = []
+        for _ in range(10):
+            started = time.monotonic()
+            multiply(a).numpy()
+            times.append(time.monotonic() - started)
+        rates[kind.name] = 2 * 2048**3 / min(times) / 1e9
+    return rates
+
+
+def draw(results: dict[str, dict], file: Path) -> None:
+    from components.shared import plots
+
+    with plots.figure(file, width=7.5, height=3.4) as axis:
+        for name, result in results.items():
+            colour = plots.BLUE if "CNN" in name else plots.ORANGE
+            seconds, accuracy = zip(*result["curve"], strict=True)
+            style = "--" if "article" in name else "-"
+            axis.plot(seconds, [100 * a for a in accuracy], style, color=colour, marker=".", label=name, alpha=0.9)
+        axis.set(xlabel="seconds of training", ylabel="accuracy on validation data, %", xscale="log", ylim=(84, 95))
+        axis.legend(frameon=False, fontsize=7, loc="lower right")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=["cnn", "lstm"], default=["cnn", "lstm"])
+    parser.add_argument("--keep", type=Path, help="work in this folder and leave it there")
+    parser.add_argument("--article", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.article:
+        print(json.dumps(train_article(options.article, options.keep)))
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.keep or Path(scratch)
+        folder.mkdir(exist_ok=True)
+        if not (folder / "augmented").exists():
+            prepare(folder)
+        results = {}
+        for name in options.only:
+            title = name.upper()
+            baseline = results[f"article's {title}"] = article(name, folder)
+            minutes = baseline["seconds"] / 60
+            for part in (PART[name], 1):
+                label = f"{title}, the article's time" + (f" / {part}" if part > 1 else "")
+                results[label] = ours(name, folder, f"{name}-{part}", budget_minutes=round(minutes / part, 3))
+        rates = product()
+        print(f"matrix product: {rates['float32']:.0f} GFLOP/s float32, {rates['bfloat16']:.0f} bfloat16\n")
+        print(
+            "| what | seconds | against the article | test accuracy | pictures/s | GFLOP/s | of the product in bfloat16 | waiting for data |"
+        )
+        print("|---|---|---|---|---|---|---|---|")
+        for name, result in results.items():
+            base = results["article's CNN" if "CNN" in name else "article's LSTM"]["seconds"]
+            rate = result["pictures"] / result["seconds"]
+            speed = rate * result["flops"] / 1e9
+            print(f"| {name} | {result['seconds']:.0f} | {result['seconds'] / base:.2f} | {result['test']:.2%} | {rate:,.0f} | {speed:.0f} "
+                  f"| {speed / rates['bfloat16']:.0%} | {result.get('waiting', 0):.1%} |")  # fmt: skip
+        draw(results, ROOT / "benchmarks/pictures/train.png")
+
+
+if __name__ == "__main__":
+    main()
