@@ -187,10 +187,8 @@ def main() -> None:
                 results[label] = ours(name, folder, f"{name}-{part}", budget_minutes=round(minutes / part, 3))
         rates = product()
         print(f"matrix product: {rates['float32']:.0f} GFLOP/s float32, {rates['bfloat16']:.0f} bfloat16\n")
-        print(
-            "| what | seconds | against the article | test accuracy | pictures/s | GFLOP/s | of the product in bfloat16 | waiting for data |"
-        )
-        print("|---|---|---|---|---|---|---|---|")
+        print("| what | seconds | of the article's | test accuracy | pictures/s | GFLOP/s | of bfloat16 | waiting |")
+        print("|---" * 8 + "|")
         for name, result in results.items():
             base = results["article's CNN" if "CNN" in name else "article's LSTM"]["seconds"]
             rate = result["pictures"] / result["seconds"]

@@ -71,3 +71,16 @@ def test_occlusion_finds_what_a_prediction_rests_on():
     assert (heat[3:] == 0).all()
     clip = np.repeat(image[None], 3, axis=0)
     assert np.array_equal(occlusion(lambda x: predict(x[:, 0]), clip, 0), heat)
+
+
+def test_frames_are_shuffled_within_a_clip_and_padding_stays_at_its_end():
+    from components.evaluate.order import shuffled
+
+    clips = np.zeros((40, 6, 2, 2, 1), np.uint8)
+    for time in range(4):
+        clips[:, time] = time + 1
+    mixed = shuffled(clips)
+    assert not mixed[:, 4:].any()
+    assert (np.sort(mixed[:, :4, 0, 0, 0], axis=1) == [1, 2, 3, 4]).all()
+    assert len({tuple(order) for order in mixed[:, :4, 0, 0, 0]}) > 5
+    assert np.array_equal(mixed, shuffled(clips))

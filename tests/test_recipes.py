@@ -117,3 +117,14 @@ def test_the_fused_normalisation_is_kerass_own_to_the_last_digits():
     for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         # The fused operation divides by n - 1 where Keras divides by n.
         np.testing.assert_allclose(one, other, rtol=0.01)
+
+
+def test_the_temperature_brings_back_what_was_exaggerated():
+    from components.train import calibration
+
+    rng = np.random.default_rng(0)
+    logits = rng.standard_normal((1, 4000, 5)) * 2
+    probabilities = np.exp(logits[0]) / np.exp(logits[0]).sum(axis=1, keepdims=True)
+    labels = np.array([rng.choice(5, p=row) for row in probabilities])
+    for factor in (0.5, 1.0, 3.0):
+        assert calibration.temperature(logits * factor, labels) == pytest.approx(factor, rel=0.06)

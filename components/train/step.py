@@ -7,7 +7,10 @@ import uuid
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+
 from components.shared import arrays, backend, files, models, plots, tracking
+from components.train import calibration
 from components.train.config import TrainConfig
 
 
@@ -69,6 +72,7 @@ def train(
         # Saved in float32 whatever it was trained in: it then runs the same, and as fast, on machines without bfloat16.
         plain = build(layout.shape, len(layout.classes), **settings)
         plain.set_weights(network.get_weights())
+        record["temperature"] = _calibrate(keras, plain, validation, config)
         record["model"] = models.save(_both_sides(keras, plain) if config.mirror else plain, fresh)
         record["best"] = {"epoch": progress.best_epoch, **progress.history[progress.best_epoch - 1]}
         record["training_seconds"] = round(progress.seconds, 2)
@@ -82,6 +86,17 @@ def train(
     tracking.try_to(tracking.send_training, model)
     print(f"train {config.architecture}: best epoch {progress.best_epoch} of {len(progress.history)}, "
           f"{config.monitor} on validation {abs(progress.best):.4f}, {progress.seconds:.0f} s")  # fmt: skip
+
+
+def _calibrate(keras, model, validation: arrays.Split, config: TrainConfig) -> float:
+    """Divide the outputs by the temperature that validation data asks for; what is most probable stays so. Returns it."""
+    layer = model.get_layer("logits")
+    outputs = keras.Model(model.inputs, layer.output)
+    sides = [validation.images, validation.images[..., ::-1, :]] if config.mirror else [validation.images]
+    logits = np.stack([models.predict(outputs, images, name="calibrate") for images in sides])
+    divisor = calibration.temperature(logits, validation.labels)
+    layer.set_weights([weight / divisor for weight in layer.get_weights()])
+    return divisor
 
 
 def _both_sides(keras, model):

@@ -61,8 +61,7 @@ def _recommendation(worst: float, counts: pd.Series) -> str:
     if worst > 3:
         rare = int((counts < counts.max() / 3).sum())
         told += (
-            f" {rare} of {len(counts)} classes have less than a third of the largest: augment.balance gives rare classes more "
-            "copies (0.5: half the largest), train.*.class_weight counts their samples for more; try each on its own. "
-            "Best of all: more pictures of them."
+            f" {rare} of {len(counts)} classes have less than a third of the largest: train.*.imbalance: balanced_softmax makes the "
+            "network mind them as much as the others at no cost, augment.balance gives them more copies. Best of all: more pictures."
         )
     return told
