@@ -8,14 +8,11 @@ test split is not looked at.
 
 import argparse
 import json
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import yaml
-
-sys.path.insert(0, str(Path(__file__).parent))
 from train import darkroom, prepare
 
 VARIANTS = {

@@ -10,26 +10,18 @@ class and calibration error are means over seeds; the choice of a default is mad
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import yaml
+from train import darkroom
 
 from components.shared import arrays
 from components.train.imbalance import REMEDIES
 
 ROOT = Path(__file__).parent.parent
 METRICS = ("balanced_accuracy", "worst_class_recall", "expected_calibration_error")
-
-
-def darkroom(*arguments: object, cwd: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "components", *map(str, arguments)], cwd=cwd, capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
-    if done.returncode:
-        sys.exit(done.stdout + done.stderr)
 
 
 def prepare(source: str, folder: Path, **knobs: object) -> Path:

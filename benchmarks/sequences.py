@@ -11,25 +11,17 @@ import argparse
 import csv
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
 import yaml
+from train import darkroom
 
 from components.shared import arrays
 
 ROOT = Path(__file__).parent.parent
-
-
-def darkroom(*arguments: object, cwd: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "components", *map(str, arguments)], cwd=cwd, capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
-    if done.returncode:
-        sys.exit(done.stdout + done.stderr)
 
 
 def learn(name: str, folder: Path, prepared: str, augmented: str, seed: int) -> tuple[float, dict]:

@@ -157,9 +157,9 @@ def draw(results: dict[str, dict], file: Path) -> None:
         for name, result in results.items():
             colour = plots.BLUE if "CNN" in name else plots.ORANGE
             seconds, accuracy = zip(*result["curve"], strict=True)
-            style = "--" if "article" in name else "-"
+            style = "--" if name.startswith("article") else "-"
             axis.plot(seconds, [100 * a for a in accuracy], style, color=colour, marker=".", label=name, alpha=0.9)
-        axis.set(xlabel="seconds of training", ylabel="accuracy on validation data, %", xscale="log", ylim=(84, 95))
+        axis.set(xlabel="seconds of training", ylabel="accuracy on validation data, %", ylim=(84, 95))
         axis.legend(frameon=False, fontsize=7, loc="lower right")
 
 
