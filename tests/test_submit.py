@@ -111,7 +111,7 @@ def test_following_outlasts_a_server_that_is_away_for_a_while(double, said, monk
     ],
 )
 def test_trouble_is_met_with_patience_or_with_one_line(double, said, monkeypatch, trouble, code, told):
-    monkeypatch.setattr(kubeflow, "SECONDS", 1)
+    monkeypatch.setattr(kubeflow, "SECONDS", 1 if "slow" in trouble else 30)
     double.trouble = list(trouble)
     assert main(["submit", *UNCHECKED]) == code
     shown = said()
@@ -123,12 +123,12 @@ def test_trouble_is_met_with_patience_or_with_one_line(double, said, monkeypatch
 
 
 def test_a_lost_answer_does_not_start_a_second_run(double, said, monkeypatch):
-    monkeypatch.setattr(kubeflow, "SECONDS", 1)
     assert main(["submit", *UNCHECKED]) == 0
     before = len(double.requests)
     assert main(["submit", *UNCHECKED]) == 0
     asked = len(double.requests) - before  # the last of them makes the run
     double.trouble = [""] * (asked - 1) + ["slow"]
+    monkeypatch.setattr(kubeflow, "SECONDS", 2)
     assert main(["submit", *UNCHECKED]) == 2
     assert double.requests.count("POST /pipeline/apis/v2beta1/runs") == 3
 
