@@ -18,6 +18,8 @@ esac
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 # pip and not a faster tool: it knows the mirror, proxy and certificates that are set up on the machine.
 pip() { .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"; }
-pip --require-hashes -r requirements.lock
+# The lock names every package there is to install: no resolving, so a newer release on an index changes nothing.
+pip --require-hashes --no-deps -r requirements.lock
+.venv/bin/python -m pip check --quiet
 pip --no-deps --no-build-isolation --editable .
 echo "$wanted" > .venv/installed

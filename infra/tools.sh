@@ -13,5 +13,5 @@ command -v chromedriver > /dev/null || missing+=(chromium chromium-driver)
 }
 wanted=$(git hash-object infra/tools.lock)
 [ "$(cat .venv/tools 2> /dev/null || true)" = "$wanted" ] && exit 0
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r infra/tools.lock
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r infra/tools.lock
 echo "$wanted" > .venv/tools
