@@ -1,6 +1,6 @@
 """What each remedy for uneven classes brings, against none: on long-tailed Fashion-MNIST, and on photos.
 
-    python benchmarks/imbalance.py [--ratios 10 50 100] [--seeds 3] [--photos FOLDER] [--epochs 4]
+    python benchmarks/imbalance.py [--ratios 10 50 100] [--seeds 3] [--photos FOLDER] [--epochs 3]
 
 Long-tailed: of class k (in the order of the names) 5,400 * ratio^(-k/9) training pictures are kept, drawn by the seed. Validation
 and test stay balanced. Nothing is augmented, so that the remedy is all that differs. Balanced accuracy, recall of the worst
@@ -10,6 +10,7 @@ class and calibration error are means over seeds; the choice of a default is mad
 import argparse
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -63,20 +64,11 @@ def learn(folder: Path, augmented: Path, remedy: str, seed: int, epochs: int) ->
     (folder / "knobs.yaml").write_text(yaml.safe_dump(params))
     darkroom("train", "--augmented", augmented, "--prepared", "prepared", "--config", "train.cnn", "--params", "knobs.yaml",
              "--seed", seed, "--model", "model", cwd=folder)  # fmt: skip
-    darkroom(
-        "evaluate",
-        "--model",
-        "model",
-        "--prepared",
-        "prepared",
-        "--config",
-        "evaluate",
-        "--evaluation",
-        "evaluation",
-        cwd=folder,
-    )
+    darkroom("evaluate", "--model", "model", "--prepared", "prepared", "--config", "evaluate", "--evaluation", "evaluation",
+             cwd=folder)  # fmt: skip
     metrics = json.loads((folder / "evaluation/metrics.json").read_text())
     record = json.loads((folder / "model/run.json").read_text())
+    print(augmented.name, remedy, seed, f"{metrics['balanced_accuracy']:.4f}", file=sys.stderr, flush=True)
     return [record["best"]["validation_balanced_accuracy"], *(metrics[name] for name in METRICS)]
 
 
@@ -97,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ratios", type=float, nargs="*", default=[10, 50, 100])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--photos", type=Path, help="a folder of photos with official splits, as `darkroom ingest` takes it")
     options = parser.parse_args()
     os.environ["MLFLOW_TRACKING_URI"] = "http://127.0.0.1:9"  # nothing to track here: kept on disk

@@ -5,7 +5,7 @@
 Each picture of Fashion-MNIST moves over a dark ground, 48 x 48 pixels, for 8 frames, from a random place, at 2 to 3 pixels a
 frame, leaving one side and coming back on the other. The label is the direction; every direction has the same pictures in the
 same places, so that where a piece is, or which, tells nothing. The middle frame, and the heap of all frames, look alike in all.
-The folder is one that `darkroom ingest` takes, with official splits by picture: set augment.flip and train.*.mirror to false.
+The folder is one that `darkroom ingest` takes, with official splits by picture: set augment.flip to false.
 """
 
 import argparse

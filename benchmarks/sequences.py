@@ -28,9 +28,8 @@ def learn(name: str, folder: Path, prepared: str, augmented: str, seed: int) -> 
     """Accuracy on validation, and the metrics on the test split."""
     darkroom("train", "--augmented", augmented, "--prepared", prepared, "--config", f"train.{name}", "--seed", seed, "--model", "model",
              cwd=folder)  # fmt: skip
-    darkroom(
-        "evaluate", "--model", "model", "--prepared", prepared, "--config", "evaluate", "--evaluation", "evaluation", cwd=folder
-    )
+    darkroom("evaluate", "--model", "model", "--prepared", prepared, "--config", "evaluate", "--evaluation", "evaluation",
+             cwd=folder)  # fmt: skip
     record = json.loads((folder / "model/run.json").read_text())
     return record["best"]["validation_accuracy"], json.loads((folder / "evaluation/metrics.json").read_text())
 
@@ -86,12 +85,7 @@ def main() -> None:
                               "validation_fraction": options.validation, "test_fraction": options.test}  # fmt: skip
         params["augment"] |= {"copies": int(options.mirror), "balance": 0.0, "flip": options.mirror}
         for name in ("cnn", "lstm"):
-            params["train"][name] |= {
-                "epochs": options.epochs,
-                "batch_size": 32,
-                "mirror": options.mirror,
-                "patience": options.epochs,
-            }
+            params["train"][name] |= {"epochs": options.epochs, "batch_size": 32, "patience": options.epochs}
         (folder / "params.yaml").write_text(yaml.safe_dump(params))
         source = options.clips / "table.csv" if (options.clips / "table.csv").exists() else options.clips
         darkroom("ingest", source.absolute(), "data", cwd=folder)
@@ -101,18 +95,8 @@ def main() -> None:
         for seed in options.seeds:
             darkroom("prepare", "--data", "data", "--manifest", "manifest", "--verdict", "validation/summary.json", "--config", "prepare",
                      "--seed", seed, "--prepared", "prepared", cwd=folder)  # fmt: skip
-            darkroom(
-                "augment",
-                "--prepared",
-                "prepared",
-                "--config",
-                "augment",
-                "--seed",
-                seed,
-                "--augmented",
-                "augmented",
-                cwd=folder,
-            )
+            darkroom("augment", "--prepared", "prepared", "--config", "augment", "--seed", seed, "--augmented", "augmented",
+                     cwd=folder)  # fmt: skip
             for name, told in (("lstm", "LSTM over frames"), ("cnn", "CNN, frames pooled")):
                 results[told].append(learn(name, folder, "prepared", "augmented", seed)[1])
             results["CNN, best single frame"].append(one_frame(folder, seed))

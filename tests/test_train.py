@@ -311,12 +311,28 @@ def test_a_budget_of_time_sets_the_length_and_the_schedule_ends_with_it(work, kn
     assert float(history[-1]["learning_rate"]) < 0.1 * config.learning_rate
 
 
-def test_a_mirror_image_is_said_to_be_the_same(work, knobs):
-    config = knobs(TrainConfig, "train.cnn", epochs=1, batch_size=32, mirror=True)
-    folder = train(work, config)
-    model = models.load(folder / models.FILE, sha256=files.read_json(folder / "run.json")["model"]["sha256"])
+def test_a_mirror_image_is_said_to_be_the_same_where_that_is_better_on_validation_data(work, knobs):
+    folder = train(work, knobs(TrainConfig, "train.cnn", epochs=2, batch_size=32, mirror=True))
+    record = files.read_json(folder / "run.json")
+    model = models.load(folder / models.FILE, sha256=record["model"]["sha256"])
     images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    assert record["mirrored"]
     np.testing.assert_allclose(models.predict(model, images), models.predict(model, images[:, :, ::-1]), atol=1e-5)
+
+
+def test_things_whose_sides_matter_are_left_as_they_are(work, knobs):
+    for name in ("train", "validation"):
+        split = arrays.load(work / "prepared" / name)
+        for image, label in zip(images := np.array(split.images), split.labels, strict=True):
+            image[:, 8 * (label == 1) : 8 + 8 * (label == 1)] = 0  # what is left of it is on the right, or on the left
+        rewritten = arrays.create(work / "prepared" / name, len(images), images.shape[1:])
+        rewritten[:] = images
+        rewritten.flush()
+        arrays.describe(work / "prepared" / name, (split.labels == 1).astype(np.int64), split.samples())
+    arrays.Layout(["right", "left"], (16, 16, 3), "0" * 32 + ".dir").write(work / "prepared")
+    record = files.read_json(train(work, knobs(TrainConfig, "train.cnn", epochs=4, batch_size=16)) / "run.json")
+    assert not record["mirrored"]
+    assert record["best"]["validation_accuracy"] > 0.9
 
 
 @pytest.mark.parametrize("remedy", REMEDIES)

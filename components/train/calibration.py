@@ -5,6 +5,17 @@ import numpy as np
 _CANDIDATES = 1.02 ** np.arange(-80, 81)  # a fifth to five times
 
 
+def fit(logits: np.ndarray, labels: np.ndarray) -> tuple[float, bool]:
+    """The temperature, and whether the mean of all sides has the lower log loss than the first side alone, each at its own."""
+    candidates = [logits[:1]] + [logits] * (len(logits) > 1)
+    _, mirrored, divisor = min(
+        (log_loss(sides / divisor, labels), len(sides) > 1, divisor)
+        for sides in candidates
+        for divisor in [temperature(sides, labels)]
+    )
+    return divisor, mirrored
+
+
 def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """The divisor of least log loss (Guo et al., "On Calibration of Modern Neural Networks", 2017); 1.0 changes nothing.
 

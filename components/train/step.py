@@ -72,8 +72,8 @@ def train(
         # Saved in float32 whatever it was trained in: it then runs the same, and as fast, on machines without bfloat16.
         plain = build(layout.shape, len(layout.classes), **settings)
         plain.set_weights(network.get_weights())
-        record["temperature"] = _calibrate(keras, plain, validation, config)
-        record["model"] = models.save(_both_sides(keras, plain) if config.mirror else plain, fresh)
+        record["temperature"], record["mirrored"] = _calibrate(keras, plain, validation, config)
+        record["model"] = models.save(_both_sides(keras, plain) if record["mirrored"] else plain, fresh)
         record["best"] = {"epoch": progress.best_epoch, **progress.history[progress.best_epoch - 1]}
         record["training_seconds"] = round(progress.seconds, 2)
         record["steps"] = progress.step
@@ -88,15 +88,19 @@ def train(
           f"{config.monitor} on validation {abs(progress.best):.4f}, {progress.seconds:.0f} s")  # fmt: skip
 
 
-def _calibrate(keras, model, validation: arrays.Split, config: TrainConfig) -> float:
-    """Divide the outputs by the temperature that validation data asks for; what is most probable stays so. Returns it."""
+def _calibrate(keras, model, validation: arrays.Split, config: TrainConfig) -> tuple[float, bool]:
+    """Divide the outputs by the temperature that validation data asks for; what is most probable stays so.
+
+    Returns it, and whether the mean with the mirror image is the better one there. So a network that never saw a mirrored
+    picture, or of things whose sides matter, is left alone.
+    """
     layer = model.get_layer("logits")
     outputs = keras.Model(model.inputs, layer.output)
     sides = [validation.images, validation.images[..., ::-1, :]] if config.mirror else [validation.images]
     logits = np.stack([models.predict(outputs, images, name="calibrate") for images in sides])
-    divisor = calibration.temperature(logits, validation.labels)
+    divisor, mirrored = calibration.fit(logits, validation.labels)
     layer.set_weights([weight / divisor for weight in layer.get_weights()])
-    return divisor
+    return divisor, mirrored
 
 
 def _both_sides(keras, model):
