@@ -31,6 +31,7 @@ def prepare(source: str, folder: Path, **knobs: object) -> Path:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["prepare"] |= knobs
     params["augment"] |= {"copies": 1, "balance": 0.0, "flip": True}
+    params["evaluate"] |= {"gallery": 0, "explained": 0}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     darkroom("ingest", source, "data", cwd=folder)
     darkroom("measure", "--data", "data", "--config", "measure", "--manifest", "manifest", cwd=folder)

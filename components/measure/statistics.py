@@ -3,25 +3,26 @@
 import numpy as np
 from PIL import Image
 
+from components.shared.images import Picture
+
 SIDE = 256  # pixels: larger pictures are measured at a whole fraction of their size, no longer than this
 _GREY = np.zeros((4, 4, 3), np.uint8)
 _WINDOW = 9  # pixels, of the blur that sharpness is told by
 
 
-def reduced(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, Image.Image | None]:
-    """uint8 (h, w, 1|3) -> grey (h', w'), its sides at most SIDE, its colours as (4, 4, 3), and the picture of that size, if any.
+def reduced(picture: Picture) -> tuple[np.ndarray, np.ndarray, Image.Image | None]:
+    """Its grey levels (h, w), the sides at most SIDE, its colours as (4, 4, 3), and the picture of that size, if any.
 
     Arrays are uint8; a grey picture's colours are zeros.
     """
-    factor = -(-max(pixels.shape) // SIDE)
-    if pixels.shape[2] == 1:
-        if factor == 1:
-            return pixels[:, :, 0], _GREY, None
-        image = Image.fromarray(pixels[:, :, 0]).reduce(factor)
-        return np.asarray(image), _GREY, image
-    image = Image.fromarray(pixels)
+    factor = -(-max(picture.pixels.shape) // SIDE)
+    grey = picture.pixels.shape[2] == 1
+    if grey and factor == 1:
+        return picture.pixels[:, :, 0], _GREY, None
+    image = picture.image or Image.fromarray(picture.pixels[:, :, 0] if grey else picture.pixels)
     image = image.reduce(factor) if factor > 1 else image
-    return np.asarray(image.convert("L")), np.asarray(image.resize((4, 4), Image.Resampling.BOX)), image
+    colours = _GREY if grey else np.asarray(image.resize((4, 4), Image.Resampling.BOX))
+    return np.asarray(image if grey else image.convert("L")), colours, image
 
 
 def of(grey: np.ndarray) -> dict[str, np.ndarray]:

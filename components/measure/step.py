@@ -161,7 +161,7 @@ def _row(stored: str, sample: Sample, config: MeasureConfig) -> tuple[dict, tupl
             blank = bool((flat == flat[0]).all())
             digests.append(0 if blank else int.from_bytes(digest.digest()[:8], signed=True))
         if index == middle:
-            grey, colours, small = statistics.reduced(pixels)
+            grey, colours, small = statistics.reduced(picture)
             shown = grey, colours
             row["preview"] = images.preview(content, picture, small)
         if config.faces:

@@ -37,6 +37,7 @@ class Picture:
     format: str
     notes: tuple[str, ...]  # warning codes: what was converted on the way
     trailing: int = 0  # bytes behind the picture's end
+    image: Image.Image | None = None  # the same pixels as Pillow holds them, where it decoded them
 
 
 def decode(frame: bytes, *, at_least: int | None = None, thorough: bool = False) -> Picture:
@@ -81,7 +82,7 @@ def decode(frame: bytes, *, at_least: int | None = None, thorough: bool = False)
         raise _as_undecodable(error) from None
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
-    return Picture(pixels, size[0], size[1], mode, form, notes, verdict.trailing)
+    return Picture(pixels, size[0], size[1], mode, form, notes, verdict.trailing, image)
 
 
 def _plain(frame: bytes, height: int, width: int, channels: int) -> np.ndarray:

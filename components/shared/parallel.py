@@ -30,7 +30,7 @@ def each(work: Callable, items: Sequence[tuple], *, weights: Sequence[int], name
                 bar.update(weights[index])
             return
         # Spawned, not forked: Arrow and TensorFlow run threads that do not survive a fork.
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread) as pool:
             running = {pool.submit(work, *item): index for index, item in enumerate(items)}
             try:
                 for done in as_completed(running):
@@ -40,3 +40,13 @@ def each(work: Callable, items: Sequence[tuple], *, weights: Sequence[int], name
                 raise CannotRun(f"{name}: a worker process was killed, perhaps for want of memory; run it again") from None
             finally:
                 pool.shutdown(cancel_futures=True)
+
+
+def _one_thread() -> None:
+    """A worker for each processor is enough: threads of the libraries beside them only get in each other's way."""
+    import cv2
+    import numpy  # noqa: F401  # its threads are limited, too, once it is loaded
+    from threadpoolctl import threadpool_limits
+
+    cv2.setNumThreads(1)
+    threadpool_limits(1)

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from components.shared.config import Section
-from components.train.imbalance import REMEDIES, SHIFTED
+from components.train.imbalance import REMEDIES
 
 PRESETS = {"cnn": ("default", "article"), "lstm": ("default", "article", "article-gru", "article-rnn")}
 
@@ -36,6 +36,6 @@ class TrainConfig(Section):
     def _preset_of_the_architecture(self) -> "TrainConfig":
         if self.preset not in PRESETS[self.architecture]:
             raise ValueError(f"preset: {self.architecture} has {' and '.join(PRESETS[self.architecture])}, got {self.preset!r}")
-        if self.loss != "cross_entropy" and self.imbalance in ("focal", *SHIFTED):
+        if self.loss != "cross_entropy" and self.imbalance in ("focal", "balanced_softmax"):
             raise ValueError(f"imbalance: {self.imbalance} is a kind of cross entropy; it does not go with loss {self.loss}")
         return self

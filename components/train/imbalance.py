@@ -9,8 +9,7 @@ DEFER = 0.8  # share of the training that `deferred` leaves as it is
 FOCUS = 2.0  # gamma of the focal loss
 BETA = 0.9999  # of the effective number: samples of a class beyond some ten thousand add next to nothing
 WEIGHTED = ("class_weight", "effective_number", "deferred")
-SHIFTED = ("balanced_softmax", "logit_adjusted")
-REMEDIES = ("none", *WEIGHTED, *SHIFTED, "focal", "oversample")
+REMEDIES = ("none", *WEIGHTED, "balanced_softmax", "logit_adjusted", "focal", "oversample")
 
 
 def weights(remedy: str, counts: np.ndarray, *, progress: float = 1.0) -> np.ndarray:
@@ -30,17 +29,13 @@ def weights(remedy: str, counts: np.ndarray, *, progress: float = 1.0) -> np.nda
     return (raw * counts.sum() / (raw * counts).sum()).astype(np.float32)
 
 
-def shift(remedy: str, counts: np.ndarray) -> np.ndarray:
-    """float32 (classes,): what is added to the outputs before the softmax, in training alone.
+def log_share(counts: np.ndarray) -> np.ndarray:
+    """float32 (classes,): how frequent each class is, as the outputs before the softmax would say it.
 
-    Balanced softmax (Ren et al., 2020): the log of the class's samples, so that the network itself need not learn how frequent
-    a class is. Logit adjustment (Menon et al., 2021) is the same with the log of its share, and twice as strong here (tau 2):
-    it aims beyond balance, at the rare classes.
+    `balanced_softmax` adds it to the outputs in training alone, so that the network itself need not learn it (Ren et al., 2020).
+    `logit_adjusted` takes it off the outputs of a network that was trained as ever (Menon et al., 2021: post-hoc, tau 1).
     """
-    if remedy not in SHIFTED:
-        return np.zeros(len(counts), np.float32)
-    share = np.log(np.maximum(counts, 1e-3) / counts.sum())
-    return (share * (2 if remedy == "logit_adjusted" else 1)).astype(np.float32)
+    return np.log(np.maximum(counts, 1) / counts.sum()).astype(np.float32)
 
 
 def order(remedy: str, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -82,6 +82,8 @@ class Loop:
                 f"train: out of memory with batches of {self.config.batch_size}; lower batch_size, or prepare.height and width"
             ) from None
         self.model.set_weights(self.best)
+        layer = self.model.get_layer("logits")
+        layer.bias.assign(layer.bias - self._taken_off)
         return self.progress
 
     def _finished(self) -> bool:
@@ -97,7 +99,6 @@ class Loop:
         epoch = len(progress.history)
         first = progress.step - epoch * self.batches
         last = min(self.batches, progress.steps - epoch * self.batches)
-        weights = imbalance.weights(self.config.imbalance, self.counts, progress=epoch / self._epochs)
         started = saved = time.monotonic()
         before = progress.seconds
         name = f"epoch {epoch + 1}/{self._epochs}"
@@ -107,6 +108,7 @@ class Loop:
         ):
             for images, labels in self._ahead(reader, epoch, range(first, last)):
                 rate = recipe.rate(self.config, progress.step, progress.steps)
+                weights = imbalance.weights(self.config.imbalance, self.counts, progress=progress.step / progress.steps)
                 self.optimizer.learning_rate.assign(rate)
                 loss, hits = self._step(images, self._targets(labels), weights[labels])
                 loss = float(loss)
@@ -217,7 +219,9 @@ class Loop:
     def _compile(self) -> None:
         tf, model, optimizer = self.tf, self.model, self.optimizer
         outputs = self.keras.Model(model.inputs, [model.get_layer("logits").output, model.output])
-        shift = imbalance.shift(self.config.imbalance, self.counts)
+        none, share = np.zeros(self.classes, np.float32), imbalance.log_share(self.counts)
+        shift = share if self.config.imbalance == "balanced_softmax" else none
+        self._taken_off = taken_off = share if self.config.imbalance == "logit_adjusted" else none
         focus = imbalance.FOCUS if self.config.imbalance == "focal" else 0.0
         images = tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)
         targets = tf.TensorSpec([None, self.classes], tf.float32)
@@ -240,7 +244,9 @@ class Loop:
             return loss, tf.reduce_sum(tf.cast(hits, tf.float32))
 
         self._step = step
-        self._predict = tf.function(lambda pixels: model(pixels, training=False), input_signature=[images])
+        self._predict = tf.function(
+            lambda pixels: tf.nn.softmax(outputs(pixels, training=False)[0] - taken_off), input_signature=[images]
+        )
 
     def _variables(self) -> dict:
         # model.variables and not its weights alone: the states of dropout's random generators are among them.

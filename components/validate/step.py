@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 from components.shared import files
-from components.shared import manifest as manifests
 from components.shared.errors import Refused
 from components.validate.config import ValidateConfig
 
@@ -20,6 +19,10 @@ def validate(
     validation: Annotated[Path, "folder for findings.json, summary.json, report.html, data_docs/ ..."],
 ) -> None:
     """Judge the data. An error refuses it (exit code 1) after everything is written; a warning does not."""
+    from components.validate import expectations
+
+    expectations.start()  # before all that is slow to import
+    from components.shared import manifest as manifests
     from components.validate import drift, imbalance, report, suite
     from components.validate.look import Look
     from components.validate.picture import classes_per_split
@@ -53,6 +56,7 @@ def validate(
         suite.write_table(findings, look, fresh / "findings.parquet")
         classes_per_split(look, fresh / "classes.png")
         report.write(findings, look, summary, fresh / "report.html")
+        expectations.finish()
     lines = [line for finding in findings for line in _told(finding, look)]
     print("\n".join(lines[:SCREEN]))
     if len(lines) > SCREEN:

@@ -1,20 +1,12 @@
-"""Run the checks, let Great Expectations pass or fail each, and turn what failed into findings.
+"""Run the checks, let Great Expectations pass or fail each, and turn what failed into findings."""
 
-Great Expectations gets a column per check, empty where all is well, and expects just that: its verdict and its Data Docs are
-about what our checks found, sample by sample.
-"""
-
-import importlib
-import logging
-import os
-import threading
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from components.shared.errors import CannotRun
+from components.validate import expectations
 from components.validate.checks import BY_CODE, CHECKS, Check
 from components.validate.config import ValidateConfig
 from components.validate.look import Look
@@ -54,67 +46,24 @@ def escaped(text: str) -> str:
 
 
 def findings(look: Look, *, docs: Path) -> list[Finding]:
-    """Check everything; Data Docs go to `docs`. The worst first. Raises CannotRun for a bad severity."""
+    """Check everything; Data Docs go to `docs`, written when `expectations.finish` returns. The worst first.
+
+    Raises CannotRun for a bad severity.
+    """
     _refuse_unknown(look.limits)
     active = [check for check in CHECKS if look.limits.severity[check.code] != "off"]
-    # It takes seconds to load, and the checks mostly sort and multiply: both at once.
-    loading = threading.Thread(target=importlib.import_module, args=("great_expectations.expectations",))
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    loading.start()
     results = {check.code: check.run(look) for check in active}
-    loading.join()
-    failed = _failed(look, results, docs)
+    expected = {
+        code: (
+            _SEVERITIES[look.limits.severity[code]],
+            f"{code} finds {BY_CODE[code].message}. What to do: {BY_CODE[code].fix}.",
+        )
+        for code in results
+    }
+    failed = expectations.failed({"samples": _samples(look, results), "data set": _whole(results)}, expected, docs)
     found = [finding for check in active if check.code in failed for finding in _as_findings(check, results[check.code], look)]
     order = list(_SEVERITIES)
     return sorted(found, key=lambda finding: order.index(finding.severity))
-
-
-def _failed(look: Look, results: dict[str, pd.DataFrame | str | None], docs: Path) -> set[str]:
-    """The codes that Great Expectations fails, of the samples and of the data set as a whole."""
-    import great_expectations as gx
-    import great_expectations.expectations as gxe
-
-    warnings.filterwarnings("ignore", module="great_expectations")
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
-    context.add_data_docs_site(
-        site_name="docs",
-        site_config={
-            "class_name": "SiteBuilder",
-            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-            "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.absolute())},
-        },
-    )
-    source = context.data_sources.add_pandas("darkroom")
-    failed = set()
-    for name, table in (("samples", _samples(look, results)), ("data set", _whole(results))):
-        expectations = [
-            gxe.ExpectColumnValuesToBeNull(
-                column=code,
-                severity=_SEVERITIES[look.limits.severity[code]],
-                description=f"{code} finds {BY_CODE[code].message}. What to do: {BY_CODE[code].fix}.",
-                meta={"code": code},
-            )
-            for code in table.columns.drop("source")
-        ]
-        suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=expectations))
-        batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
-        definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
-        checkpoint = gx.Checkpoint(
-            name=name,
-            validation_definitions=[definition],
-            result_format={"result_format": "SUMMARY", "unexpected_index_column_names": ["source"]},
-        )
-        outcome = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": table})
-        for result in next(iter(outcome.run_results.values())).results:
-            code = result.expectation_config.meta["code"]
-            if result.exception_info and result.exception_info.get("raised_exception"):
-                raise CannotRun(f"validate: check {code} broke: {result.exception_info.get('exception_message')}")
-            if not result.success:
-                failed.add(code)
-    context.build_data_docs(site_names=["docs"])
-    return failed
 
 
 def _samples(look: Look, results: dict) -> pd.DataFrame:

@@ -1,0 +1,127 @@
+"""Great Expectations, in a process of its own: it takes seconds to load, and meanwhile the checks are at work.
+
+It gets a column per check, empty where all is well, and expects just that: its verdict and its Data Docs are about what our
+checks found, sample by sample.
+"""
+
+import functools
+import gc
+import logging
+import multiprocessing
+import os
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.shared.errors import CannotRun
+
+if TYPE_CHECKING:  # to load pandas here would keep that process waiting
+    import pandas as pd
+
+_context: Any = None  # in that process: Great Expectations' own, with the last verdict in it
+
+
+def start() -> None:
+    """Begin to load it, if that has not been done, and do not wait."""
+    with _alive():
+        _process()
+
+
+def failed(tables: "dict[str, pd.DataFrame]", expected: dict[str, tuple[str, str]], docs: Path) -> set[str]:
+    """The codes whose column is not empty. Its Data Docs go to `docs`, which is whole after `finish`.
+
+    `tables`: a column per code beside `source`. `expected`: code -> Great Expectations' severity, and a description.
+    """
+    with _alive():
+        found = _process().submit(_run, tables, expected, docs.absolute()).result()
+        _writing.append(_process().submit(_write_docs))
+    return found
+
+
+def finish() -> None:
+    """Wait until all Data Docs are written."""
+    with _alive():
+        while _writing:
+            _writing.pop().result()
+
+
+_writing: list[Future] = []
+
+
+@functools.cache
+def _process() -> ProcessPoolExecutor:
+    # Spawned, not forked: Arrow runs threads that do not survive a fork.
+    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    pool.submit(_load)
+    return pool
+
+
+@contextmanager
+def _alive() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool:
+        _process.cache_clear()
+        _writing.clear()
+        raise CannotRun("validate: Great Expectations' process was killed, perhaps for want of memory; run it again") from None
+
+
+def _load() -> None:
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    # Thousands of classes are made, none of them garbage: not to look for any saves a fifth of the time.
+    gc.disable()
+    import great_expectations.expectations  # noqa: F401
+
+    gc.freeze()
+    gc.enable()
+    warnings.filterwarnings("ignore", module="great_expectations")
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+
+
+def _run(tables: "dict[str, pd.DataFrame]", expected: dict[str, tuple[str, str]], docs: Path) -> set[str]:
+    import great_expectations as gx
+    import great_expectations.expectations as gxe
+
+    global _context
+    _context = gx.get_context(mode="ephemeral")
+    _context.variables.progress_bars = {"globally": False}
+    _context.add_data_docs_site(
+        site_name="docs",
+        site_config={
+            "class_name": "SiteBuilder",
+            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+            "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)},
+        },
+    )
+    source = _context.data_sources.add_pandas("darkroom")
+    failing = set()
+    for name, table in tables.items():
+        expectations = [
+            gxe.ExpectColumnValuesToBeNull(column=code, severity=severity, description=description, meta={"code": code})
+            for code, (severity, description) in expected.items()
+            if code in table
+        ]
+        suite = _context.suites.add(gx.ExpectationSuite(name=name, expectations=expectations))
+        batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
+        definition = _context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
+        checkpoint = gx.Checkpoint(
+            name=name,
+            validation_definitions=[definition],
+            result_format={"result_format": "SUMMARY", "unexpected_index_column_names": ["source"]},
+        )
+        outcome = _context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": table})
+        for result in next(iter(outcome.run_results.values())).results:
+            code = result.expectation_config.meta["code"]
+            if result.exception_info and result.exception_info.get("raised_exception"):
+                raise CannotRun(f"validate: check {code} broke: {result.exception_info.get('exception_message')}")
+            if not result.success:
+                failing.add(code)
+    return failing
+
+
+def _write_docs() -> None:
+    _context.build_data_docs(site_names=["docs"])
