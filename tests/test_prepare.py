@@ -136,6 +136,12 @@ def test_data_that_did_not_pass_or_changed_since_is_not_prepared(stills, prepare
     assert everything(folder) == before
 
 
+def test_what_has_no_label_to_validation_is_no_class(stills, prepared, capsys):
+    (stills / "cross").rename(stills / "NaN")
+    assert arrays.Layout.read(prepared(stills)).classes == ["bar", "box"]
+    assert "30 samples without pixels or label are left out" in capsys.readouterr().out
+
+
 def test_nothing_half_written_is_left_when_decoding_fails(tmp_path, prepared, monkeypatch):
     from components.prepare import step
 

@@ -52,7 +52,7 @@ def make_plan(*, manifest: Path, verdict: Path, config: PrepareConfig, seed: int
     if summary["data_digest"] != manifests.data_digest(manifest):
         raise CannotRun(f"{verdict}: is about other data than {manifest}; `dvc repro` brings them together")
     # A severity of less than error lets such samples pass validation; there is nothing of them to learn from.
-    usable = rows["fault_code"].isna() & rows["label"].notna()
+    usable = rows["fault_code"].isna() & manifests.labels(rows).notna()
     if not usable.all():
         print(f"prepare: {(~usable).sum():,} samples without pixels or label are left out; findings.json names them")
     rows = rows[usable].reset_index(drop=True)

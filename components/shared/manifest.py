@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from components.shared import dataset
 from components.shared.errors import CannotRun
 
+_NO_LABEL = {"", "nan", "null", "none", "n/a", "na", "?"}
 THUMBNAIL, FEATURES = 16 * 16, 160  # bytes
 SCHEMA = pa.schema(
     [
@@ -61,6 +62,13 @@ def read(folder: Path):
     """
     columns = [name for name in SCHEMA.names if name not in ("thumbnail", "features", "preview")]
     return pa.concat_tables(pq.read_table(part, columns=columns) for part in _in_order(folder)).to_pandas()
+
+
+def labels(rows):
+    """The label of each row as a pandas Series, null where there is none, or what people write where there is none."""
+    said = rows["label"]
+    none = [label for label in said.dropna().unique() if str(label).strip().casefold() in _NO_LABEL]
+    return said.where(said.notna() & ~said.isin(none), None)
 
 
 def read_previews(folder: Path, rows: Collection[int]) -> dict[int, bytes]:

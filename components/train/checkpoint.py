@@ -4,6 +4,7 @@ import json
 import shutil
 import zipfile
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,8 +41,11 @@ class Checkpoints:
         for old in self._all()[2:]:
             old.unlink()
 
-    def last(self) -> Checkpoint | None:
-        """The newest that can be read; a damaged one is said, set aside, and the one before it is taken."""
+    def last(self, names: Collection[str]) -> Checkpoint | None:
+        """The newest that can be read and has arrays of these names, all finite.
+
+        A damaged one is said, set aside, and the one before it is taken.
+        """
         for file in self._all():
             fault = None
             try:
@@ -49,7 +53,9 @@ class Checkpoints:
                 with np.load(file, allow_pickle=False) as content:
                     arrays = {name: content[name] for name in content.files if name != "progress"}
                     progress = json.loads(str(content["progress"]))
-                if not all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f"):
+                if arrays.keys() != set(names):
+                    fault = "weights are missing"
+                elif not all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f"):
                     fault = "its weights are not finite"
             except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
                 fault = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -253,18 +253,20 @@ class Loop:
         named = {f"model_{index}": variable for index, variable in enumerate(self.model.variables)}
         return named | {f"optimizer_{index}": variable for index, variable in enumerate(self.optimizer.variables)}
 
+    def _best(self) -> dict[str, np.ndarray]:
+        return {f"best_{index}": weight for index, weight in enumerate(self.best)}
+
     def _save(self) -> None:
-        arrays = {name: np.asarray(variable) for name, variable in self._variables().items()}
-        arrays |= {f"best_{index}": weight for index, weight in enumerate(self.best)}
+        arrays = {name: np.asarray(variable) for name, variable in self._variables().items()} | self._best()
         self.checkpoints.save(Checkpoint(arrays, dict(vars(self.progress))))
 
     def _resume(self) -> bool:
-        saved = self.checkpoints.last()
+        saved = self.checkpoints.last(self._variables().keys() | self._best().keys())
         if saved is None:
             return False
         for name, variable in self._variables().items():
             variable.assign(saved.arrays[name])
-        self.best = [saved.arrays[f"best_{index}"] for index in range(len(self.best))]
+        self.best = [saved.arrays[name] for name in self._best()]
         self.progress = Progress(**saved.progress)
         epoch = min(len(self.progress.history) + 1, self._epochs)
         print(f"train: goes on from a checkpoint in epoch {epoch} (batch {self.progress.step:,})")

@@ -13,9 +13,6 @@ from components.shared import manifest as manifests
 from components.validate import suspects, twins
 from components.validate.config import ValidateConfig
 
-# What people write where a label is missing.
-_NO_LABEL = {"", "nan", "null", "none", "n/a", "na", "?"}
-
 
 @dataclass(frozen=True)
 class Look:
@@ -28,10 +25,8 @@ class Look:
 
     @functools.cached_property
     def labels(self) -> pd.Series:
-        """The label of each row, null where there is none."""
-        labels = self.rows["label"]
-        plain = {label: str(label).strip().casefold() in _NO_LABEL for label in labels.dropna().unique()}
-        return labels.where(labels.notna() & ~labels.map(plain).fillna(True).astype(bool), None)
+        """See `manifest.labels`."""
+        return manifests.labels(self.rows)
 
     @functools.cached_property
     def decoded(self) -> pd.Series:
