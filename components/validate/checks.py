@@ -61,7 +61,7 @@ CHECKS = (
     Check("E_CLASS_MISSING", labels.missing, "classes that an official split lacks",
           "add pictures of them to that split, or take the class out", "train/cat/1.png: 'cat' is missing in test"),
     Check("W_IMBALANCE", imbalance.imbalance, "uneven classes (validate.max_imbalance_ratio)",
-          "set train.*.imbalance: balanced_softmax, or raise augment.balance; best of all, add pictures of rare classes",
+          "set train.*.imbalance (deferred, effective_number), raise augment.balance; best of all, add pictures of rare classes",
           "27.0:1 > 20:1 ('dog' 2,700, 'cat' 100)"),
     Check("E_LABEL_CONFLICT", labels.conflict, "the same picture under two labels", "keep it under the right label alone",
           "cat/1.png: 'cat' = dog/7.png 'dog'", "drop"),

@@ -61,7 +61,7 @@ def _recommendation(worst: float, counts: pd.Series) -> str:
     if worst > 3:
         rare = int((counts < counts.max() / 3).sum())
         told += (
-            f" {rare} of {len(counts)} classes have less than a third of the largest: train.*.imbalance: balanced_softmax makes the "
-            "network mind them as much as the others at no cost, augment.balance gives them more copies. Best of all: more pictures."
+            f" {rare} of {len(counts)} classes have less than a third of the largest: train.*.imbalance (deferred, effective_number) "
+            "makes the network mind them as much as the others, augment.balance gives them more copies. Best of all: more pictures."
         )
     return told
