@@ -30,7 +30,7 @@ def unpack(archive: Path, folder: Path) -> Path:
             _tar(archive, folder)
     except tarfile.FilterError as error:
         raise Refused(f"E_PATH_OUTSIDE {archive}: {error}") from None
-    # Encrypted (RuntimeError), of an unknown compression (NotImplementedError), damaged in one of several ways.
+    # zipfile says of a password or an unknown compression no more than RuntimeError; the others are kinds of damage.
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError) as error:
         raise CannotRun(f"{archive}: cannot be unpacked ({error})") from None
     inside = [path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX"]

@@ -22,6 +22,7 @@ from components.shared.errors import CannotRun
 if TYPE_CHECKING:  # to load pandas here would keep that process waiting
     import pandas as pd
 
+_writing: list[Future] = []  # here: Data Docs that are not whole yet
 _context: Any = None  # in that process: Great Expectations' own, with the last verdict in it
 
 
@@ -47,9 +48,6 @@ def finish() -> None:
     with _alive():
         while _writing:
             _writing.pop().result()
-
-
-_writing: list[Future] = []
 
 
 @functools.cache
