@@ -11,6 +11,7 @@ import argparse
 import csv
 import json
 import os
+import sys
 import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -31,7 +32,11 @@ def learn(name: str, folder: Path, prepared: str, augmented: str, seed: int) -> 
     darkroom("evaluate", "--model", "model", "--prepared", prepared, "--config", "evaluate", "--evaluation", "evaluation",
              cwd=folder)  # fmt: skip
     record = json.loads((folder / "model/run.json").read_text())
-    return record["best"]["validation_accuracy"], json.loads((folder / "evaluation/metrics.json").read_text())
+    metrics = json.loads((folder / "evaluation/metrics.json").read_text())
+    validation = record["best"]["validation_accuracy"]
+    print(f"{name} on {prepared}, seed {seed}: {validation:.1%} on validation, {metrics['accuracy']:.1%} on test, "
+          f"{record['training_seconds']:.0f} s", file=sys.stderr, flush=True)  # fmt: skip
+    return validation, metrics
 
 
 def one_frame(folder: Path, seed: int) -> dict:
