@@ -39,7 +39,7 @@ def rows(labels, *, groups=None, splits=None, pictures=None) -> pd.DataFrame:
     count = len(labels)
     return pd.DataFrame({
         "id": [str(n) for n in range(count)], "label": labels, "group": groups or [None] * count,
-        "split": splits or [None] * count, "pixels_sha256": pictures or [f"p{n}" for n in range(count)],
+        "split": splits or [None] * count, "pixels_digest": pictures or [f"p{n}" for n in range(count)],
     })  # fmt: skip
 
 

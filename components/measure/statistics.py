@@ -69,10 +69,9 @@ def _lost(grey: np.ndarray) -> np.ndarray:
     count, _, width = grey.shape
     lines = grey.reshape(-1, width)
     # Sums over the window, up to 9 x 255; at the edge the picture goes on mirrored.
-    blurred = cv2.boxFilter(lines, cv2.CV_16U, (_WINDOW, 1), normalize=False, borderType=cv2.BORDER_REFLECT_101).astype(
-        np.int16
-    )
-    steps = np.abs(np.diff(lines.astype(np.int16))) * np.int16(_WINDOW)
-    lost = np.maximum(steps - np.abs(np.diff(blurred)), 0).reshape(count, -1).sum(axis=1, dtype=np.int64)
-    total = steps.reshape(count, -1).sum(axis=1, dtype=np.int64)
+    blurred = cv2.boxFilter(lines, cv2.CV_16U, (_WINDOW, 1), normalize=False, borderType=cv2.BORDER_REFLECT_101)
+    steps = np.multiply(cv2.absdiff(lines[:, 1:], lines[:, :-1]), _WINDOW, dtype=np.uint16)
+    left = cv2.absdiff(blurred[:, 1:], blurred[:, :-1])
+    lost = cv2.subtract(steps, left).reshape(count, -1).sum(axis=1, dtype=np.uint32)  # 0 where more is left
+    total = steps.reshape(count, -1).sum(axis=1, dtype=np.uint32)
     return np.where(total > 0, lost / np.maximum(total, 1), 1.0)

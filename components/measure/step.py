@@ -12,6 +12,7 @@ import numpy as np
 import PIL
 import pyarrow as pa
 import pyarrow.parquet as pq
+from blake3 import blake3
 
 from components.measure import clip as clips
 from components.measure import signature, statistics
@@ -24,6 +25,7 @@ from components.shared.images import decode
 from components.shared.manifest import SCHEMA
 
 BATCH = 256  # samples that are held at once
+CACHED = 2**17  # pixels that are computed on at once
 
 
 def measure(
@@ -52,18 +54,23 @@ def measure(
 def _measure_new(parts: dict[Path, Path], config: MeasureConfig) -> int:
     """Measure each shard into its part, over all processors; returns how many samples do not decode.
 
-    Few shards are measured row group by row group, or the last one would keep one processor busy and the others waiting.
+    Few shards are measured batch by batch, or the last one would keep one processor busy and the others waiting.
     """
     few = len(parts) < 4 * parallel.processors()
     with tempfile.TemporaryDirectory(prefix="darkroom-") as scratch:
         work, weights, pieces = [], [], {}
         for number, (shard, part) in enumerate(parts.items()):
             groups = dataset.row_groups(shard)
-            pieces[part] = [Path(scratch) / f"{number}-{group}.parquet" for group in range(len(groups))] if few else [part]
-            work += [
-                (shard, range(i, i + 1) if few else range(len(groups)), config, piece) for i, piece in enumerate(pieces[part])
+            cuts = [
+                (range(group, group + 1), slice(start, min(start + BATCH, size)))
+                for group, size in enumerate(groups)
+                for start in range(0, size, BATCH)
             ]
-            weights += groups if few else [sum(groups)]
+            whole = [(range(len(groups)), slice(0, sum(groups)))]
+            pieces[part] = [Path(scratch) / f"{number}-{cut}.parquet" for cut in range(len(cuts))] if few else [part]
+            for piece, (within, rows) in zip(pieces[part], cuts if few else whole, strict=True):
+                work.append((shard, within, rows, config, piece))
+                weights.append(rows.stop - rows.start)
         faults = sum(count for _, count in parallel.each(measure_rows, work, weights=weights, name="measure"))
         for shard, part in parts.items() if few else ():
             with pq.ParquetWriter(part, _stamped(shard.name, config), compression="zstd") as writer:
@@ -73,16 +80,16 @@ def _measure_new(parts: dict[Path, Path], config: MeasureConfig) -> int:
     return faults
 
 
-def measure_rows(shard: Path, groups: range, config: MeasureConfig, part: Path) -> int:
-    """Measure these row groups of a shard into a part, or a piece of one; returns how many samples do not decode."""
+def measure_rows(shard: Path, groups: range, rows: slice, config: MeasureConfig, part: Path) -> int:
+    """Measure these rows of these row groups of a shard into a part, or a piece of one; returns how many do not decode."""
     schema = _stamped(shard.name, config)
     faults = 0
     with pq.ParquetWriter(part, schema, compression="zstd") as writer:
-        samples = dataset.read_stored(shard, groups)
+        samples = itertools.islice(dataset.read_stored(shard, groups), rows.start, rows.stop)
         while batch := list(itertools.islice(samples, BATCH)):
-            rows = _measured(batch, shard.name, config)
-            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-            faults += sum("fault" in row for row in rows)
+            measured = _measured(batch, shard.name, config)
+            writer.write_table(pa.Table.from_pylist(measured, schema=schema))
+            faults += sum("fault" in row for row in measured)
     return faults
 
 
@@ -110,17 +117,19 @@ def _measured(batch: list[tuple[str, Sample]], shard: str, config: MeasureConfig
         rows.append(row | {"shard": shard})
         if frame is not None:
             decoded.append((rows[-1], frame))
-    # Pictures of one size are one array.
+    # Pictures of one size are one array, as long as that fits into a processor's cache.
     by_size: dict[tuple, list] = {}
     for row, (grey, colours) in decoded:
         by_size.setdefault(grey.shape, []).append((row, grey, colours))
-    for same in by_size.values():
-        few, grey, colours = zip(*same, strict=True)
-        grey, colours = np.stack(grey), np.stack(colours)
-        columns = statistics.of(grey) | signature.of(grey, colours)
-        mean = np.where(colours.any(axis=(1, 2, 3))[:, None], colours.mean(axis=(1, 2)), columns["brightness"][:, None])
-        columns |= {name: mean[:, index] for index, name in enumerate(("red", "green", "blue"))}
-        _fill(few, columns)
+    for (height, width), same in by_size.items():
+        size = max(1, CACHED // (height * width))
+        for start in range(0, len(same), size):
+            few, grey, colours = zip(*same[start : start + size], strict=True)
+            grey, colours = np.stack(grey), np.stack(colours)
+            columns = statistics.of(grey) | signature.of(grey, colours)
+            mean = np.where(colours.any(axis=(1, 2, 3))[:, None], colours.mean(axis=(1, 2)), columns["brightness"][:, None])
+            columns |= {name: mean[:, index] for index, name in enumerate(("red", "green", "blue"))}
+            _fill(few, columns)
     return rows
 
 
@@ -140,7 +149,7 @@ def _row(stored: str, sample: Sample, config: MeasureConfig) -> tuple[dict, tupl
         return row | {"fault_code": "E_HASH", "fault": "its bytes are not those that were ingested; ingest it again"}, None
     if not sample.frames:
         return row | {"fault_code": "E_SEQ_EMPTY", "fault": "a clip without frames"}, None
-    whole, digests, sizes, notes, trailing = hashlib.sha256(), [], set(), set(), 0
+    whole, digests, sizes, notes, trailing = blake3(), [], set(), set(), 0
     middle = len(sample.frames) // 2
     for index, (content, path) in enumerate(sample.frames):
         try:
@@ -150,8 +159,8 @@ def _row(stored: str, sample: Sample, config: MeasureConfig) -> tuple[dict, tupl
             frame = f" (frame {path})" if clip else ""
             return row | {"fault_code": fault.code, "fault": fault.reason + frame}, None
         pixels = np.ascontiguousarray(picture.pixels)
-        digest = hashlib.sha256(repr(pixels.shape).encode() + b"\n")
-        digest.update(pixels)
+        digest = blake3(repr(pixels.shape).encode() + b"\n")
+        digest.update(pixels.ravel())
         whole.update(digest.digest())
         sizes.add((picture.width, picture.height))
         notes.update(picture.notes)
@@ -168,7 +177,7 @@ def _row(stored: str, sample: Sample, config: MeasureConfig) -> tuple[dict, tupl
             row["faces"] = row.get("faces", 0) + len(faces.find(pixels))
         if index == 0:
             row |= {"width": picture.width, "height": picture.height, "mode": picture.mode, "format": picture.format}
-    row |= {"frame_sizes": len(sizes), "pixels_sha256": whole.hexdigest()}
+    row |= {"frame_sizes": len(sizes), "pixels_digest": whole.hexdigest()}
     row |= {"notes": " ".join(sorted(notes)), "trailing": trailing}
     if clip:
         row |= {"frame_digests": digests} | clips.order([path for _, path in sample.frames])

@@ -33,7 +33,7 @@ def units(rows: pd.DataFrame) -> np.ndarray:
     """A number per row; rows with the same number share a group or a picture, directly or through others."""
     nodes = np.arange(len(rows))
     links = []
-    picture = rows["pixels_sha256"].fillna(rows["id"])
+    picture = rows["pixels_digest"].fillna(rows["id"])
     for key in (picture, rows["group"]):
         known = key.notna().to_numpy()
         codes = pd.factorize(key[known])[0]
@@ -52,7 +52,7 @@ def _share(rows: pd.DataFrame, candidates: np.ndarray, fraction: float, seed: in
     """
     positions = np.flatnonzero(candidates)
     part = rows.iloc[positions]
-    picture = part["pixels_sha256"].fillna(part["id"])
+    picture = part["pixels_digest"].fillna(part["id"])
     # A unit is filed under its most frequent label, and known by the smallest of its keys.
     members = pd.DataFrame({"unit": units(part), "label": part["label"], "key": part["group"].fillna(picture)})
     by_unit = members.groupby("unit")

@@ -36,7 +36,7 @@ class Look:
     @functools.cached_property
     def picture(self) -> pd.Series:
         """What tells one picture from another: its pixels, or its bytes when it does not decode."""
-        return self.rows["pixels_sha256"].fillna(self.rows["id"])
+        return self.rows["pixels_digest"].fillna(self.rows["id"])
 
     @functools.cached_property
     def splits(self) -> pd.Series:
