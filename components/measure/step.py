@@ -177,7 +177,7 @@ def _row(stored: str, sample: Sample, config: MeasureConfig) -> tuple[dict, tupl
             row["faces"] = row.get("faces", 0) + len(faces.find(pixels))
         if index == 0:
             row |= {"width": picture.width, "height": picture.height, "mode": picture.mode, "format": picture.format}
-    row |= {"frame_sizes": len(sizes), "pixels_digest": whole.hexdigest()}
+    row |= {"frame_sizes": len(sizes), "pixels_digest": whole.hexdigest(length=16)}
     row |= {"notes": " ".join(sorted(notes)), "trailing": trailing}
     if clip:
         row |= {"frame_digests": digests} | clips.order([path for _, path in sample.frames])

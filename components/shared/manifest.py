@@ -23,7 +23,10 @@ SCHEMA = pa.schema(
         ("mode", pa.string()),
         ("format", pa.string()),
         ("bytes", pa.int64()),
-        ("pixels_digest", pa.string()),  # BLAKE3 of the decoded pixels: the same picture saved twice in different ways
+        (
+            "pixels_digest",
+            pa.string(),
+        ),  # 128 bits of BLAKE3 of the decoded pixels: the same picture saved twice in different ways
         # Of a clip, its middle frame is what the following columns are about. Levels go from 0 black to 255 white.
         ("brightness", pa.float32()),  # mean level
         ("contrast", pa.float32()),  # standard deviation of the levels

@@ -35,7 +35,11 @@ class Look:
 
     @functools.cached_property
     def picture(self) -> pd.Series:
-        """What tells one picture from another: its pixels, or its bytes when it does not decode."""
+        """A number for each picture that is another one: by its pixels, or by its bytes when it does not decode."""
+        return pd.Series(pd.factorize(self._picture)[0], index=self.rows.index)
+
+    @property
+    def _picture(self) -> pd.Series:
         return self.rows["pixels_digest"].fillna(self.rows["id"])
 
     @functools.cached_property
@@ -94,14 +98,13 @@ class Look:
             return np.empty((0, 2), int)
         wanted = np.zeros(len(self.rows), bool)
         wanted[once] = True
-        kept, start = [], 0
+        thumbnails, start, filled = np.empty((len(once), manifests.THUMBNAIL), np.uint8), 0, 0
         for part in manifests.read_bytes(self.manifest, "thumbnail"):
-            kept.append(part[wanted[start : start + len(part)]])
-            start += len(part)
+            kept = part[wanted[start : start + len(part)]]
+            thumbnails[filled : filled + len(kept)] = kept
+            start, filled = start + len(part), filled + len(kept)
         hashes = self.rows["hash"].iloc[once].to_numpy(np.uint64)
-        return once[
-            twins.pairs(hashes, np.concatenate(kept), bits=self.limits.near_bits, correlation=self.limits.near_correlation)
-        ]
+        return once[twins.pairs(hashes, thumbnails, bits=self.limits.near_bits, correlation=self.limits.near_correlation)]
 
     @functools.cached_property
     def shared_frames(self) -> pd.DataFrame:
@@ -135,7 +138,7 @@ class Look:
         labels = self.labels.map({label: index for index, label in enumerate(self.classes)})
         labels = labels.where(learnt).fillna(-1).astype(int).to_numpy()
         # A group, or a picture that comes twice, is in one fold: no model has seen what it judges.
-        key = self.rows["group"].fillna(self.picture)
+        key = self.rows["group"].fillna(self._picture)
         folds = (pd.util.hash_array(key.to_numpy(object)) % suspects.FOLDS).astype(int)
         return suspects.opinion(self._features, labels, folds, len(self.classes))
 

@@ -66,7 +66,7 @@ def case_twin(look: Look) -> pd.DataFrame:
 
 def _across(look: Look, torn: np.ndarray) -> pd.DataFrame:
     """A row for each side of a pair; which is which a person sees by the paths."""
-    picture = look.picture.to_numpy(object)
+    picture = look.picture.to_numpy()
 
     def said(row: int, twin: int) -> str:
         return f"{'=' if picture[row] == picture[twin] else '~'} {look.name(twin)}"
