@@ -1,6 +1,7 @@
 import csv
 import io
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,8 +20,10 @@ from components.train.config import TrainConfig
 
 tf, keras = backend.start()
 
+from components.train import budget, recipe  # noqa: E402
 from components.train.cnn import cnn  # noqa: E402
 from components.train.imbalance import REMEDIES  # noqa: E402
+from components.train.loop import Terminated  # noqa: E402
 from components.train.lstm import lstm  # noqa: E402
 
 STILL, PHOTO, CLIP = (28, 28, 1), (40, 32, 3), (5, 20, 20, 3)
@@ -344,6 +347,36 @@ def test_a_budget_of_time_sets_the_length_and_the_schedule_ends_with_it(work, kn
     with (work / "models/cnn/history.csv").open() as stream:
         history = list(csv.DictReader(stream))
     assert float(history[-1]["learning_rate"]) < 0.1 * config.learning_rate
+
+
+def test_the_rest_of_a_budget_is_laid_out_by_the_speed_so_far():
+    epoch = {"batch": 0.125, "validation": 1.0, "batches": 80}  # 11 seconds
+    assert budget.steps(22, **epoch) == 160  # two epochs with two validations
+    assert budget.steps(6, **epoch) == 40  # a part of one has its validation, too
+    assert budget.steps(11, **epoch, done=80) == 160
+    assert budget.steps(6, **epoch, done=40) == 80  # what is left of this epoch, and its validation
+    assert budget.steps(12, **epoch, done=40) == 120
+    assert budget.steps(-3, **epoch, done=40) == 41  # late already
+
+
+def test_told_to_stop_after_the_very_last_batch_loses_nothing(work, knobs, monkeypatch):
+    config = knobs(TrainConfig, "train.cnn", epochs=2, batch_size=32)
+    whole = files.read_json(train(work, config) / "run.json")
+    shutil.rmtree(work / "models")
+    rate = recipe.rate
+
+    def last(config, step, steps):
+        if step == steps - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return rate(config, step, steps)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe, "rate", last)
+        with pytest.raises(Terminated):
+            train(work, config)
+    again = files.read_json(train(work, config) / "run.json")
+    assert again["model"]["weights_sha256"] == whole["model"]["weights_sha256"]
+    assert again["best"]["validation_loss"] == whole["best"]["validation_loss"]
 
 
 def test_a_mirror_image_is_said_to_be_the_same_where_that_is_better_on_validation_data(work, knobs):

@@ -4,7 +4,6 @@ A loop of our own and not `Model.fit`, because a training that is killed must go
 order and dropout as they were; `fit` can only begin an epoch again.
 """
 
-import math
 import signal
 import threading
 import time
@@ -18,12 +17,11 @@ from tqdm import tqdm
 
 from components.shared.arrays import Split
 from components.shared.errors import CannotRun
-from components.train import imbalance, recipe
+from components.train import budget, imbalance, recipe
 from components.train.checkpoint import Checkpoint, Checkpoints
 from components.train.config import TrainConfig
 
 SAVE_EVERY = 120  # seconds between checkpoints within an epoch
-PROBE = 12  # batches that are timed to fit a training into a budget
 
 
 @dataclass
@@ -39,6 +37,7 @@ class Progress:
     seconds: float = 0.0  # of training and validation so far, without what a kill cost
     waiting: float = 0.0  # seconds of these in which the next batch was not there yet
     steps: int = 0  # batches that the schedule is laid out for
+    validation: float = 0.0  # seconds of one, as a budget of time counts it
 
 
 class Terminated(CannotRun):
@@ -88,25 +87,27 @@ class Loop:
 
     def _finished(self) -> bool:
         done, best = len(self.progress.history), self.progress.best_epoch
-        return self.progress.step >= self.progress.steps or done - best >= self.config.patience > 0 < best
+        ended = self.progress.step >= self.progress.steps and not self.progress.sums[2]
+        return ended or done - best >= self.config.patience > 0 < best
 
     @property
     def _epochs(self) -> int:
         return -(-self.progress.steps // self.batches)
 
+    def _length(self, epoch: int) -> int:
+        return min(self.batches, self.progress.steps - epoch * self.batches)
+
     def _epoch(self, told: threading.Event) -> None:
-        progress = self.progress
-        epoch = len(progress.history)
-        first = progress.step - epoch * self.batches
-        last = min(self.batches, progress.steps - epoch * self.batches)
+        progress, epoch = self.progress, len(self.progress.history)
+        first, before = progress.step - epoch * self.batches, progress.seconds
+        stop = self.batches if progress.step < progress.steps else first  # told to stop after the very last batch
         started = saved = time.monotonic()
-        before = progress.seconds
         name = f"epoch {epoch + 1}/{self._epochs}"
         with (
-            tqdm(total=last, initial=first, unit=" batches", desc=name, disable=None, leave=False) as bar,
+            tqdm(total=self._length(epoch), initial=first, unit=" batches", desc=name, disable=None, leave=False) as bar,
             ThreadPoolExecutor(1) as reader,
         ):
-            for images, labels in self._ahead(reader, epoch, range(first, last)):
+            for images, labels in self._ahead(reader, epoch, range(first, stop)):
                 rate = recipe.rate(self.config, progress.step, progress.steps)
                 weights = imbalance.weights(self.config.imbalance, self.counts, progress=progress.step / progress.steps)
                 self.optimizer.learning_rate.assign(rate)
@@ -126,6 +127,11 @@ class Loop:
                     saved = time.monotonic()
                 if told.is_set():
                     raise Terminated("train: told to stop; the checkpoint is saved, the same command goes on from here")
+                if progress.step % budget.PROBE == 0 and budget.is_open(self.config, progress.step / progress.steps):
+                    self._lay_out((progress.seconds - progress.validation * epoch) / progress.step)
+                    bar.total = self._length(epoch)
+                if progress.step >= progress.steps:
+                    break
         self._end_epoch(before, started)
 
     def _ahead(self, reader: ThreadPoolExecutor, epoch: int, batches: range) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -151,28 +157,28 @@ class Loop:
         """Time some batches and a validation, undo them, and lay the schedule out for as many batches as the budget holds."""
         before = {name: np.array(variable) for name, variable in self._variables().items()}
         self.optimizer.learning_rate.assign(0.0)
-        chosen = np.arange(min(self.config.batch_size, len(self.train)))
-        images, labels = self.train.images[chosen], self.train.labels[chosen]
+        images, labels = (part[: self.config.batch_size] for part in (self.train.images, self.train.labels))
         times = []
-        for _ in range(PROBE):
+        for _ in range(budget.PROBE):
             started = time.monotonic()
             self._step(images, self._targets(labels), np.ones(len(labels), np.float32))
             times.append(time.monotonic() - started)
         self._validate()
         started = time.monotonic()
         self._validate()
-        # The slower of them count: measured at its start, a training was never quicker afterwards, but up to a tenth slower.
-        validation, batch = time.monotonic() - started, float(np.quantile(times[2:], 0.9))
+        self.progress.validation, batch = time.monotonic() - started, float(np.median(times[2:]))
         for name, variable in self._variables().items():
             variable.assign(before[name])
-        budget = 0.95 * 60 * self.config.budget_minutes
-        # A validation after each epoch, and after the part of one that comes last.
-        epochs = budget / (self.batches * batch + validation)
-        self.progress.steps = max(1, int((budget - validation * math.ceil(epochs)) / batch))
+        self._lay_out(batch)
         share = self.progress.steps / self.batches
         print(f"train: {1000 * batch:.0f} ms a batch; {share:.2f} epochs fit into {self.config.budget_minutes:g} minutes")
         if share < 0.2:
             print(f"train: too little to learn from {len(self.train):,} samples; a longer budget, or smaller pictures")
+
+    def _lay_out(self, batch: float) -> None:
+        """For what is left of the budget, at so many seconds a batch."""
+        of = {"batch": batch, "validation": self.progress.validation, "batches": self.batches, "done": self.progress.step}
+        self.progress.steps = budget.steps(budget.seconds(self.config) - self.progress.seconds, **of)
 
     def _end_epoch(self, before: float, started: float) -> None:
         progress = self.progress
