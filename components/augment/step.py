@@ -39,8 +39,7 @@ def augment(
                 bar.update(len(chosen))
         images.flush()
         labels = np.concatenate([train.labels, train.labels[origins]])
-        samples = train.samples()
-        arrays.describe(fresh, labels, samples + [samples[origin] for origin in origins])
+        arrays.describe(fresh, labels, train.table().take(np.concatenate([np.arange(len(train)), origins])))
         _preview(
             train, layout, lambda some, sides: vary(some, sides, config, np.random.default_rng(seed)), fresh / "preview.png"
         )

@@ -54,7 +54,11 @@ class Split:
 
     def samples(self) -> list[dict]:
         """Id, source, label and group of each picture, in order."""
-        return pq.read_table(self.folder / "samples.parquet").to_pylist()
+        return self.table().to_pylist()
+
+    def table(self) -> pa.Table:
+        """The same as Arrow holds it: a million dicts would be a gigabyte."""
+        return pq.read_table(self.folder / "samples.parquet")
 
     def digest(self) -> str:
         """Over pixels and labels: a training goes on from a checkpoint only with the very same arrays."""
@@ -86,8 +90,9 @@ def create(folder: Path, count: int, shape: tuple[int, ...]) -> np.ndarray:
     return np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(count, *shape))
 
 
-def describe(folder: Path, labels: np.ndarray, samples: list[dict]) -> None:
+def describe(folder: Path, labels: np.ndarray, samples: list[dict] | pa.Table) -> None:
     """Write labels and samples beside the images."""
     np.save(folder / "labels.npy", labels.astype(np.int32), allow_pickle=False)
     schema = pa.schema([(name, pa.string()) for name in ("id", "source", "label", "group")])
-    pq.write_table(pa.Table.from_pylist(samples, schema=schema), folder / "samples.parquet", compression="zstd")
+    table = samples if isinstance(samples, pa.Table) else pa.Table.from_pylist(samples, schema=schema)
+    pq.write_table(table, folder / "samples.parquet", compression="zstd")
