@@ -60,17 +60,11 @@ def _measure_new(parts: dict[Path, Path], config: MeasureConfig) -> int:
     with tempfile.TemporaryDirectory(prefix="darkroom-") as scratch:
         work, weights, pieces = [], [], {}
         for number, (shard, part) in enumerate(parts.items()):
-            groups = dataset.row_groups(shard)
-            cuts = [
-                (range(group, group + 1), slice(start, min(start + BATCH, size)))
-                for group, size in enumerate(groups)
-                for start in range(0, size, BATCH)
-            ]
-            whole = [(range(len(groups)), slice(0, sum(groups)))]
+            size = dataset.count(shard)
+            cuts = [range(start, min(start + BATCH, size)) for start in range(0, size, BATCH)] if few else [range(size)]
             pieces[part] = [Path(scratch) / f"{number}-{cut}.parquet" for cut in range(len(cuts))] if few else [part]
-            for piece, (within, rows) in zip(pieces[part], cuts if few else whole, strict=True):
-                work.append((shard, within, rows, config, piece))
-                weights.append(rows.stop - rows.start)
+            work += [(shard, rows, config, piece) for rows, piece in zip(cuts, pieces[part], strict=True)]
+            weights += map(len, cuts)
         faults = sum(count for _, count in parallel.each(measure_rows, work, weights=weights, name="measure"))
         for shard, part in parts.items() if few else ():
             with pq.ParquetWriter(part, _stamped(shard.name, config), compression="zstd") as writer:
@@ -80,12 +74,12 @@ def _measure_new(parts: dict[Path, Path], config: MeasureConfig) -> int:
     return faults
 
 
-def measure_rows(shard: Path, groups: range, rows: slice, config: MeasureConfig, part: Path) -> int:
-    """Measure these rows of these row groups of a shard into a part, or a piece of one; returns how many do not decode."""
+def measure_rows(shard: Path, rows: range, config: MeasureConfig, part: Path) -> int:
+    """Measure these rows of a shard into a part, or a piece of one; returns how many do not decode."""
     schema = _stamped(shard.name, config)
     faults = 0
     with pq.ParquetWriter(part, schema, compression="zstd") as writer:
-        samples = itertools.islice(dataset.read_stored(shard, groups), rows.start, rows.stop)
+        samples = dataset.read_stored(shard, rows)
         while batch := list(itertools.islice(samples, BATCH)):
             measured = _measured(batch, shard.name, config)
             writer.write_table(pa.Table.from_pylist(measured, schema=schema))

@@ -2,9 +2,10 @@
 
 import contextlib
 import hashlib
+import itertools
 import json
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -109,25 +110,27 @@ def count(shard: Path) -> int:
         return pq.read_metadata(shard).num_rows
 
 
-def row_groups(shard: Path) -> list[int]:
-    """How many samples each row group of a shard holds."""
-    with _readable(shard):
-        layout = pq.read_metadata(shard)
-        return [layout.row_group(group).num_rows for group in range(layout.num_row_groups)]
-
-
 def read_samples(shard: Path) -> Iterator[Sample]:
     """The samples of one shard in order, a row group in memory at a time."""
     return (sample for _, sample in read_stored(shard))
 
 
-def read_stored(shard: Path, groups: Collection[int] | None = None) -> Iterator[tuple[str, Sample]]:
-    """The same with the id that each was stored under, of some row groups alone where they are named."""
+def read_stored(shard: Path, rows: range | None = None) -> Iterator[tuple[str, Sample]]:
+    """The same with the id that each was stored under, of some rows alone where they are named."""
     with _readable(shard), pq.ParquetFile(shard) as file:
-        for batch in file.iter_batches(batch_size=256, row_groups=groups):
-            for row in batch.to_pylist():
-                frames = tuple((frame["bytes"], frame["path"]) for frame in row["frames"])
-                yield row["id"], Sample(row["label"], row["source"], frames, row["group"], row["split"])
+        rows = range(file.metadata.num_rows) if rows is None else rows
+        first, groups, skipped = 0, [], 0
+        for group in range(file.num_row_groups):
+            last = first + file.metadata.row_group(group).num_rows
+            if first < rows.stop and last > rows.start:
+                groups.append(group)
+            elif last <= rows.start:
+                skipped = last
+            first = last
+        samples = (row for batch in file.iter_batches(batch_size=256, row_groups=groups) for row in batch.to_pylist())
+        for row in itertools.islice(samples, rows.start - skipped, rows.stop - skipped):
+            frames = tuple((frame["bytes"], frame["path"]) for frame in row["frames"])
+            yield row["id"], Sample(row["label"], row["source"], frames, row["group"], row["split"])
 
 
 def digest(data: Annotated[Path, "the folder of shards"]) -> None:
