@@ -158,7 +158,7 @@ def draw(results: dict[str, dict], file: Path) -> None:
             colour = plots.BLUE if "CNN" in name else plots.ORANGE
             seconds, accuracy = zip(*result["curve"], strict=True)
             style = "--" if name.startswith("article") else "-"
-            marker = "D" if "/" in name else "."  # a part of the time has one epoch: a point and no line
+            marker = "D" if "/" in name else "."  # a part of the time is a point or two, hardly a line
             axis.plot(seconds, [100 * a for a in accuracy], style, color=colour, marker=marker, label=name, alpha=0.9)
         axis.set(xlabel="seconds of training", ylabel="accuracy on validation data, %", ylim=(84, 95))
         axis.legend(frameon=False, fontsize=7, loc="lower right")
