@@ -18,8 +18,9 @@ DONE, REFUSED, CANNOT_RUN = 0, 1, 2
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; the exit code is 0 done, 1 refused, 2 could not run."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    """Run one command; the exit code is 0 done, 1 refused, 2 could not run. Without arguments, those of the command line."""
+    typed = arguments is None
+    arguments = sys.argv[1:] if typed else arguments
     overview = _overview()
     if not arguments or arguments[0].startswith("-"):
         overview.parse_args(arguments or ["--help"])
@@ -28,9 +29,17 @@ def main(arguments: list[str] | None = None) -> int:
     commands = STEPS | TOOLS
     if name not in commands:
         overview.error(f"no command {name!r}; there are: {', '.join(commands)}")
+    if name == "train" and typed:
+        from components.shared.survivor import LESS_MEMORY, outlive
+
+        return outlive(lambda: _run(name, rest), name=name, advice=LESS_MEMORY, code=CANNOT_RUN)
+    return _run(name, rest)
+
+
+def _run(name: str, rest: list[str]) -> int:
     try:
         # Config and files are loaded here, not above: `--help` needs neither.
-        step = getattr(importlib.import_module(commands[name][0]), name)
+        step = getattr(importlib.import_module((STEPS | TOOLS)[name][0]), name)
         step(**_arguments(step, name, rest))
     except Stop as stop:
         print(stop, file=sys.stderr)

@@ -1,5 +1,7 @@
 """What a recipe is made of: schedule, remedies for imbalance, whitening, mirror image, a budget of time."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -86,6 +88,20 @@ def test_whitened_patches_are_uncorrelated_and_the_filters_come_with_both_signs(
     patches = np.lib.stride_tricks.sliding_window_view(pixels, (3, 3), axis=(1, 2)).reshape(-1, 9)
     answers = np.cov(patches @ kernel[:, :8], rowvar=False)
     assert np.abs(answers - np.diag(np.diag(answers))).max() < 0.1 * answers.max()
+
+
+@pytest.mark.parametrize("shape", [(128, 128, 3), (8, 48, 48, 3)])
+def test_whitening_takes_no_more_memory_for_larger_pictures_and_clips(tmp_path, shape):
+    from components.train import whitening
+    from components.train.cnn import cnn
+
+    pictures = split(np.random.default_rng(0).integers(0, 256, (500, *shape), dtype=np.uint8), tmp_path / "split")
+    network = cnn(shape, 2, preset="default", dropout=0.0)
+    tracemalloc.start()
+    whitening.fill(network, pictures, seed=1)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 6 * whitening.PATCHES * 27 * 8  # bytes: patches of 3x3 pixels in float64, and what numpy makes of them
 
 
 def test_muon_moves_a_kernel_in_all_its_directions_alike():

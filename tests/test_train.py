@@ -1,6 +1,8 @@
 import csv
 import io
 import os
+import re
+import resource
 import shutil
 import signal
 import socket
@@ -10,6 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 from conftest import ROOT, SHAPES, drawing
@@ -169,15 +172,16 @@ def test_pictures_too_small_for_the_articles_network_are_refused(work, knobs):
         train(work, knobs(TrainConfig, "train.cnn", preset="article"))
 
 
-def start_training(work: Path, **changes) -> subprocess.Popen:
+def start_training(work: Path, *, memory: int = resource.RLIM_INFINITY, **changes) -> subprocess.Popen:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["train"]["cnn"] |= changes
     (work / "params.yaml").write_text(yaml.safe_dump(params))
     command = ["darkroom", "train", "--augmented", "prepared/train", "--prepared", "prepared", "--config", "train.cnn",
                "--seed", "3", "--model", "models/cnn"]  # fmt: skip
     return subprocess.Popen(
-        command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
+        command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (memory, memory)),
+    )  # fmt: skip
 
 
 def wait_for_checkpoint(work: Path, process: subprocess.Popen, count: int = 1) -> None:
@@ -421,10 +425,50 @@ def test_every_remedy_for_imbalance_learns_and_is_saved_as_it_was_validated(work
     assert (said == validation.labels).mean() == pytest.approx(record["best"]["validation_accuracy"], abs=0.03)
 
 
-def test_memory_that_runs_out_names_the_knob(work, knobs, monkeypatch):
+@pytest.mark.slow
+def test_memory_that_runs_out_names_the_knob(work):
+    for name in ("train", "validation"):
+        images = arrays.create(work / "prepared" / name, 4096, (64, 64, 3))
+        images.flush()
+        samples = [{"id": str(n), "source": f"{n}.png", "label": SHAPES[n % 3]} for n in range(4096)]
+        arrays.describe(work / "prepared" / name, np.arange(4096) % 3, samples)
+    arrays.Layout(list(SHAPES), (64, 64, 3), "0" * 32 + ".dir").write(work / "prepared")
+    process = start_training(work, memory=2 * 2**30, batch_size=4096, epochs=1)
+    told, _ = process.communicate(timeout=300)
+    assert process.returncode == 2, told
+    assert re.search(
+        r"train: (out of memory with|ended by the system \(SIG\w+\), as happens when memory).*; lower batch_size", told
+    )
+    assert not (work / "models/cnn").exists()
+
+
+@pytest.mark.slow
+def test_what_the_kernel_kills_is_told_by_the_process_that_is_left(work):
+    process = start_training(work, epochs=40, batch_size=16, patience=40)
+    wait_for_checkpoint(work, process, count=24)
+    (child,) = psutil.Process(process.pid).children()
+    child.kill()  # as the kernel does with what takes most memory
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "train: ended by the system (SIGKILL), as happens when memory runs out; lower batch_size" in told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM])
+def test_nothing_goes_on_when_the_command_alone_is_ended(work, kind):
+    process = start_training(work, epochs=40, batch_size=16, patience=40)
+    wait_for_checkpoint(work, process, count=24)
+    (child,) = psutil.Process(process.pid).children()
+    process.send_signal(kind)
+    assert process.wait(timeout=10) == (143 if kind == signal.SIGTERM else -signal.SIGKILL)
+    psutil.wait_procs([child], timeout=10)
+    assert not child.is_running()
+
+
+def test_memory_that_runs_out_on_a_graphics_card_names_the_knob(work, knobs, monkeypatch):
     from components.train.loop import Loop
 
-    def exhausted(*_):
+    def exhausted(*_):  # what TensorFlow raises there
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
     monkeypatch.setattr(Loop, "_epoch", exhausted)

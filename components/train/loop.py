@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from components.shared.arrays import Split
 from components.shared.errors import CannotRun
+from components.shared.survivor import LESS_MEMORY
 from components.train import budget, imbalance, recipe
 from components.train.checkpoint import Checkpoint, Checkpoints
 from components.train.config import TrainConfig
@@ -77,9 +78,7 @@ class Loop:
                     self._epoch(told)
                     on_epoch(len(self.progress.history), self.progress.history[-1])
         except (MemoryError, self.tf.errors.ResourceExhaustedError):
-            raise CannotRun(
-                f"train: out of memory with batches of {self.config.batch_size}; lower batch_size, or prepare.height and width"
-            ) from None
+            raise CannotRun(f"train: out of memory with batches of {self.config.batch_size}; {LESS_MEMORY}") from None
         self.model.set_weights(self.best)
         layer = self.model.get_layer("logits")
         layer.bias.assign(layer.bias - self._taken_off)

@@ -1,0 +1,42 @@
+"""Who tells what happened when memory runs out.
+
+Without a GPU TensorFlow raises nothing then: it dies of SIGABRT or SIGSEGV, or the kernel ends it with SIGKILL. So a step that
+may need too much runs in a child; its parent, a few MiB, is left to say so.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+LESS_MEMORY = "lower batch_size, or prepare.height and width"
+DEATHS = {signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS}  # of a process that lacks memory
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def outlive(run: Callable[[], int], *, name: str, advice: str, code: int) -> int:
+    """Call `run` in a forked child and return what it returns: the exit code. SIGTERM is passed on.
+
+    When the child dies of what may be a lack of memory, that and `advice` are told and `code` returned. No child outlives its parent.
+    """
+    if sys.platform != "linux":  # elsewhere it could: nothing there ends the child of a parent that is killed
+        return run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent = os.getpid()
+    child = os.fork()
+    if not child:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+        sys.exit(run())
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both
+    _, status = os.waitpid(child, 0)
+    ended = os.waitstatus_to_exitcode(status)
+    if -ended in DEATHS:
+        how = signal.Signals(-ended).name
+        print(f"{name}: ended by the system ({how}), as happens when memory runs out; {advice}", file=sys.stderr)
+        return code
+    return ended if ended >= 0 else 128 - ended
