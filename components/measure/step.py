@@ -4,7 +4,9 @@ import hashlib
 import itertools
 import posixpath
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -52,39 +54,51 @@ def measure(
 
 
 def _measure_new(parts: dict[Path, Path], config: MeasureConfig) -> int:
-    """Measure each shard into its part, over all processors; returns how many samples do not decode.
+    """Measure each shard into its part, piece by piece over all processors; returns how many samples do not decode.
 
-    Few shards are measured batch by batch, or the last one would keep one processor busy and the others waiting.
+    A part is put together as soon as its pieces are there, while others are still being measured.
     """
-    few = len(parts) < 4 * parallel.processors()
-    with tempfile.TemporaryDirectory(prefix="darkroom-") as scratch:
-        work, weights, pieces = [], [], {}
-        for number, (shard, part) in enumerate(parts.items()):
-            size = dataset.count(shard)
-            cuts = [range(start, min(start + BATCH, size)) for start in range(0, size, BATCH)] if few else [range(size)]
-            pieces[part] = [Path(scratch) / f"{number}-{cut}.parquet" for cut in range(len(cuts))] if few else [part]
-            work += [(shard, rows, config, piece) for rows, piece in zip(cuts, pieces[part], strict=True)]
-            weights += map(len, cuts)
-        faults = sum(count for _, count in parallel.each(measure_rows, work, weights=weights, name="measure"))
-        for shard, part in parts.items() if few else ():
-            with pq.ParquetWriter(part, _stamped(shard.name, config), compression="zstd") as writer:
-                for piece in map(pq.ParquetFile, pieces[part]):
-                    for group in range(piece.num_row_groups):
-                        writer.write_table(piece.read_row_group(group))
+    sizes = {shard: dataset.count(shard) for shard in parts}
+    # So small that no processor waits long for the last piece, and no smaller.
+    size = BATCH * min(max(sum(sizes.values()) // (32 * parallel.processors() * BATCH), 1), 4)
+    with tempfile.TemporaryDirectory(prefix="darkroom-") as scratch, ThreadPoolExecutor(1) as writer:
+        work = [
+            (shard, range(start, min(start + size, count)), config, Path(scratch) / f"{number}-{start}.arrow")
+            for number, (shard, count) in enumerate(sizes.items())
+            for start in range(0, max(count, 1), size)
+        ]
+        faults, missing, written = 0, Counter(shard for shard, *_ in work), []
+        for index, count in parallel.each(measure_rows, work, weights=[len(rows) for _, rows, *_ in work], name="measure"):
+            shard = work[index][0]
+            faults += count
+            missing[shard] -= 1
+            if not missing[shard]:
+                pieces = [piece for other, _, _, piece in work if other == shard]
+                written.append(writer.submit(_put_together, pieces, parts[shard]))
+        for part in written:
+            part.result()
     return faults
 
 
-def measure_rows(shard: Path, rows: range, config: MeasureConfig, part: Path) -> int:
-    """Measure these rows of a shard into a part, or a piece of one; returns how many do not decode."""
+def measure_rows(shard: Path, rows: range, config: MeasureConfig, piece: Path) -> int:
+    """Measure these rows of a shard into a piece of its part, a file of Arrow's; returns how many do not decode."""
     schema = _stamped(shard.name, config)
     faults = 0
-    with pq.ParquetWriter(part, schema, compression="zstd") as writer:
+    with pa.ipc.new_file(piece, schema) as writer:
         samples = dataset.read_stored(shard, rows)
         while batch := list(itertools.islice(samples, BATCH)):
             measured = _measured(batch, shard.name, config)
             writer.write_table(pa.Table.from_pylist(measured, schema=schema))
             faults += sum("fault" in row for row in measured)
     return faults
+
+
+def _put_together(pieces: list[Path], part: Path) -> None:
+    """One row group, since what is read of a part is whole columns; its bytes do not depend on how it was cut."""
+    table = pa.concat_tables(pa.ipc.open_file(piece).read_all() for piece in pieces)
+    pq.write_table(table.combine_chunks(), part, compression="zstd")
+    for piece in pieces:
+        piece.unlink()
 
 
 def _stamped(shard: str, config: MeasureConfig) -> pa.Schema:

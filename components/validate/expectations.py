@@ -10,7 +10,7 @@ import logging
 import multiprocessing
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -32,15 +32,21 @@ def start() -> None:
         _process()
 
 
-def failed(tables: "dict[str, pd.DataFrame]", expected: dict[str, tuple[str, str]], docs: Path) -> set[str]:
-    """The codes whose column is not empty. Its Data Docs go to `docs`, which is whole after `finish`.
+def judge(tables: "dict[str, pd.DataFrame]", expected: dict[str, tuple[str, str]], docs: Path) -> Callable[[], set[str]]:
+    """Begin to judge, and do not wait; what is returned waits for the codes whose column is not empty.
 
-    `tables`: a column per code beside `source`. `expected`: code -> Great Expectations' severity, and a description.
+    `tables`: a column per code beside `source`. `expected`: code -> Great Expectations' severity, and a description. Its Data
+    Docs go to `docs`, which is whole after `finish`.
     """
     with _alive():
-        found = _process().submit(_run, tables, expected, docs.absolute()).result()
+        verdict = _process().submit(_run, tables, expected, docs.absolute())
         _writing.append(_process().submit(_write_docs))
-    return found
+
+    def failed() -> set[str]:
+        with _alive():
+            return verdict.result()
+
+    return failed
 
 
 def finish() -> None:

@@ -1,5 +1,6 @@
 """Run the checks, let Great Expectations pass or fail each, and turn what failed into findings."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,14 +46,21 @@ def escaped(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
 
 
-def findings(look: Look, *, docs: Path) -> list[Finding]:
-    """Check everything; Data Docs go to `docs`, written when `expectations.finish` returns. The worst first.
+@dataclass(frozen=True)
+class Checked:
+    """What every check that is not off found, by its code, and what waits for the codes that Great Expectations fails."""
+
+    results: dict[str, pd.DataFrame | str]
+    failed: Callable[[], set[str]]
+
+
+def check(look: Look, *, docs: Path) -> Checked:
+    """Check everything. Great Expectations has begun to judge it; Data Docs go to `docs`, whole after `expectations.finish`.
 
     Raises CannotRun for a bad severity.
     """
     _refuse_unknown(look.limits)
-    active = [check for check in CHECKS if look.limits.severity[check.code] != "off"]
-    results = {check.code: check.run(look) for check in active}
+    results = {check.code: check.run(look) for check in CHECKS if look.limits.severity[check.code] != "off"}
     expected = {
         code: (
             _SEVERITIES[look.limits.severity[code]],
@@ -60,8 +68,20 @@ def findings(look: Look, *, docs: Path) -> list[Finding]:
         )
         for code in results
     }
-    failed = expectations.failed({"samples": _samples(look, results), "data set": _whole(results)}, expected, docs)
-    found = [finding for check in active if check.code in failed for finding in _as_findings(check, results[check.code], look)]
+    return Checked(
+        results, expectations.judge({"samples": _samples(look, results), "data set": _whole(results)}, expected, docs)
+    )
+
+
+def findings(look: Look, checked: Checked) -> list[Finding]:
+    """What failed, the worst first."""
+    failed = checked.failed()
+    found = [
+        finding
+        for code, result in checked.results.items()
+        if code in failed
+        for finding in _as_findings(BY_CODE[code], result, look)
+    ]
     order = list(_SEVERITIES)
     return sorted(found, key=lambda finding: order.index(finding.severity))
 

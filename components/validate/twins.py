@@ -17,50 +17,67 @@ def pairs(hashes: np.ndarray, thumbnails: np.ndarray, *, bits: int, correlation:
     least that much. Hashes that differ in b bits agree in at least two of b + 2 bands: every choice of two bands is sorted
     once, and only neighbours there are compared (multi-index hashing; Norouzi et al., 2012). No all-pairs comparison.
     """
-    found = [
-        pair[_correlated(thumbnails, pair) >= correlation]
-        for candidates in _candidates(hashes, bits)
-        for pair in np.array_split(candidates, range(_CHUNK, len(candidates), _CHUNK))
-    ]
-    whole = np.sort(np.concatenate([*found, np.empty((0, 2), np.intp)]), axis=1)
-    return np.unique(whole, axis=0)
+    sums = thumbnails.sum(axis=1, dtype=np.int64)
+    squares = thumbnails.shape[1] * _dot(thumbnails, thumbnails) - sums**2
+    found = [np.empty((0, 2), np.intp)]
+    for candidates in _candidates(hashes, bits):
+        for start in range(0, len(candidates), _CHUNK):
+            one, other = candidates[start : start + _CHUNK].T
+            product = thumbnails.shape[1] * _dot(thumbnails[one], thumbnails[other]) - sums[one] * sums[other]
+            alike = product / np.sqrt(np.maximum(squares[one].astype(float) * squares[other], 1)) >= correlation
+            found.append(candidates[start : start + _CHUNK][alike])
+    return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
 
 
 def _candidates(hashes: np.ndarray, bits: int) -> Iterator[np.ndarray]:
     bands = _bands(bits + 2)
+    by_hash = np.argsort(hashes, kind="stable")
     for chosen in itertools.combinations(range(len(bands)), 2):
-        mask = bands[chosen[0]] | bands[chosen[1]]
-        key = hashes & mask
-        order = np.lexsort((hashes, key))
-        key, values = key[order], hashes[order]
+        key = _key(hashes[by_hash], [bands[index] for index in chosen])
+        within = np.argsort(key, kind="stable")
+        order = by_hash[within]
+        values, following = hashes[order], _following(key[within])
         alive = np.arange(len(order))
         for step in range(1, _NEIGHBOURS + 1):
-            alive = alive[alive + step < len(order)]
-            alive = alive[key[alive] == key[alive + step]]
+            alive = alive[following[alive] >= step]
             if not len(alive):
                 break
-            differing = values[alive] ^ values[alive + step]
+            near = alive[np.bitwise_count(values[alive] ^ values[alive + step]) <= bits]
             # A pair that agrees in several choices of bands is looked at in the first alone.
-            near = alive[(np.bitwise_count(differing) <= bits) & _is_first(differing, bands, chosen)]
+            near = near[_is_first(values[near] ^ values[near + step], [_mask(band) for band in bands], chosen)]
             if len(near):
                 yield np.stack([order[near], order[near + step]], axis=1)
 
 
-def _bands(count: int) -> list[np.uint64]:
-    edges = np.linspace(0, _BITS, count + 1).astype(int).tolist()
-    return [np.uint64((1 << high) - (1 << low)) for low, high in itertools.pairwise(edges)]
+def _following(key: np.ndarray) -> np.ndarray:
+    """How many of the same key come after each, in a sorted array."""
+    last = np.flatnonzero(np.append(key[1:] != key[:-1], True))
+    return np.repeat(last, np.diff(last, prepend=-1)) - np.arange(len(key))
 
 
-def _is_first(differing: np.ndarray, bands: list[np.uint64], chosen: tuple[int, int]) -> np.ndarray:
-    earlier = [index for index in range(chosen[1]) if index not in chosen]
-    return np.all([(differing & bands[index]) != 0 for index in earlier], axis=0) if earlier else np.ones(len(differing), bool)
+def _bands(count: int) -> list[tuple[int, int]]:
+    """(lowest bit, bit after the highest) of each."""
+    return list(itertools.pairwise(np.linspace(0, _BITS, count + 1).astype(int).tolist()))
 
 
-def _correlated(thumbnails: np.ndarray, pair: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of the pixels of each pair; whole-number sums, so that it is the same everywhere."""
-    one, other = (thumbnails[pair[:, side]].astype(np.int64) for side in (0, 1))
-    count = thumbnails.shape[1]
-    sums = one.sum(axis=1), other.sum(axis=1)
-    squares = [count * np.einsum("ij,ij->i", side, side) - total**2 for side, total in zip((one, other), sums, strict=True)]
-    product = count * np.einsum("ij,ij->i", one, other) - sums[0] * sums[1]
-    return product / np.sqrt(np.maximum(squares[0].astype(float) * squares[1], 1))
+def _mask(band: tuple[int, int]) -> np.uint64:
+    low, high = band
+    return np.uint64((1 << high) - (1 << low))
+
+
+def _key(hashes: np.ndarray, bands: list[tuple[int, int]]) -> np.ndarray:
+    """The bits of these bands side by side; in 16 bits, where they fit, since those are sorted by their digits, in linear time."""
+    key = np.zeros(len(hashes), np.uint64)
+    for low, high in bands:
+        key = (key << np.uint64(high - low)) | ((hashes & _mask((low, high))) >> np.uint64(low))
+    return key.astype(np.uint16) if sum(high - low for low, high in bands) <= 16 else key
+
+
+def _is_first(differing: np.ndarray, masks: list[np.uint64], chosen: tuple[int, int]) -> np.ndarray:
+    earlier = [masks[index] for index in range(chosen[1]) if index not in chosen]
+    return np.all([(differing & mask) != 0 for mask in earlier], axis=0) if earlier else np.ones(len(differing), bool)
+
+
+def _dot(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """int64 (n,): products of the rows. Exact in float32 up to 257 pixels, as sums are whole numbers below 2**24."""
+    return np.einsum("ij,ij->i", one, other, dtype=np.float32, casting="unsafe").astype(np.int64)
