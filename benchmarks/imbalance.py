@@ -16,30 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from train import darkroom
+from train import darkroom, prepare
 
 from components.shared import arrays
 from components.train.imbalance import REMEDIES
 
-ROOT = Path(__file__).parent.parent
+KNOBS = {"augment": {"copies": 1, "balance": 0.0, "flip": True}, "evaluate": {"gallery": 0, "explained": 0}}
 METRICS = ("balanced_accuracy", "worst_class_recall", "expected_calibration_error")
-
-
-def prepare(source: str, folder: Path, **knobs: object) -> Path:
-    """A data set prepared as `dvc repro` does it."""
-    folder.mkdir()
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["prepare"] |= knobs
-    params["augment"] |= {"copies": 1, "balance": 0.0, "flip": True}
-    params["evaluate"] |= {"gallery": 0, "explained": 0}
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    darkroom("ingest", source, "data", cwd=folder)
-    darkroom("measure", "--data", "data", "--config", "measure", "--manifest", "manifest", cwd=folder)
-    darkroom("validate", "--manifest", "manifest", "--config", "validate", "--validation", "validation", cwd=folder)
-    darkroom("prepare", "--data", "data", "--manifest", "manifest", "--verdict", "validation/summary.json", "--config", "prepare",
-             "--seed", 7, "--prepared", "prepared", cwd=folder)  # fmt: skip
-    darkroom("augment", "--prepared", "prepared", "--config", "augment", "--seed", 7, "--augmented", "augmented", cwd=folder)
-    return folder
 
 
 def long_tail(prepared: Path, folder: Path, ratio: float, seed: int) -> None:
@@ -61,7 +44,7 @@ def long_tail(prepared: Path, folder: Path, ratio: float, seed: int) -> None:
 def learn(folder: Path, augmented: Path, remedy: str, seed: int, epochs: int) -> list[float]:
     """Train and evaluate one CNN: balanced accuracy on validation, then METRICS on test."""
     params = yaml.safe_load((folder / "params.yaml").read_text())
-    params["train"]["cnn"] |= {"imbalance": remedy, "epochs": epochs, "batch_size": 128, "patience": epochs}
+    params["train"]["cnn"] |= {"imbalance": remedy, "epochs": epochs, "batch_size": 128}
     (folder / "knobs.yaml").write_text(yaml.safe_dump(params))
     darkroom("train", "--augmented", augmented, "--prepared", "prepared", "--config", "train.cnn", "--params", "knobs.yaml",
              "--seed", seed, "--model", "model", cwd=folder)  # fmt: skip
@@ -97,7 +80,9 @@ def main() -> None:
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
     with tempfile.TemporaryDirectory() as scratch:
         if options.ratios:
-            folder = prepare("fashion-mnist", Path(scratch) / "fashion")
+            folder = Path(scratch) / "fashion"
+            folder.mkdir()
+            prepare(folder, **KNOBS)
             for ratio in options.ratios:
                 results: dict[str, list] = {remedy: [] for remedy in REMEDIES}
                 for seed in range(options.seeds):
@@ -110,7 +95,9 @@ def main() -> None:
                     {k: np.array(v) for k, v in results.items()},
                 )
         if options.photos:
-            folder = prepare(str(options.photos.absolute()), Path(scratch) / "photos", height=64, width=64, channels=3)
+            folder = Path(scratch) / "photos"
+            folder.mkdir()
+            prepare(folder, options.photos.absolute(), prepare={"height": 64, "width": 64, "channels": 3}, **KNOBS)
             results = {remedy: [] for remedy in REMEDIES}
             for seed in range(options.seeds):
                 for remedy in REMEDIES:

@@ -32,27 +32,20 @@ def darkroom(*arguments: object, cwd: Path) -> None:
         sys.exit(done.stdout + done.stderr)
 
 
-def prepare(folder: Path) -> None:
-    """Fashion-MNIST as `dvc repro` prepares it; and without copies, for a training too short to see each picture once."""
+def prepare(folder: Path, source: object = "fashion-mnist", **changed: dict) -> dict:
+    """A data set prepared as `dvc repro` does it, some knobs of some sections changed; returns all knobs."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for section, knobs in changed.items():
+        params[section] |= knobs
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    darkroom("ingest", "fashion-mnist", "data", cwd=folder)
+    seed = params["seed"]
+    darkroom("ingest", source, "data", cwd=folder)
     darkroom("measure", "--data", "data", "--config", "measure", "--manifest", "manifest", cwd=folder)
     darkroom("validate", "--manifest", "manifest", "--config", "validate", "--validation", "validation", cwd=folder)
     darkroom("prepare", "--data", "data", "--manifest", "manifest", "--verdict", "validation/summary.json", "--config", "prepare",
-             "--seed", params["seed"], "--prepared", "prepared", cwd=folder)  # fmt: skip
-    darkroom(
-        "augment",
-        "--prepared",
-        "prepared",
-        "--config",
-        "augment",
-        "--seed",
-        params["seed"],
-        "--augmented",
-        "augmented",
-        cwd=folder,
-    )
+             "--seed", seed, "--prepared", "prepared", cwd=folder)  # fmt: skip
+    darkroom("augment", "--prepared", "prepared", "--config", "augment", "--seed", seed, "--augmented", "augmented", cwd=folder)
+    return params
 
 
 def article(name: str, folder: Path) -> dict:

@@ -39,7 +39,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(name: str, rest: list[str]) -> int:
     try:
         # Config and files are loaded here, not above: `--help` needs neither.
-        step = getattr(importlib.import_module((STEPS | TOOLS)[name][0]), name)
+        module = (STEPS | TOOLS)[name][0]
+        if name in ("measure", "prepare"):
+            from components.shared import parallel
+
+            parallel.get_ready(module)
+        step = getattr(importlib.import_module(module), name)
         step(**_arguments(step, name, rest))
     except Stop as stop:
         print(stop, file=sys.stderr)

@@ -1,6 +1,10 @@
+import subprocess
+import time
+
 import numpy as np
+import psutil
 import pytest
-from conftest import MEASURE, drawing, png
+from conftest import MEASURE, ROOT, drawing, png
 
 from components.ingest.step import ingest
 from components.measure.step import measure
@@ -93,3 +97,36 @@ def test_another_decoder_makes_old_parts_outdated(stills, tmp_path, monkeypatch,
     capsys.readouterr()
     measure(data=tmp_path / "data", config=MEASURE, manifest=tmp_path / "manifest")
     assert "1 shards measured, 0 kept" in capsys.readouterr().out
+
+
+def test_a_part_is_the_same_bytes_however_it_was_cut(stills, tmp_path, monkeypatch):
+    ingest(str(stills), tmp_path / "data", shard_samples=60)
+    measure(data=tmp_path / "data", config=MEASURE, manifest=tmp_path / "whole")
+    monkeypatch.setattr("components.measure.step.BATCH", 7)
+    measure(data=tmp_path / "data", config=MEASURE, manifest=tmp_path / "pieces")
+    monkeypatch.setattr("components.shared.parallel.processors", lambda: 1)
+    measure(data=tmp_path / "data", config=MEASURE, manifest=tmp_path / "one")
+    for name in ("pieces", "one"):
+        assert {part.name: part.read_bytes() for part in (tmp_path / name).iterdir()} == {
+            part.name: part.read_bytes() for part in (tmp_path / "whole").iterdir()
+        }
+
+
+def test_no_worker_outlives_a_command_that_is_killed(tmp_path):
+    for label in ("bar", "box"):
+        (tmp_path / "s" / label).mkdir(parents=True)
+        for number in range(256):  # two batches: work for two
+            ramp = np.full((300, 300, 3), number, np.uint8) + np.arange(300).astype(np.uint8)[:, None]
+            (tmp_path / "s" / label / f"{number}.png").write_bytes(png(ramp[: 299 + (label == "box")]))
+    ingest(str(tmp_path / "s"), tmp_path / "data")
+    command = ["darkroom", "measure", "--data", "data", "--config", "measure", "--params", str(ROOT / "params.yaml")]
+    process = subprocess.Popen([*command, "--manifest", "m"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    watched, workers = psutil.Process(process.pid), []
+    while len(workers) < 4:  # two of them, what they are forked from, and multiprocessing's own
+        assert process.poll() is None
+        workers = watched.children(recursive=True)
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive

@@ -113,7 +113,7 @@ def test_the_lstm_minds_the_order_of_frames_and_the_cnn_does_not():
 
 @pytest.mark.parametrize("path", ["train.cnn", "train.lstm"])
 def test_learns_the_toys_and_leaves_all_that_a_run_needs(work, knobs, path):
-    config = knobs(TrainConfig, path, epochs=12, batch_size=16, patience=12, dropout=0.0)
+    config = knobs(TrainConfig, path, epochs=12, batch_size=16, dropout=0.0)
     model = train(work, config)
     record = files.read_json(model / "run.json")
     assert record["best"]["validation_accuracy"] > 0.8
@@ -197,7 +197,7 @@ def wait_for_checkpoint(work: Path, process: subprocess.Popen, count: int = 1) -
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM])
 def test_killed_and_called_again_it_ends_with_the_same_weights(work, kind):
-    recipe = {"epochs": 30, "batch_size": 16, "patience": 30, "dropout": 0.2}
+    recipe = {"epochs": 30, "batch_size": 16, "dropout": 0.2}
     straight = start_training(work, **recipe)
     assert straight.wait(timeout=300) == 0, straight.stdout.read()
     whole = files.read_json(work / "models/cnn/run.json")
@@ -239,7 +239,7 @@ def test_a_tracking_server_that_is_killed_costs_seconds_and_not_the_training(wor
             except OSError:
                 time.sleep(0.2)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        process = start_training(work, epochs=40, batch_size=16, patience=40)
+        process = start_training(work, epochs=40, batch_size=16)
         wait_for_checkpoint(work, process, count=24)
     finally:
         os.killpg(server.pid, signal.SIGKILL)
@@ -342,9 +342,7 @@ def test_the_test_split_is_not_read_in_training(work, knobs):
 
 
 def test_a_budget_of_time_sets_the_length_and_the_schedule_ends_with_it(work, knobs, capsys):
-    config = knobs(
-        TrainConfig, "train.cnn", epochs=1000, batch_size=16, budget_minutes=0.05, patience=1000, precision="float32"
-    )
+    config = knobs(TrainConfig, "train.cnn", epochs=1000, batch_size=16, budget_minutes=0.05, precision="float32")
     record = files.read_json(train(work, config) / "run.json")
     assert "epochs fit into 0.05 minutes" in capsys.readouterr().out
     assert 1 < record["training_seconds"] < 30
@@ -444,7 +442,7 @@ def test_memory_that_runs_out_names_the_knob(work):
 
 @pytest.mark.slow
 def test_what_the_kernel_kills_is_told_by_the_process_that_is_left(work):
-    process = start_training(work, epochs=40, batch_size=16, patience=40)
+    process = start_training(work, epochs=40, batch_size=16)
     wait_for_checkpoint(work, process, count=24)
     (child,) = psutil.Process(process.pid).children()
     child.kill()  # as the kernel does with what takes most memory
@@ -456,7 +454,7 @@ def test_what_the_kernel_kills_is_told_by_the_process_that_is_left(work):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM])
 def test_nothing_goes_on_when_the_command_alone_is_ended(work, kind):
-    process = start_training(work, epochs=40, batch_size=16, patience=40)
+    process = start_training(work, epochs=40, batch_size=16)
     wait_for_checkpoint(work, process, count=24)
     (child,) = psutil.Process(process.pid).children()
     process.send_signal(kind)

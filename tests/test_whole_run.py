@@ -182,7 +182,7 @@ def test_clips_run_the_same_way_without_touching_code(tmp_path):
     folder = clone(tmp_path / "clips")
     draw_clips(tmp_path / "source", each=60)
     quick = {"prepare": {"height": 16, "width": 16, "channels": 3}, "augment": {"flip": False, "copies": 1}}
-    train = {"epochs": 15, "batch_size": 16, "patience": 15, "dropout": 0.1}
+    train = {"epochs": 15, "batch_size": 16, "dropout": 0.1}
     change(folder, **quick, train__cnn={**train, "epochs": 3}, train__lstm=train, register={
         "minimum_accuracy": 0.0, "minimum_balanced_accuracy": 0.0, "minimum_worst_class_recall": 0.0,
     })  # fmt: skip

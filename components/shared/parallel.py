@@ -9,12 +9,29 @@ from typing import Any
 
 from tqdm import tqdm
 
+from components.shared import survivor
 from components.shared.errors import CannotRun
+
+# Not forked from this process: Arrow and TensorFlow run threads that do not survive it. From one that only imports, if there is.
+METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    return multiprocessing.get_context(METHOD)
 
 
 def processors() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def get_ready(module: str) -> None:
+    """Begin to load what workers need, in the process that they are forked from, while this one loads it for itself."""
+    if METHOD == "forkserver":
+        from multiprocessing import forkserver
+
+        _context().set_forkserver_preload([module, "cv2", "threadpoolctl"])
+        forkserver.ensure_running()
 
 
 def each(work: Callable, items: Sequence[tuple], *, weights: Sequence[int], name: str) -> Iterator[tuple[int, Any]]:
@@ -29,8 +46,7 @@ def each(work: Callable, items: Sequence[tuple], *, weights: Sequence[int], name
                 yield index, work(*item)
                 bar.update(weights[index])
             return
-        # Spawned, not forked: Arrow and TensorFlow run threads that do not survive a fork.
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread) as pool:
+        with ProcessPoolExecutor(workers, mp_context=_context(), initializer=_begin) as pool:
             running = {pool.submit(work, *item): index for index, item in enumerate(items)}
             try:
                 for done in as_completed(running):
@@ -42,11 +58,12 @@ def each(work: Callable, items: Sequence[tuple], *, weights: Sequence[int], name
                 pool.shutdown(cancel_futures=True)
 
 
-def _one_thread() -> None:
-    """A worker for each processor is enough: threads of the libraries beside them only get in each other's way."""
+def _begin() -> None:
+    """Of a worker. One for each processor is enough: threads of the libraries beside them only get in each other's way."""
     import cv2
     import numpy  # noqa: F401  # its threads are limited, too, once it is loaded
     from threadpoolctl import threadpool_limits
 
+    survivor.end_with_parent()
     cv2.setNumThreads(1)
     threadpool_limits(1)

@@ -1,13 +1,16 @@
-"""Who tells what happened when memory runs out.
+"""Which process outlives which.
 
-Without a GPU TensorFlow raises nothing then: it dies of SIGABRT or SIGSEGV, or the kernel ends it with SIGKILL. So a step that
-may need too much runs in a child; its parent, a few MiB, is left to say so.
+When memory runs out and there is no GPU, TensorFlow raises nothing: it dies of SIGABRT or SIGSEGV, or the kernel ends it with
+SIGKILL. So a step that may need too much runs in a child; its parent, a few MiB, is left to say so. The other way round a
+parent that is killed tells nobody, and its workers would wait for work for ever.
 """
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 
 LESS_MEMORY = "lower batch_size, or prepare.height and width"
@@ -40,3 +43,14 @@ def outlive(run: Callable[[], int], *, name: str, advice: str, code: int) -> int
         print(f"{name}: ended by the system ({how}), as happens when memory runs out; {advice}", file=sys.stderr)
         return code
     return ended if ended >= 0 else 128 - ended
+
+
+def end_with_parent() -> None:
+    """In a process that `multiprocessing` started: end when the one that asked for it has ended."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)

@@ -29,7 +29,7 @@ class TrainConfig(Section):
     imbalance: Literal[REMEDIES]
     mirror: bool
     monitor: Literal["balanced_accuracy", "accuracy", "loss"]
-    patience: int = Field(ge=1)
+    patience: int = Field(ge=0)
     precision: Literal["auto", "float32", "bfloat16"]
 
     @model_validator(mode="after")

@@ -66,7 +66,7 @@ class Loop:
         self._compile()
 
     def run(self, on_epoch: Callable[[int, dict], None]) -> Progress:
-        """Train to the end or until `patience` epochs bring nothing better; the model then has its best weights.
+        """Train to the end, or until `patience` (above 0) epochs bring nothing better; the model then has its best weights.
 
         Raises Terminated on SIGTERM, CannotRun when the loss is not finite or memory runs out.
         """

@@ -13,6 +13,8 @@ from components.shared import arrays, backend, files, models, plots, tracking
 from components.train import calibration
 from components.train.config import TrainConfig
 
+FEW = 300  # batches, fewer of which hardly teach a network anything
+
 
 def train(
     *,
@@ -68,6 +70,10 @@ def train(
         checkpoints = Checkpoints(model, identity)
         with tracking.live(record) as follower:
             loop = Loop(tf, keras, network, training, validation, config, seed, checkpoints)
+            if loop.progress.steps < FEW and not config.budget_minutes:
+                print(
+                    f"train: {loop.progress.steps} batches are few to learn from; more epochs, smaller batches, or budget_minutes"
+                )
             progress = loop.run(on_epoch=lambda _, row: follower.epoch(row))
         # Saved in float32 whatever it was trained in: it then runs the same, and as fast, on machines without bfloat16.
         plain = build(layout.shape, len(layout.classes), **settings)

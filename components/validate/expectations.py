@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.shared import survivor
 from components.shared.errors import CannotRun
 
 if TYPE_CHECKING:  # to load pandas here would keep that process waiting
@@ -75,6 +76,7 @@ def _alive() -> Iterator[None]:
 
 
 def _load() -> None:
+    survivor.end_with_parent()
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     # Thousands of classes are made, none of them garbage: not to look for any saves a fifth of the time.
     gc.disable()
