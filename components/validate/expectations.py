@@ -9,6 +9,7 @@ import gc
 import logging
 import multiprocessing
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -78,6 +79,8 @@ def _alive() -> Iterator[None]:
 def _load() -> None:
     survivor.end_with_parent()
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    # What it can do without, and is here for others: databases and clouds, a sixth of the time to load.
+    sys.modules.update(dict.fromkeys(("sqlalchemy", "boto3", "botocore", "google.cloud")))
     # Thousands of classes are made, none of them garbage: not to look for any saves a fifth of the time.
     gc.disable()
     import great_expectations.expectations  # noqa: F401
