@@ -381,6 +381,13 @@ def test_told_to_stop_after_the_very_last_batch_loses_nothing(work, knobs, monke
     assert again["best"]["validation_loss"] == whole["best"]["validation_loss"]
 
 
+@pytest.mark.parametrize("faster", ["bfloat16", "float32"])
+def test_it_is_computed_in_what_is_faster_here(work, knobs, monkeypatch, faster):
+    monkeypatch.setattr(backend, "is_faster_in_bfloat16", lambda: faster == "bfloat16")
+    record = files.read_json(train(work, knobs(TrainConfig, "train.cnn", epochs=1, batch_size=64)) / "run.json")
+    assert record["tags"]["precision"] == faster
+
+
 def test_a_mirror_image_is_said_to_be_the_same_where_that_is_better_on_validation_data(work, knobs):
     folder = train(work, knobs(TrainConfig, "train.cnn", epochs=2, batch_size=32, mirror=True))
     record = files.read_json(folder / "run.json")

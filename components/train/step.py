@@ -40,16 +40,17 @@ def train(
     training, validation = arrays.load(augmented), arrays.load(prepared / "validation")
     build = {"cnn": cnn, "lstm": lstm}[config.architecture]
     settings = {"preset": config.preset, "dropout": config.dropout}
-    keras.config.set_dtype_policy("mixed_bfloat16" if _half(config) else "float32")
+    precision = _precision(config)
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
     network = build(layout.shape, len(layout.classes), **settings, normalization=FusedBatchNormalization)
     keras.config.set_dtype_policy("float32")
     whitening.fill(network, training, seed=seed)
     print(f"train {config.architecture} ({config.preset}): {network.count_params():,} parameters, {len(training):,} samples, "
-          f"{len(layout.classes)} classes, {'bfloat16' if _half(config) else 'float32'}")  # fmt: skip
+          f"{len(layout.classes)} classes, {precision}")  # fmt: skip
 
     code = [files.digest(file) for file in sorted(Path(__file__).parent.glob("*.py"))]
     inputs = [config.model_dump_json(), seed, training.digest(), validation.digest(), layout.classes, code]
-    inputs += [keras.__version__, _half(config)]
+    inputs += [keras.__version__, precision]
     identity = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
     record = {
         "training": _training_id(model, identity),
@@ -60,7 +61,12 @@ def train(
             "parameters": network.count_params(),
             "training_samples": len(training),
         },
-        "tags": {"architecture": config.architecture, "git_commit": tracking.code_version(), "data_digest": layout.data_digest},
+        "tags": {
+            "architecture": config.architecture,
+            "precision": precision,
+            "git_commit": tracking.code_version(),
+            "data_digest": layout.data_digest,
+        },
         "data_digest": layout.data_digest,
         "shape": list(layout.shape),
         "classes": layout.classes,
@@ -115,8 +121,10 @@ def _both_sides(keras, model):
     return keras.Model(model.inputs, keras.layers.Average(name="both_sides")([model.output, mirrored]), name=model.name)
 
 
-def _half(config: TrainConfig) -> bool:
-    return config.precision == "bfloat16" or (config.precision == "auto" and backend.has_bfloat16())
+def _precision(config: TrainConfig) -> str:
+    if config.precision != "auto":
+        return config.precision
+    return "bfloat16" if backend.is_faster_in_bfloat16() else "float32"
 
 
 def _id_file(model: Path) -> Path:
