@@ -48,9 +48,7 @@ def tutorial(photos: Path) -> None:
         layers.Conv2D(64, 3, padding="same", activation="relu"), layers.MaxPooling2D(),
         layers.Dropout(0.2), layers.Flatten(), layers.Dense(128, activation="relu"), layers.Dense(classes),
     ])  # fmt: skip
-    model.compile(
-        optimizer="adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
-    )
+    model.compile(optimizer="adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     started = time.monotonic()
     history = model.fit(train, validation_data=validation, epochs=15, verbose=0)
     seconds = time.monotonic() - started
