@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -12,8 +13,11 @@ from tqdm import tqdm
 from components.shared import survivor
 from components.shared.errors import CannotRun
 
-# Not forked from this process: Arrow and TensorFlow run threads that do not survive it. From one that only imports, if there is.
-METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+# Not forked from this process: Arrow and TensorFlow run threads that do not survive it. From one that only imports, where there is
+# one; it is reached by a socket in the folder for temporary files, whose path must fit into 108 bytes.
+METHOD = (
+    "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() and len(tempfile.gettempdir()) < 70 else "spawn"
+)
 
 
 def _context() -> multiprocessing.context.BaseContext:
