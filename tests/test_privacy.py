@@ -15,6 +15,7 @@ from components.measure.config import MeasureConfig
 from components.measure.step import measure
 from components.shared import dataset, faces, metadata
 from components.shared import manifest as manifests
+from components.shared.formats import Undecodable
 from components.shared.images import decode
 from components.validate.config import ValidateConfig
 from components.validate.fix import fix
@@ -80,6 +81,13 @@ def judged(here: Path, knobs, *, faces: bool) -> dict:
     config = knobs(ValidateConfig, "validate", max_odd_sizes=1e6)
     validate(manifest=here / "manifest", config=config, validation=here / "validation")
     return {finding["code"]: finding for finding in json.loads((here / "validation/findings.json").read_text())}
+
+
+def test_a_header_that_no_decoder_knows_is_no_picture_to_strip():
+    frame = jpeg()
+    at = frame.index(b"\xff\xc0") + 4  # bits of a sample
+    with pytest.raises(Undecodable, match="bad header"):
+        metadata.strip(frame[:at] + b"\x09" + frame[at + 1 :])
 
 
 def test_what_pictures_tell_is_found_and_stripped_on_the_way_in(here, knobs, capsys):

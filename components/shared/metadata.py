@@ -66,8 +66,11 @@ def strip(frame: bytes) -> bytes:
     Which way is up stays, as the one tag of a new EXIF block. Raises Undecodable for what is no whole PNG or JPEG.
     """
     formats.judge(frame, thorough=False)
-    with Image.open(io.BytesIO(frame), formats=tuple(formats.SIGNATURES)) as image:
-        orientation = notes(image)[0]
+    try:
+        with Image.open(io.BytesIO(frame), formats=tuple(formats.SIGNATURES)) as image:
+            orientation = notes(image)[0]
+    except Exception:  # a decoder may raise anything on hostile bytes
+        raise formats.Undecodable("E_CORRUPT", "bad header") from None
     exif = b""
     if orientation != 1:
         exif = b"MM\0*\0\0\0\x08\0\x01" + struct.pack(">HHIHHI", ExifTags.Base.Orientation, 3, 1, orientation, 0, 0)
