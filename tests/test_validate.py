@@ -9,6 +9,7 @@ from PIL import Image
 from components.ingest.step import ingest
 from components.measure.step import measure
 from components.shared.errors import CannotRun, Refused
+from components.validate import twins
 from components.validate.checks import CHECKS, checks
 from components.validate.config import ValidateConfig
 from components.validate.step import validate
@@ -251,3 +252,20 @@ def test_every_check_has_a_doc_an_example_and_a_severity(capsys):
         assert check.fix
     checks(params=ROOT / "params.yaml")
     assert "E_LEAKAGE         error" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("bits", [0, 3, 6])
+def test_the_index_of_near_twins_finds_what_comparing_all_pairs_finds(bits):
+    rng = np.random.default_rng(bits)
+    hashes = rng.integers(0, 2**64, 40, dtype=np.uint64).repeat(5)
+    thumbnails = rng.integers(0, 256, (40, 256)).repeat(5, axis=0)
+    for index in range(len(hashes)):  # five of a kind, each changed a little
+        for bit in rng.integers(0, 64, rng.integers(0, 5)):
+            hashes[index] ^= np.uint64(1) << np.uint64(bit)
+    thumbnails = np.clip(thumbnails + rng.integers(-12, 13, thumbnails.shape), 0, 255).astype(np.uint8)
+    one, other = np.triu_indices(len(hashes), 1)
+    near = np.bitwise_count(hashes[one] ^ hashes[other]) <= bits
+    alike = np.corrcoef(thumbnails)[one, other] >= 0.99
+    assert 0 < (near & alike).sum() < near.sum()
+    found = twins.pairs(hashes, thumbnails, bits=bits, correlation=0.99)
+    assert found.tolist() == np.stack([one, other], axis=1)[near & alike].tolist()
