@@ -40,7 +40,7 @@ def _run(name: str, rest: list[str]) -> int:
     try:
         # Config and files are loaded here, not above: `--help` needs neither.
         module = (STEPS | TOOLS)[name][0]
-        if name in ("measure", "prepare"):
+        if name in ("measure", "prepare"):  # what spreads its work over processes
             from components.shared import parallel
 
             parallel.get_ready(module)
