@@ -1,6 +1,6 @@
 """What each remedy for uneven classes brings, against none: on long-tailed Fashion-MNIST, and on photos.
 
-    python benchmarks/imbalance.py [--ratios 10 50 100] [--seeds 3] [--photos FOLDER] [--epochs 3]
+    python benchmarks/imbalance.py [--ratios 10 50 100] [--seeds 0 1 2] [--photos FOLDER] [--epochs 3]
 
 Long-tailed: of class k (in the order of the names) 5,400 * ratio^(-k/9) training pictures are kept, drawn by the seed. Validation
 and test stay balanced. Nothing is augmented, so that the remedy is all that differs. Balanced accuracy, recall of the worst
@@ -52,8 +52,9 @@ def learn(folder: Path, augmented: Path, remedy: str, seed: int, epochs: int) ->
              cwd=folder)  # fmt: skip
     metrics = json.loads((folder / "evaluation/metrics.json").read_text())
     record = json.loads((folder / "model/run.json").read_text())
-    print(augmented.name, remedy, seed, f"{metrics['balanced_accuracy']:.4f}", file=sys.stderr, flush=True)
-    return [record["best"]["validation_balanced_accuracy"], *(metrics[name] for name in METRICS)]
+    scores = [record["best"]["validation_balanced_accuracy"], *(metrics[name] for name in METRICS)]
+    print(augmented.name, remedy, seed, *(f"{score:.4f}" for score in scores), file=sys.stderr, flush=True)
+    return scores
 
 
 def table(title: str, results: dict[str, np.ndarray]) -> None:
@@ -72,7 +73,7 @@ def table(title: str, results: dict[str, np.ndarray]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ratios", type=float, nargs="*", default=[10, 50, 100])
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--photos", type=Path, help="a folder of photos with official splits, as `darkroom ingest` takes it")
     options = parser.parse_args()
@@ -85,13 +86,13 @@ def main() -> None:
             prepare(folder, **KNOBS)
             for ratio in options.ratios:
                 results: dict[str, list] = {remedy: [] for remedy in REMEDIES}
-                for seed in range(options.seeds):
+                for seed in options.seeds:
                     tail = folder / f"tail-{ratio:g}-{seed}"
                     long_tail(folder / "prepared", tail, ratio, seed)
                     for remedy in REMEDIES:
                         results[remedy].append(learn(folder, tail, remedy, seed, options.epochs))
                 table(
-                    f"Fashion-MNIST, long-tailed {ratio:g}:1, {options.seeds} seeds",
+                    f"Fashion-MNIST, long-tailed {ratio:g}:1, {len(options.seeds)} seeds",
                     {k: np.array(v) for k, v in results.items()},
                 )
         if options.photos:
@@ -99,10 +100,10 @@ def main() -> None:
             folder.mkdir()
             prepare(folder, options.photos.absolute(), prepare={"height": 64, "width": 64, "channels": 3}, **KNOBS)
             results = {remedy: [] for remedy in REMEDIES}
-            for seed in range(options.seeds):
+            for seed in options.seeds:
                 for remedy in REMEDIES:
                     results[remedy].append(learn(folder, folder / "augmented", remedy, seed, 2 * options.epochs))
-            table(f"photos, {options.seeds} seeds", {k: np.array(v) for k, v in results.items()})
+            table(f"photos, {len(options.seeds)} seeds", {k: np.array(v) for k, v in results.items()})
 
 
 if __name__ == "__main__":
