@@ -104,6 +104,7 @@ FILES: dict[str, tuple[str, bytes | Callable[[], bytes], str, str]] = {
     "4 PNG signature and IHDR": ("png", PNG[:33], "E_TRUNCATED", "no image data"),
     "5 PNG cut in half": ("png", PNG[: len(PNG) // 2], "E_TRUNCATED", "image file is truncated"),
     "6 JPEG cut in half": ("jpg", JPEG[: len(JPEG) // 2], "E_TRUNCATED", "image file is truncated"),
+    "6 JPEG cut in half, an end put behind it": ("jpg", JPEG[: len(JPEG) * 3 // 4] + JPEG[-2:], "W_DAMAGED", "made up"),
     "7 PNG without IEND": ("png", PNG[:-12], "E_TRUNCATED", "no IEND"),
     "8 JPEG without EOI": ("jpg", JPEG[:-2], "E_TRUNCATED", ""),
     "9 JPEG header alone": ("jpg", SHORT_JPEG, "E_TRUNCATED", ""),

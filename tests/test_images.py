@@ -7,9 +7,9 @@ import pytest
 from conftest import png
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
-from components.shared.images import Undecodable, decode, encode_png, fit
+from components.shared.images import Undecodable, as_image, decode, encode_png, fit
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 PNG = png(PIXELS)
@@ -109,6 +109,32 @@ def test_turns_a_picture_upright_as_its_exif_says():
     assert picture.notes == ("W_ROTATED",)
     upright = decode(saved("JPEG", quality=95)).pixels
     assert np.array_equal(picture.pixels, np.rot90(upright, -1))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    shape=st.tuples(st.integers(8, 70), st.integers(8, 70), st.sampled_from([1, 3])),
+    quality=st.integers(1, 100),
+    subsampling=st.integers(0, 2),
+    progressive=st.booleans(),
+    restart=st.sampled_from([0, 1, 3]),
+    turned=st.integers(1, 8),
+)
+def test_a_jpeg_has_the_pixels_that_pillow_gives(shape, quality, subsampling, progressive, restart, turned):
+    noise = np.random.default_rng(quality).integers(0, 256, shape, dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    frame = saved("JPEG", as_image(noise), quality=quality, subsampling=subsampling, progressive=progressive,
+                  restart_marker_blocks=restart, exif=exif)  # fmt: skip
+    with Image.open(io.BytesIO(frame)) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image)).reshape(decode(frame).pixels.shape)
+    assert np.array_equal(decode(frame).pixels, expected)
+
+
+def test_a_jpeg_with_damaged_data_is_told_and_still_shows_what_is_there():
+    picture = decode(JPEG[:-100] + JPEG[-2:])
+    assert picture.notes == ("W_DAMAGED",)
+    assert np.array_equal(picture.pixels[:8], decode(JPEG).pixels[:8])
 
 
 def test_composes_transparency_on_white():

@@ -14,6 +14,7 @@ import numpy as np
 import PIL
 import pyarrow as pa
 import pyarrow.parquet as pq
+import simplejpeg
 from blake3 import blake3
 
 from components.measure import clip as clips
@@ -105,7 +106,8 @@ def _stamped(shard: str, config: MeasureConfig) -> pa.Schema:
     """The manifest's schema with what decides its content: another decoder or another measure makes old parts outdated."""
     modules = (images, formats, metadata, faces, statistics, signature, clips)
     code = b"".join(Path(file).read_bytes() for file in (__file__, *(module.__file__ for module in modules)))
-    measured_by = f"{hashlib.sha256(code).hexdigest()} Pillow {PIL.__version__} {config.model_dump_json()}"
+    decoders = f"Pillow {PIL.__version__} simplejpeg {simplejpeg.__version__}"
+    measured_by = f"{hashlib.sha256(code).hexdigest()} {decoders} {config.model_dump_json()}"
     return SCHEMA.with_metadata({"measured_by": measured_by, "shard": shard})
 
 

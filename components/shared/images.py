@@ -10,6 +10,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import simplejpeg
 from PIL import Image, ImageOps, PngImagePlugin
 
 from components.shared import formats, metadata
@@ -37,7 +38,12 @@ class Picture:
     format: str
     notes: tuple[str, ...]  # warning codes: what was converted on the way
     trailing: int = 0  # bytes behind the picture's end
-    image: Image.Image | None = None  # the same pixels as Pillow holds them, where it decoded them
+    image: Image.Image | None = None  # the same pixels as Pillow holds them, where it has them
+
+
+def as_image(pixels: np.ndarray) -> Image.Image:
+    """uint8 (h, w, 1|3) as Pillow holds it."""
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
 def decode(frame: bytes, *, at_least: int | None = None, thorough: bool = False) -> Picture:
@@ -64,14 +70,21 @@ def decode(frame: bytes, *, at_least: int | None = None, thorough: bool = False)
                 rotated, private = metadata.notes(image)
                 if at_least and form == "JPEG":
                     image.draft(None, (at_least, at_least))
-                image.load()
-                image, converted = _grey_or_rgb(image)
-                notes += (*converted, *sorted(private))
+                whole = form == "JPEG" and image.size == size  # not a draft
+                pixels, found = _jpeg(frame, image) if whole else (None, ())
+                if pixels is None:
+                    image.load()
+                    image, converted = _grey_or_rgb(image)
+                    found += converted
+                else:
+                    image = _with_exif(as_image(pixels), image) if rotated != 1 else None
+                notes += (*found, *sorted(private))
                 if rotated != 1:
                     image = ImageOps.exif_transpose(image)
                     notes += ("W_ROTATED",)
                     size = size[::-1] if rotated >= 5 else size
-                pixels = np.asarray(image)
+                if image is not None:
+                    pixels = np.asarray(image)
     except Undecodable:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as bomb:
@@ -96,6 +109,23 @@ def _plain(frame: bytes, height: int, width: int, channels: int) -> np.ndarray:
     return pixels[:, :, None] if channels == 1 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
+def _jpeg(frame: bytes, image: Image.Image) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """The pixels of a whole JPEG, or None where Pillow has to say what they are; and what there is to note.
+
+    The same bits as Pillow's in two thirds of its time, both being libjpeg-turbo. Where data make no sense, this one says so;
+    Pillow makes up what is missing and is silent.
+    """
+    if image.mode not in ("L", "RGB"):
+        return None, ()
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(frame)
+        if (width, height) != image.size:  # what was refused by its size is what Pillow read
+            return None, ()
+        return simplejpeg.decode_jpeg(frame, "GRAY" if image.mode == "L" else "RGB"), ()
+    except ValueError as said:
+        return None, ("W_DAMAGED",) if "Corrupt JPEG data" in str(said) else ()
+
+
 def fit(pixels: np.ndarray, *, height: int, width: int, channels: int, rule: str) -> np.ndarray:
     """Resize uint8 (h, w, 1|3) to (height, width, channels) by one named rule; nothing is ever cropped.
 
@@ -104,8 +134,7 @@ def fit(pixels: np.ndarray, *, height: int, width: int, channels: int, rule: str
     """
     if pixels.shape == (height, width, channels):
         return pixels
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    image = image.convert("L" if channels == 1 else "RGB")
+    image = as_image(pixels).convert("L" if channels == 1 else "RGB")
     if rule == "pad":
         scale = min(height / image.height, width / image.width)
         inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
@@ -126,7 +155,7 @@ def preview(frame: bytes, picture: Picture, small: Image.Image | None = None) ->
     pixels = picture.pixels
     if max(pixels.shape) <= PREVIEW and len(frame) <= PREVIEW**2 and not (picture.notes or picture.trailing):
         return frame
-    small = small or Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    small = small or as_image(pixels)
     factor = -(-max(small.size) // PREVIEW)
     buffer = io.BytesIO()
     (small.reduce(factor) if factor > 1 else small).save(buffer, "JPEG", quality=80)

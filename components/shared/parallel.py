@@ -34,7 +34,8 @@ def get_ready(module: str) -> None:
     if METHOD == "forkserver":
         from multiprocessing import forkserver
 
-        _context().set_forkserver_preload([module, "cv2", "threadpoolctl"])
+        # pandas: Arrow asks it about every list that it turns into a column.
+        _context().set_forkserver_preload([module, "cv2", "threadpoolctl", "pandas"])
         forkserver.ensure_running()
 
 

@@ -124,6 +124,8 @@ CHECKS = (
     Check("W_DRIFT", drift.drift, "other than the data accepted before (validate.max_drift)",
           "look whether the world has changed, or the camera, or the labelling; then retrain rather than reuse",
           "share of 'cat' 0.10 -> 0.41 (L-inf 0.31 > 0.1)"),
+    _note("W_DAMAGED", "JPEGs with damaged data: a part of the picture is made up by the decoder",
+          "fetch them again from where they came, or leave them out; often everything below a line is grey", "drop"),
     _note("W_GPS", "pictures that tell where they were taken", "darkroom ingest SOURCE data --strip-metadata", "strip_metadata"),
     _note("W_PERSON", "pictures that name a person", "darkroom ingest SOURCE data --strip-metadata", "strip_metadata"),
     _note("W_SERIAL", "pictures that tell a device's serial number", "darkroom ingest SOURCE data --strip-metadata", "strip_metadata"),
