@@ -4,6 +4,8 @@ Nothing heavy is imported before a step is named, so that `darkroom --help` answ
 """
 
 import argparse
+import atexit
+import gc
 import importlib
 import inspect
 import signal
@@ -20,6 +22,8 @@ DONE, REFUSED, CANNOT_RUN = 0, 1, 2
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code is 0 done, 1 refused, 2 could not run. Without arguments, those of the command line."""
     typed = arguments is None
+    if typed:
+        atexit.register(gc.freeze)  # to look through thousands of modules for garbage would take a tenth of a second
     arguments = sys.argv[1:] if typed else arguments
     overview = _overview()
     if not arguments or arguments[0].startswith("-"):
