@@ -8,6 +8,7 @@ import atexit
 import gc
 import importlib
 import inspect
+import os
 import signal
 import sys
 import typing
@@ -50,6 +51,7 @@ def _run(name: str, rest: list[str]) -> int:
             parallel.get_ready(module)
         step = getattr(importlib.import_module(module), name)
         step(**_arguments(step, name, rest))
+        sys.stdout.flush()  # here, where a reader that has gone is no surprise
     except Stop as stop:
         print(stop, file=sys.stderr)
         return stop.exit_code
@@ -57,10 +59,22 @@ def _run(name: str, rest: list[str]) -> int:
         print(f"{name}: interrupted; nothing half-written is left, the same command goes on", file=sys.stderr)
         return 128 + signal.SIGINT
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return 128 + signal.SIGPIPE
         where = f"{error.filename}: " if error.filename else ""
         print(f"{name}: {where}{error.strerror or error}", file=sys.stderr)
         return CANNOT_RUN
     return DONE
+
+
+def _nobody_reads() -> bool:
+    """Whether what is printed goes nowhere any more, as in `darkroom checks | head`; from then on it may."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes in the end
+        return True
+    return False
 
 
 def call(name: str, *, section: str = "", **values: object) -> None:

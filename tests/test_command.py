@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -94,3 +95,13 @@ def test_an_output_folder_that_may_not_be_written_is_said(tmp_path):
     assert done.returncode == 2
     assert "file" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    read, write = os.pipe()
+    os.close(read)
+    ended = subprocess.run(
+        [sys.executable, "-m", "components", "checks"], cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True
+    )
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (141, "")

@@ -5,6 +5,7 @@ SIGKILL. So a step that may need too much runs in a child; its parent, a few MiB
 parent that is killed tells nobody, and its workers would wait for work for ever.
 """
 
+import contextlib
 import ctypes
 import multiprocessing
 import os
@@ -34,7 +35,12 @@ def outlive(run: Callable[[], int], *, name: str, advice: str, code: int) -> int
         if os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGKILL)
         sys.exit(run())
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+
+    def pass_on(number: int, _: object) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.kill(child, number)
+
+    signal.signal(signal.SIGTERM, pass_on)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both
     _, status = os.waitpid(child, 0)
     ended = os.waitstatus_to_exitcode(status)
