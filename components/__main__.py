@@ -9,6 +9,7 @@ import gc
 import importlib
 import inspect
 import os
+import select
 import signal
 import sys
 import typing
@@ -69,12 +70,12 @@ def _run(name: str, rest: list[str]) -> int:
 
 def _nobody_reads() -> bool:
     """Whether what is printed goes nowhere any more, as in `darkroom checks | head`; from then on it may."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes in the end
-        return True
-    return False
+    output = select.poll()
+    output.register(sys.stdout, 0)
+    if not output.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes in the end
+    return True
 
 
 def call(name: str, *, section: str = "", **values: object) -> None:
