@@ -477,5 +477,5 @@ def test_memory_that_runs_out_on_a_graphics_card_names_the_knob(work, knobs, mon
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
     monkeypatch.setattr(Loop, "_epoch", exhausted)
-    with pytest.raises(CannotRun, match="out of memory with batches of 256; lower batch_size"):
+    with pytest.raises(CannotRun, match="out of memory with batches of 128; lower batch_size"):
         train(work, knobs(TrainConfig, "train.cnn"))
