@@ -23,6 +23,9 @@ VARIANTS = {
     "batches of 64": {"batch_size": 64},
     "batches of 256": {"batch_size": 256},
     "batches of 512": {"batch_size": 512},
+    "learning rate 0.004": {"learning_rate": 0.004},
+    "learning rate 0.004, batches of 64": {"learning_rate": 0.004, "batch_size": 64},
+    "learning rate 0.004, batches of 256": {"learning_rate": 0.004, "batch_size": 256},
     "float32": {"precision": "float32"},
     "no mirrored copies (and none in prediction)": {"mirror": False, "flip": False},
 }

@@ -44,7 +44,7 @@ def long_tail(prepared: Path, folder: Path, ratio: float, seed: int) -> None:
 def learn(folder: Path, augmented: Path, remedy: str, seed: int, epochs: int) -> list[float]:
     """Train and evaluate one CNN: balanced accuracy on validation, then METRICS on test."""
     params = yaml.safe_load((folder / "params.yaml").read_text())
-    params["train"]["cnn"] |= {"imbalance": remedy, "epochs": epochs, "batch_size": 128}
+    params["train"]["cnn"] |= {"imbalance": remedy, "epochs": epochs, "batch_size": 128, "learning_rate": 0.004}
     (folder / "knobs.yaml").write_text(yaml.safe_dump(params))
     darkroom("train", "--augmented", augmented, "--prepared", "prepared", "--config", "train.cnn", "--params", "knobs.yaml",
              "--seed", seed, "--model", "model", cwd=folder)  # fmt: skip

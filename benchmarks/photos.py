@@ -59,7 +59,7 @@ def tutorial(photos: Path) -> None:
 
 
 def learn(name: str, folder: Path, params: dict, seed: int, minutes: float, test: bool) -> dict:
-    params["train"][name] |= {"batch_size": 64, "budget_minutes": minutes}
+    params["train"][name] |= {"batch_size": 64, "learning_rate": 0.004, "budget_minutes": minutes}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     darkroom("train", "--augmented", "augmented", "--prepared", "prepared", "--config", f"train.{name}", "--seed", seed,
              "--model", "model", cwd=folder)  # fmt: skip

@@ -90,7 +90,7 @@ def main() -> None:
                               "validation_fraction": options.validation, "test_fraction": options.test}  # fmt: skip
         params["augment"] |= {"copies": int(options.mirror), "balance": 0.0, "flip": options.mirror}
         for name in ("cnn", "lstm"):
-            params["train"][name] |= {"epochs": options.epochs, "batch_size": 32}
+            params["train"][name] |= {"epochs": options.epochs, "batch_size": 32, "learning_rate": 0.004}
         (folder / "params.yaml").write_text(yaml.safe_dump(params))
         source = options.clips / "table.csv" if (options.clips / "table.csv").exists() else options.clips
         darkroom("ingest", source.absolute(), "data", cwd=folder)
