@@ -18,8 +18,8 @@ import numpy as np
 import yaml
 from train import darkroom, prepare
 
-from components.shared import arrays
-from components.train.imbalance import REMEDIES
+from components.shared.data import arrays
+from components.train.remedies import REMEDIES
 
 KNOBS = {"augment": {"copies": 1, "balance": 0.0, "flip": True}, "evaluate": {"gallery": 0, "explained": 0}}
 METRICS = ("balanced_accuracy", "worst_class_recall", "expected_calibration_error")

@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 from tqdm import tqdm
 
-from components.shared import arrays
+from components.shared.data import arrays
 
 ROOT = Path(__file__).parent.parent
 SHAPE, CLASSES = (64, 64, 3), 10

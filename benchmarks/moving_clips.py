@@ -25,7 +25,7 @@ DIRECTIONS = {"east": (0, 1), "north-east": (-1, 1), "north": (-1, 0), "north-we
 
 def pictures(count: int) -> np.ndarray:
     """uint8 (count, 28, 28) of Fashion-MNIST's training part."""
-    from components.shared import dataset
+    from components.shared.data import dataset
 
     with tempfile.TemporaryDirectory() as scratch:
         subprocess.run([sys.executable, "-m", "components", "ingest", "fashion-mnist", f"{scratch}/data"], check=True)

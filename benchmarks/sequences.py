@@ -20,7 +20,7 @@ import numpy as np
 import yaml
 from train import darkroom
 
-from components.shared import arrays
+from components.shared.data import arrays
 
 ROOT = Path(__file__).parent.parent
 

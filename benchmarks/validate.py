@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from components.shared import dataset, images
-from components.shared.dataset import Sample
+from components.shared.data import dataset
+from components.shared.data.dataset import Sample
+from components.shared.pictures import encode
 
 ROOT = Path(__file__).parent.parent
 CLEANVISION = """
@@ -100,7 +101,7 @@ def draw(folder: Path, count: int, seed: int = 0) -> None:
         labels = rng.integers(0, 10, size)
         for label in range(10):
             pixels[labels == label, 2 + 2 * label : 6 + 2 * label, 4:24] += 55
-        frames = [images.encode_png(picture) for picture in pixels.astype(np.uint8)]
+        frames = [encode.encode_png(picture) for picture in pixels.astype(np.uint8)]
         samples = [Sample(f"class {label}", f"class {label}/{start + index:08d}.png", ((frame, f"class {label}/{start + index:08d}.png"),))
                    for index, (label, frame) in enumerate(zip(labels, frames, strict=True))]  # fmt: skip
         dataset.write_shard(samples, folder / f"{number:05d}.parquet")

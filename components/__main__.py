@@ -35,22 +35,22 @@ def main(arguments: list[str] | None = None) -> int:
     commands = STEPS | TOOLS
     if name not in commands:
         overview.error(f"no command {name!r}; there are: {', '.join(commands)}")
-    if name == "train" and typed:
-        from components.shared.survivor import LESS_MEMORY, outlive
+    if typed and commands[name].supervised:
+        from components.shared.supervise import supervise
 
-        return outlive(lambda: _run(name, rest), name=name, advice=LESS_MEMORY, code=CANNOT_RUN)
+        return supervise(lambda: _run(name, rest), name=name, advice=commands[name].supervised, code=CANNOT_RUN)
     return _run(name, rest)
 
 
 def _run(name: str, rest: list[str]) -> int:
     try:
         # Config and files are loaded here, not above: `--help` needs neither.
-        module = (STEPS | TOOLS)[name][0]
-        if name in ("measure", "prepare"):  # what spreads its work over processes
+        command = (STEPS | TOOLS)[name]
+        if command.workers:
             from components.shared import parallel
 
-            parallel.get_ready(module)
-        step = getattr(importlib.import_module(module), name)
+            parallel.get_ready(command.module)
+        step = getattr(importlib.import_module(command.module), name)
         step(**_arguments(step, name, rest))
         sys.stdout.flush()  # here, where a reader that has gone is no surprise
     except Stop as stop:
@@ -85,7 +85,7 @@ def call(name: str, *, section: str = "", **values: object) -> None:
     """
     from components.shared import config
 
-    step = getattr(importlib.import_module((STEPS | FAN_OUT)[name][0]), name)
+    step = getattr(importlib.import_module((STEPS | FAN_OUT)[name].module), name)
     for parameter, hint in typing.get_type_hints(step).items():
         if hint is Path:
             values[parameter] = Path(values[parameter])
@@ -109,17 +109,13 @@ def check(params: dict) -> None:
     from components.shared.errors import CannotRun
 
     faults = []
-    for name, (module, _) in STEPS.items():
-        model = typing.get_type_hints(getattr(importlib.import_module(module), name)).get("config")
-        if model is None:
-            continue
-        try:
-            knobs = config.section_of(params, name, file=Path("params.yaml"))
-            # A step that runs once per architecture has a section for each.
-            for path, section in {f"{name}.{key}": knobs[key] for key in knobs}.items() if name == "train" else [(name, knobs)]:
-                config.parse(model, section, path=path)
-        except CannotRun as error:
-            faults += error.faults
+    for name, command in STEPS.items():
+        model = typing.get_type_hints(getattr(importlib.import_module(command.module), name)).get("config")
+        for path in (command.sections or (name,)) if model else ():
+            try:
+                config.parse(model, config.section_of(params, path, file=Path("params.yaml")), path=path)
+            except CannotRun as error:
+                faults += error.faults
     if faults:
         raise CannotRun(*faults)
 
@@ -127,9 +123,9 @@ def check(params: dict) -> None:
 def _overview() -> argparse.ArgumentParser:
     width = max(map(len, STEPS | TOOLS)) + 2
     lines = ["steps, in their order (`dvc repro` runs all but the first):"]
-    lines += [f"  {name:{width}}{text}" for name, (_, text) in STEPS.items()]
+    lines += [f"  {name:{width}}{command.help}" for name, command in STEPS.items()]
     lines += ["", "beside them:"]
-    lines += [f"  {name:{width}}{text}" for name, (_, text) in TOOLS.items()]
+    lines += [f"  {name:{width}}{command.help}" for name, command in TOOLS.items()]
     lines += ["", "`darkroom STEP --help` shows a step's options. Knobs stand in params.yaml.",
               "Exit codes: 0 done; 1 the data or the model did not pass; 2 could not run."]  # fmt: skip
     parser = argparse.ArgumentParser(

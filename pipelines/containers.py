@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipelines import graph
-from pipelines.body import LAST_WORDS, leave
+from pipelines.execution import LAST_WORDS, leave
 
 TRACKED = {"train", "evaluate", "register"}  # the steps that talk to the tracking server
 OUT_OF_MEMORY = 137  # killed; which the kernel does to what passes the limit
@@ -60,9 +60,9 @@ def runner(options: argparse.Namespace, root: Path) -> Iterator:
             ) from None
         tracking, host, port = stack.enter_context(_tracking(root))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="darkroom-door-")))
-        from pipelines import door
+        from pipelines import tunnel
 
-        stack.enter_context(door.serving(folder / "socket", host, port))
+        stack.enter_context(tunnel.serving(folder / "socket", host, port))
         folder.chmod(0o755)
         step = Step(options, root, folder, tracking)
         stock = docker_task_handler.run_docker_container
@@ -108,7 +108,7 @@ class Step:
         try:
             container = client.containers.run(
                 graph.image(),
-                ["python", "-m", "pipelines.door", f"{DOOR}/socket", str(port), *command],
+                ["python", "-m", "pipelines.tunnel", f"{DOOR}/socket", str(port), *command],
                 detach=True,
                 environment=environment,
                 extra_hosts=hosts,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines import graph
-from pipelines.body import LAST_WORDS, SEAL, seal
+from pipelines.execution import LAST_WORDS, SEAL, seal
 
 DONE, FAILED = 0, 1
 
@@ -47,7 +47,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _data(options: argparse.Namespace) -> tuple[str, str]:
     """Where the data is and which it is; says what is missing before anything starts. Raises CannotRun."""
-    from components.shared import dataset, files, remote
+    from components.shared import files
+    from components.shared.data import dataset, remote
     from components.shared.errors import CannotRun
 
     if not remote.is_remote(options.data):

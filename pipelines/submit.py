@@ -124,7 +124,8 @@ def _follow(kubeflow, run_id: str) -> int:
 
 def _parameters(options: argparse.Namespace) -> tuple[dict, object]:
     """What this run differs in from the version's defaults, checked before anything is sent; and the settings."""
-    from components.shared import config, remote
+    from components.shared import config
+    from components.shared.data import remote
     from components.shared.errors import CannotRun
     from pipelines import settings
 

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from pipelines import steps
+from pipelines import wrappers
 from pipelines.settings import Settings
 
 ARCHITECTURES = ("cnn", "lstm")
@@ -48,7 +48,7 @@ def training_pipeline(params: dict, *, image: str, code: str, parts: int, settin
                 settings.apply(task, name.split()[0])
             return task.outputs
 
-        told = steps.report()
+        told = wrappers.report()
         made(told, "report")
         # These two depend on more than their inputs: how the run ended, what the tracking server holds by now.
         told.set_caching_options(False)
@@ -56,27 +56,27 @@ def training_pipeline(params: dict, *, image: str, code: str, parts: int, settin
             told.set_env_variable("DARKROOM_WEBHOOK", settings.webhook)
         with dsl.ExitHandler(told, name="training"):
             with dsl.ParallelFor(numbered, name="measure parts") as part:
-                task = steps.measure_part(data=data, digest=digest, part=part, config=measure, code=code)
+                task = wrappers.measure_part(data=data, digest=digest, part=part, config=measure, code=code)
                 measured = made(task, "measure part")["manifest"]
-            task = steps.gather_manifest(parts=dsl.Collected(measured), digest=digest, code=code)
+            task = wrappers.gather_manifest(parts=dsl.Collected(measured), digest=digest, code=code)
             manifest = made(task, "measure")["manifest"]
-            validation = made(steps.validate(manifest=manifest, config=validate, code=code), "validate")["validation"]
+            validation = made(wrappers.validate(manifest=manifest, config=validate, code=code), "validate")["validation"]
             judged = {"manifest": manifest, "validation": validation, "config": prepare, "seed": seed, "code": code}
             with dsl.ParallelFor(numbered, name="prepare parts") as part:
-                task = steps.prepare_part(data=data, digest=digest, part=part, **judged)
+                task = wrappers.prepare_part(data=data, digest=digest, part=part, **judged)
                 decoded = made(task, "prepare part")["prepared"]
-            prepared = made(steps.gather_arrays(parts=dsl.Collected(decoded), **judged), "prepare")["prepared"]
-            task = steps.augment(prepared=prepared, config=augment, seed=seed, code=code)
+            prepared = made(wrappers.gather_arrays(parts=dsl.Collected(decoded), **judged), "prepare")["prepared"]
+            task = wrappers.augment(prepared=prepared, config=augment, seed=seed, code=code)
             augmented = made(task, "augment")["augmented"]
             models, evaluations = {}, {}
             for name, knobs in zip(ARCHITECTURES, (train_cnn, train_lstm), strict=True):
-                task = steps.train(
+                task = wrappers.train(
                     augmented=augmented, prepared=prepared, section=f"train.{name}", config=knobs, seed=seed, code=code
                 )
                 models[name] = made(task, f"train {name}")["model"]
-                task = steps.evaluate(model=models[name], prepared=prepared, config=evaluate, code=code)
+                task = wrappers.evaluate(model=models[name], prepared=prepared, config=evaluate, code=code)
                 evaluations[f"{name}_evaluation"] = made(task, f"evaluate {name}")["evaluation"]
-            last = steps.register(**models, **evaluations, prepared=prepared, config=register, code=code)
+            last = wrappers.register(**models, **evaluations, prepared=prepared, config=register, code=code)
             made(last, "register")
             last.set_caching_options(False)
 

@@ -4,7 +4,7 @@ import pytest
 from components.augment.config import AugmentConfig
 from components.augment.policies import vary
 from components.augment.step import augment, copies_of
-from components.shared import arrays
+from components.shared.data import arrays
 
 OFF = {"flip": False, "shift": 0.0, "rotate": 0.0, "scale": 0.0, "brightness": 0.0, "contrast": 0.0, "noise": 0.0, "erase": 0.0}
 SIDES = np.arange(40) % 2 == 0  # every other one is mirrored, where flip is on

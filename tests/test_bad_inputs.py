@@ -28,9 +28,9 @@ from PIL import Image
 
 from components.ingest.step import ingest
 from components.measure.step import measure
-from components.shared import dataset
+from components.shared.data import dataset
 from components.shared.errors import CannotRun, Refused
-from components.shared.images import Undecodable, decode
+from components.shared.pictures.decode import Undecodable, decode
 from components.validate.config import ValidateConfig
 from components.validate.step import validate
 

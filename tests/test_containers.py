@@ -13,7 +13,7 @@ import yaml
 from conftest import ROOT
 
 from components.ingest.step import ingest
-from pipelines import body, containers, graph
+from pipelines import containers, execution, graph
 
 pytestmark = pytest.mark.slow
 
@@ -142,7 +142,7 @@ def step(image, tmp_path_factory):
     root.chmod(0o777)
     (root / "words").touch()
     (root / "words").chmod(0o666)
-    os.environ[body.LAST_WORDS] = str(root / "words")
+    os.environ[execution.LAST_WORDS] = str(root / "words")
     with containers._engine():
         client = docker.from_env()
 
@@ -156,7 +156,7 @@ def step(image, tmp_path_factory):
 
         yield run
         client.close()
-    del os.environ[body.LAST_WORDS]
+    del os.environ[execution.LAST_WORDS]
 
 
 def test_a_step_is_told_as_it_ended_twenty_times_of_twenty_both_ways(step):

@@ -3,7 +3,7 @@ import pytest
 
 from components.evaluate import tables
 from components.evaluate.explain import occlusion
-from components.shared.scores import calibration, calibration_error, scores
+from components.shared.models.scores import calibration, calibration_error, scores
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2, 2])
 SURE = np.eye(3)[[0, 0, 0, 1, 1, 2, 2, 2]] * 0.7 + 0.1
@@ -74,7 +74,7 @@ def test_occlusion_finds_what_a_prediction_rests_on():
 
 
 def test_frames_are_shuffled_within_a_clip_and_padding_stays_at_its_end():
-    from components.evaluate.order import shuffled
+    from components.evaluate.shuffling import shuffled
 
     clips = np.zeros((40, 6, 2, 2, 1), np.uint8)
     for time in range(4):

@@ -11,9 +11,10 @@ from conftest import ROOT, draw_clips, draw_stills
 
 from components.__main__ import call
 from components.ingest.step import ingest
-from components.shared import dataset, files
+from components.shared import files
+from components.shared.data import dataset
+from components.shared.data.remote import fetched
 from components.shared.errors import CannotRun
-from components.shared.remote import fetched
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 KNOBS = PARAMS["prepare"] | {"height": 16, "width": 16, "channels": 3}

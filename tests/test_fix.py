@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from conftest import MEASURE, draw_stills, drawing, png
 
+from components.fix.step import fix
 from components.ingest.step import ingest
 from components.measure.step import measure
-from components.shared import dataset, files
+from components.shared import files
+from components.shared.data import dataset
 from components.shared.errors import CannotRun, Refused
 from components.validate.config import ValidateConfig
-from components.validate.fix import fix
 from components.validate.step import validate
 
 

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from components.shared import metadata
-from components.shared.formats import Undecodable
-from components.shared.images import decode
+from components.shared.pictures import metadata
+from components.shared.pictures.decode import decode
+from components.shared.pictures.formats import Undecodable
 
 
 def seeds() -> list[bytes]:

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from components.shared.images import Undecodable, as_image, decode, encode_png, fit
+from components.shared.pictures.decode import Undecodable, as_image, decode
+from components.shared.pictures.encode import encode_png
+from components.shared.pictures.fit import fit
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 PNG = png(PIXELS)

@@ -15,7 +15,7 @@ from PIL import Image
 from components.ingest import named
 from components.ingest.export import export
 from components.ingest.step import ingest
-from components.shared import dataset
+from components.shared.data import dataset
 from components.shared.errors import CannotRun, Refused
 
 

@@ -71,7 +71,7 @@ def test_files_stay_small_and_there_is_no_drawer():
 
 def test_the_table_of_contents_names_every_step_once():
     assert list(STEPS) == ["ingest", "measure", "validate", "prepare", "augment", "train", "evaluate", "register"]
-    for name, (module, text) in STEPS.items():
+    for name, (module, text, *_) in STEPS.items():
         step = getattr(importlib.import_module(module), name)
         assert inspect.getdoc(step), name
         assert text

@@ -8,7 +8,8 @@ from conftest import MEASURE, ROOT, drawing, png
 
 from components.ingest.step import ingest
 from components.measure.step import measure
-from components.shared import dataset, files, manifest
+from components.shared import files
+from components.shared.data import dataset, manifest
 from components.shared.errors import CannotRun
 
 

@@ -165,13 +165,13 @@ def test_every_section_is_a_parameter_with_the_files_default(compiled):
 
 
 def test_every_wrapper_calls_its_step_with_the_arguments_that_it_has():
-    source = (ROOT / "pipelines/steps.py").read_text()
+    source = (ROOT / "pipelines/wrappers.py").read_text()
     called = {}
     for name, arguments in re.findall(r'call\(\s*"(\w+)"(.*?)\)(?:  # fmt: skip)?\n', source, re.S):
         called[name] = set(re.findall(r"\b(\w+)=", arguments)) - {"section", "part"}
     assert set(called) == (set(STEPS) | set(FAN_OUT)) - {"ingest", "measure", "prepare"}
     for name, given in called.items():
-        step = getattr(importlib.import_module((STEPS | FAN_OUT)[name][0]), name)
+        step = getattr(importlib.import_module((STEPS | FAN_OUT)[name].module), name)
         assert given == set(inspect.signature(step).parameters), name
 
 

@@ -14,10 +14,10 @@ from PIL import Image, ImageFilter
 
 from components.ingest.step import ingest
 from components.measure.step import measure
-from components.shared import dataset
-from components.shared.dataset import Sample
+from components.shared.data import dataset
+from components.shared.data.dataset import Sample
 from components.shared.errors import Refused
-from components.shared.images import encode_png
+from components.shared.pictures.encode import encode_png
 from components.validate.config import ValidateConfig
 from components.validate.step import validate
 

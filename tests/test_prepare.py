@@ -10,7 +10,8 @@ from components.measure.step import measure
 from components.prepare.config import PrepareConfig
 from components.prepare.split import assign, units
 from components.prepare.step import prepare
-from components.shared import arrays, files, manifest
+from components.shared import files
+from components.shared.data import arrays, manifest
 from components.shared.errors import CannotRun, Refused
 
 

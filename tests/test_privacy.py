@@ -10,15 +10,16 @@ import pytest
 from conftest import MEASURE, draw_stills
 from PIL import ExifTags, Image, PngImagePlugin
 
+from components.fix.step import fix
 from components.ingest.step import ingest
 from components.measure.config import MeasureConfig
 from components.measure.step import measure
-from components.shared import dataset, faces, metadata
-from components.shared import manifest as manifests
-from components.shared.formats import Undecodable
-from components.shared.images import decode
+from components.shared.data import dataset
+from components.shared.data import manifest as manifests
+from components.shared.pictures import faces, metadata
+from components.shared.pictures.decode import decode
+from components.shared.pictures.formats import Undecodable
 from components.validate.config import ValidateConfig
-from components.validate.fix import fix
 from components.validate.step import validate
 
 PORTRAIT = Path(matplotlib.get_data_path()) / "sample_data/grace_hopper.jpg"  # the one face that comes with what is installed

@@ -5,9 +5,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from components.shared import arrays, backend
+from components.shared.data import arrays
 from components.shared.errors import CannotRun
-from components.train import imbalance, recipe
+from components.shared.models import backend
+from components.train import recipe, remedies
 from components.train.config import TrainConfig
 
 tf, keras = backend.start()
@@ -25,35 +26,35 @@ def test_one_cycle_goes_up_for_a_fifth_and_down_to_nothing(knobs):
 
 
 def test_weights_are_one_on_the_average_and_nothing_for_an_empty_class():
-    for remedy in imbalance.REMEDIES:
-        weights = imbalance.weights(remedy, COUNTS)
+    for remedy in remedies.REMEDIES:
+        weights = remedies.weights(remedy, COUNTS)
         assert (weights * COUNTS).sum() == pytest.approx(COUNTS.sum(), rel=1e-5)
         assert weights[3] == 0
-    balanced = imbalance.weights("class_weight", COUNTS)
+    balanced = remedies.weights("class_weight", COUNTS)
     assert balanced[:3] * COUNTS[:3] == pytest.approx([370, 370, 370], rel=1e-5)
-    assert imbalance.weights("none", COUNTS)[:3] == pytest.approx([1, 1, 1])
-    effective = imbalance.weights("effective_number", np.array([100_000, 10]))
+    assert remedies.weights("none", COUNTS)[:3] == pytest.approx([1, 1, 1])
+    effective = remedies.weights("effective_number", np.array([100_000, 10]))
     assert effective[1] / effective[0] == pytest.approx((1 - 0.9999**100_000) / (1 - 0.9999**10), rel=1e-3)
 
 
 def test_deferred_weights_come_in_the_last_fifth():
-    assert imbalance.weights("deferred", COUNTS, progress=0.7)[:3] == pytest.approx([1, 1, 1])
-    late = imbalance.weights("deferred", COUNTS, progress=0.8)
-    assert late == pytest.approx(imbalance.weights("effective_number", COUNTS))
+    assert remedies.weights("deferred", COUNTS, progress=0.7)[:3] == pytest.approx([1, 1, 1])
+    late = remedies.weights("deferred", COUNTS, progress=0.8)
+    assert late == pytest.approx(remedies.weights("effective_number", COUNTS))
 
 
 def test_outputs_are_shifted_by_the_log_of_a_classs_share():
-    share = imbalance.log_share(COUNTS)
+    share = remedies.log_share(COUNTS)
     assert share[0] - share[1] == pytest.approx(np.log(10), rel=1e-5)
     assert np.isfinite(share).all()
 
 
 def test_oversampling_draws_every_class_as_often():
     labels = np.repeat([0, 1], [900, 100])
-    drawn = labels[imbalance.order("oversample", labels, np.random.default_rng(0))]
+    drawn = labels[remedies.order("oversample", labels, np.random.default_rng(0))]
     assert len(drawn) == 1000
     assert 400 < drawn.sum() < 600
-    assert sorted(imbalance.order("none", labels, np.random.default_rng(0))) == list(range(1000))
+    assert sorted(remedies.order("none", labels, np.random.default_rng(0))) == list(range(1000))
 
 
 def test_a_remedy_that_does_not_go_with_the_loss_is_refused(knobs):

@@ -8,8 +8,11 @@ import pytest
 from components.register.config import RegisterConfig
 from components.register.step import register
 from components.register.summary import summary
-from components.shared import arrays, backend, files, models, tracking
+from components.shared import files
+from components.shared.data import arrays
 from components.shared.errors import CannotRun, Refused
+from components.shared.models import backend, keras_file
+from components.shared.runs import tracking
 
 _, keras = backend.start()
 
@@ -44,9 +47,9 @@ def candidate(here: Path):
         split = split_of(here / "prepared/test")
         model.mkdir(parents=True)
         record = {
-            "training": training, "name": f"{architecture}-default", "params": {"epochs": 3, "parameters": 4, "try": len(made)},
+            "training_id": training, "name": f"{architecture}-default", "params": {"epochs": 3, "parameters": 4, "try": len(made)},
             "tags": {"architecture": architecture, "git_commit": "abc", "data_digest": "d.dir"}, "data_digest": "d.dir",
-            "shape": [8, 8, 1], "classes": CLASSES, "model": models.save(network(weight), model), "training_seconds": 1.5,
+            "shape": [8, 8, 1], "classes": CLASSES, "model": keras_file.save(network(weight), model), "training_seconds": 1.5,
             "best": {"epoch": 1, "validation_balanced_accuracy": validation, "validation_accuracy": validation},
         }  # fmt: skip
         files.write_json(model / "run.json", record)
@@ -57,7 +60,7 @@ def candidate(here: Path):
         files.write_json(evaluation / "metrics.json", metrics)
         files.write_json(evaluation / "cost.json", {"training_seconds": 1.5, "model_mebibytes": 0.1, "parameters": 4,
                                                     "prediction_milliseconds": 0.1})  # fmt: skip
-        files.write_json(evaluation / "test.json", {"digest": split.content_digest(), "training": training})
+        files.write_json(evaluation / "test.json", {"digest": split.content_digest(), "training_id": training})
         return model, evaluation
 
     return make
@@ -129,7 +132,7 @@ def test_a_champion_scored_on_another_test_split_is_scored_anew(candidate, regis
     registered(candidate("cnn", validation=0.9, test=0.9))
     model, evaluation = candidate("cnn", validation=0.9, test=0.8)
     other = split_of(here / "prepared/test", count=60)
-    files.write_json(evaluation / "test.json", {"digest": other.content_digest(), "training": "cnn1"})
+    files.write_json(evaluation / "test.json", {"digest": other.content_digest(), "training_id": "cnn1"})
     verdict = registered((model, evaluation))
     # The network in the registry is right on every picture of the new split.
     assert any("the champion so far (version 1) 1.0000" in reason for reason in verdict["reasons"])
@@ -199,7 +202,7 @@ def test_a_server_that_is_down_costs_seconds_and_its_run_is_sent_later(candidate
 
 
 def test_a_training_goes_on_when_the_server_dies_under_it(here, monkeypatch, capsys):
-    record = {"training": "t1", "name": "cnn-default", "params": {"epochs": 2}, "tags": {}}
+    record = {"training_id": "t1", "name": "cnn-default", "params": {"epochs": 2}, "tags": {}}
     with tracking.live(record) as follower:
         follower.epoch({"epoch": 1, "train_loss": 0.5, "time": 1000})
         monkeypatch.setattr(follower._mlflow, "MlflowClient", lambda: 1 / 0)

@@ -17,17 +17,19 @@ import pytest
 import yaml
 from conftest import ROOT, SHAPES, drawing
 
-from components.shared import arrays, backend, files, models
+from components.shared import files
+from components.shared.data import arrays
 from components.shared.errors import CannotRun, Refused
+from components.shared.models import backend, keras_file
 from components.train.config import TrainConfig
 
 tf, keras = backend.start()
 
 from components.train import budget, recipe  # noqa: E402
 from components.train.cnn import cnn  # noqa: E402
-from components.train.imbalance import REMEDIES  # noqa: E402
 from components.train.loop import Terminated  # noqa: E402
 from components.train.lstm import lstm  # noqa: E402
+from components.train.remedies import REMEDIES  # noqa: E402
 
 STILL, PHOTO, CLIP = (28, 28, 1), (40, 32, 3), (5, 20, 20, 3)
 
@@ -65,12 +67,12 @@ def train(work: Path, config: TrainConfig, name: str = "cnn", seed: int = 3) -> 
 def test_every_network_takes_any_kind_and_size_and_comes_back_from_disk(build, preset, shape, tmp_path):
     model = build(shape, 4, preset=preset, dropout=0.1)
     images = np.random.default_rng(0).integers(0, 256, (3, *shape), dtype=np.uint8)
-    probabilities = models.predict(model, images)
+    probabilities = keras_file.predict(model, images)
     assert probabilities.shape == (3, 4)
     assert probabilities.sum(1) == pytest.approx(1, abs=1e-5)
-    digests = models.save(model, tmp_path)
-    again = models.load(tmp_path / models.FILE, sha256=digests["sha256"])
-    assert np.array_equal(models.predict(again, images), probabilities)
+    digests = keras_file.save(model, tmp_path)
+    again = keras_file.load(tmp_path / keras_file.FILE, sha256=digests["sha256"])
+    assert np.array_equal(keras_file.predict(again, images), probabilities)
 
 
 def test_the_articles_networks_are_the_articles():
@@ -122,9 +124,9 @@ def test_learns_the_toys_and_leaves_all_that_a_run_needs(work, knobs, path):
     assert len(history) == 12
     assert (model / "curves.png").stat().st_size > 5000
     assert not list((work / "models").glob(".*checkpoint*"))
-    loaded = models.load(model / models.FILE, sha256=record["model"]["sha256"])
+    loaded = keras_file.load(model / keras_file.FILE, sha256=record["model"]["sha256"])
     validation = arrays.load(work / "prepared/validation")
-    accuracy = (models.predict(loaded, validation.images).argmax(1) == validation.labels).mean()
+    accuracy = (keras_file.predict(loaded, validation.images).argmax(1) == validation.labels).mean()
     # Trained perhaps in bfloat16, saved in float32: a picture on the edge may fall to the other side.
     assert accuracy == pytest.approx(record["best"]["validation_accuracy"], abs=0.05)
 
@@ -289,39 +291,39 @@ def test_a_checkpoint_of_another_configuration_is_never_taken(tmp_path):
 
 
 def test_a_model_that_is_not_the_one_trained_is_not_loaded(tmp_path):
-    digests = models.save(cnn(STILL, 3, preset="article", dropout=0.0), tmp_path)
-    file = tmp_path / models.FILE
+    digests = keras_file.save(cnn(STILL, 3, preset="article", dropout=0.0), tmp_path)
+    file = tmp_path / keras_file.FILE
     content = file.read_bytes()
     file.write_bytes(content[:-1])
     with pytest.raises(Refused, match="is not the model that was trained"):
-        models.load(file, sha256=digests["sha256"])
+        keras_file.load(file, sha256=digests["sha256"])
     with pytest.raises(CannotRun, match="no such file"):
-        models.load(tmp_path / "other.keras", sha256="")
+        keras_file.load(tmp_path / "other.keras", sha256="")
 
 
 @pytest.mark.parametrize("layer", ["lambda", "tfsm"])
 def test_a_model_file_that_would_run_code_is_refused(tmp_path, layer):
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Lambda(lambda x: x * 2)(inputs))
-    model.save(tmp_path / models.FILE)
+    model.save(tmp_path / keras_file.FILE)
     if layer == "tfsm":
-        rewrite_config(tmp_path / models.FILE, b'"Lambda"', b'"TFSMLayer"')
+        rewrite_config(tmp_path / keras_file.FILE, b'"Lambda"', b'"TFSMLayer"')
     with pytest.raises(Refused, match="no network of Darkroom has"):
-        models.load(tmp_path / models.FILE, sha256=files.digest(tmp_path / models.FILE))
+        keras_file.load(tmp_path / keras_file.FILE, sha256=files.digest(tmp_path / keras_file.FILE))
 
 
 def test_a_model_file_with_a_class_of_another_module_is_refused(tmp_path):
-    models.save(cnn(STILL, 3, preset="article", dropout=0.0), tmp_path)
-    rewrite_config(tmp_path / models.FILE, b'"module": "keras.layers"', b'"module": "os.path"')
+    keras_file.save(cnn(STILL, 3, preset="article", dropout=0.0), tmp_path)
+    rewrite_config(tmp_path / keras_file.FILE, b'"module": "keras.layers"', b'"module": "os.path"')
     with pytest.raises(Refused, match="no network of Darkroom has"):
-        models.load(tmp_path / models.FILE, sha256=files.digest(tmp_path / models.FILE))
+        keras_file.load(tmp_path / keras_file.FILE, sha256=files.digest(tmp_path / keras_file.FILE))
 
 
 def test_layers_that_open_files_are_refused(tmp_path):
     inputs = keras.Input((1,), dtype="string")
-    keras.Model(inputs, keras.layers.TextVectorization(vocabulary=["a"])(inputs)).save(tmp_path / models.FILE)
+    keras.Model(inputs, keras.layers.TextVectorization(vocabulary=["a"])(inputs)).save(tmp_path / keras_file.FILE)
     with pytest.raises(Refused, match=r"keras\.layers\.TextVectorization"):
-        models.refuse_foreign(tmp_path / models.FILE)
+        keras_file.refuse_foreign(tmp_path / keras_file.FILE)
 
 
 def rewrite_config(file: Path, old: bytes, new: bytes) -> None:
@@ -391,10 +393,10 @@ def test_it_is_computed_in_what_is_faster_here(work, knobs, monkeypatch, faster)
 def test_a_mirror_image_is_said_to_be_the_same_where_that_is_better_on_validation_data(work, knobs):
     folder = train(work, knobs(TrainConfig, "train.cnn", epochs=2, batch_size=32, mirror=True))
     record = files.read_json(folder / "run.json")
-    model = models.load(folder / models.FILE, sha256=record["model"]["sha256"])
+    model = keras_file.load(folder / keras_file.FILE, sha256=record["model"]["sha256"])
     images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
     assert record["mirrored"]
-    np.testing.assert_allclose(models.predict(model, images), models.predict(model, images[:, :, ::-1]), atol=1e-5)
+    np.testing.assert_allclose(keras_file.predict(model, images), keras_file.predict(model, images[:, :, ::-1]), atol=1e-5)
 
 
 def test_things_whose_sides_matter_are_left_as_they_are(work, knobs):
@@ -425,8 +427,8 @@ def test_every_remedy_for_imbalance_learns_and_is_saved_as_it_was_validated(work
     record = files.read_json(folder / "run.json")
     assert record["best"]["validation_accuracy"] > 0.7
     validation = arrays.load(work / "prepared/validation")
-    model = models.load(folder / models.FILE, sha256=record["model"]["sha256"])
-    said = models.predict(model, validation.images).argmax(axis=1)
+    model = keras_file.load(folder / keras_file.FILE, sha256=record["model"]["sha256"])
+    said = keras_file.predict(model, validation.images).argmax(axis=1)
     assert (said == validation.labels).mean() == pytest.approx(record["best"]["validation_accuracy"], abs=0.03)
 
 

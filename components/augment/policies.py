@@ -3,7 +3,7 @@
 import numpy as np
 
 from components.augment.config import AugmentConfig
-from components.shared import backend
+from components.shared.models import backend
 
 
 def vary(images: np.ndarray, mirrored: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:

@@ -7,7 +7,8 @@ import numpy as np
 from tqdm import tqdm
 
 from components.augment.config import AugmentConfig
-from components.shared import arrays, files, plots
+from components.shared import files, plots
+from components.shared.data import arrays
 
 BATCH = 4 * 2**20  # bytes of pictures varied at once; as float32 and with its copies a batch takes some ten times that
 

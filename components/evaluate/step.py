@@ -10,7 +10,10 @@ from typing import Annotated
 import numpy as np
 
 from components.evaluate.config import EvaluateConfig
-from components.shared import arrays, files, models, tracking
+from components.shared import files
+from components.shared.data import arrays
+from components.shared.models import keras_file
+from components.shared.runs import tracking
 
 SPEED_SAMPLES = 2048  # of the test split, for the time that a prediction takes
 
@@ -23,18 +26,18 @@ def evaluate(
     evaluation: Annotated[Path, "folder for metrics.json, cost.json, tables and plots"],
 ) -> None:
     """Score the model. `metrics.json` repeats byte for byte; what depends on the machine stands in `cost.json`."""
-    from components.evaluate import pictures, tables
-    from components.evaluate.order import shuffled
-    from components.shared.scores import calibration, scores
+    from components.evaluate import charts, tables
+    from components.evaluate.shuffling import shuffled
+    from components.shared.models.scores import calibration, scores
 
     record = files.read_json(model / "run.json")
     layout, test = arrays.Layout.read(prepared), arrays.load(prepared / "test")
-    network = models.load(model / models.FILE, sha256=record["model"]["sha256"])
-    probabilities = models.predict(network, test.images, name="evaluate")
+    network = keras_file.load(model / keras_file.FILE, sha256=record["model"]["sha256"])
+    probabilities = keras_file.predict(network, test.images, name="evaluate")
     labels, predicted, classes = test.labels, probabilities.argmax(1), layout.classes
     result = scores(labels, probabilities, bins=config.calibration_bins)
     if layout.is_clip:
-        mixed = models.predict(network, shuffled(test.images), name="shuffled frames")
+        mixed = keras_file.predict(network, shuffled(test.images), name="shuffled frames")
         # A model that is as good on shuffled frames does not use the order of time.
         result["shuffled_frames_accuracy"] = float((mixed.argmax(1) == labels).mean())
     with files.whole_folder(evaluation) as fresh:
@@ -50,12 +53,12 @@ def evaluate(
         _write(fresh / "roc.csv", curves["roc"])
         _write(fresh / "pr.csv", curves["pr"])
         _write(fresh / "predictions.csv", tables.predictions(test.samples(), labels, probabilities, classes))
-        pictures.confusion(labels, predicted, classes, fresh / "confusion.png")
-        pictures.reliability(reliability, result["expected_calibration_error"], fresh / "reliability.png")
-        pictures.curves(curves, classes, areas, fresh)
+        charts.confusion(labels, predicted, classes, fresh / "confusion.png")
+        charts.reliability(reliability, result["expected_calibration_error"], fresh / "reliability.png")
+        charts.curves(curves, classes, areas, fresh)
         _mistakes(network, test, probabilities, classes, config, fresh)
         files.write_json(fresh / "cost.json", _cost(network, model, record, test))
-        files.write_json(fresh / "test.json", {"digest": test.content_digest(), "training": record["training"]})
+        files.write_json(fresh / "test.json", {"digest": test.content_digest(), "training_id": record["training_id"]})
     tracking.try_to(tracking.send_evaluation, model, evaluation)
     print(f"evaluate {record['name']}: accuracy {result['accuracy']:.4f}, balanced {result['balanced_accuracy']:.4f}, "
           f"worst class {result['worst_class_recall']:.4f} on {result['samples']:,} test samples")  # fmt: skip
@@ -64,20 +67,20 @@ def evaluate(
 def _mistakes(
     network, test: arrays.Split, probabilities: np.ndarray, classes: list[str], config: EvaluateConfig, folder: Path
 ) -> None:
-    from components.evaluate import pictures
+    from components.evaluate import charts
     from components.evaluate.explain import occlusion
 
     predicted = probabilities.argmax(1)
     wrong = np.flatnonzero(predicted != test.labels)
     surest = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")]
     told = [f"{classes[test.labels[i]]}\ntaken for {classes[predicted[i]]}" for i in surest[: config.gallery]]
-    pictures.gallery(test.images, surest[: config.gallery], told, folder / "mistakes.png")
+    charts.gallery(test.images, surest[: config.gallery], told, folder / "mistakes.png")
     # Half of what is explained went wrong, half went right: where it looks is telling in both.
     right = _in_turn(np.flatnonzero(predicted == test.labels), test.labels)
     shown = [*surest[: config.explained // 2], *right[: config.explained - min(config.explained // 2, len(surest))]]
     maps = [occlusion(lambda x: np.asarray(network(x, training=False)), test.images[i], predicted[i]) for i in shown]
     told = [f"{classes[test.labels[i]]} -> {classes[predicted[i]]}" for i in shown]
-    pictures.explanations(test.images[shown] if shown else test.images[:0], maps, told, folder / "explanations.png")
+    charts.explanations(test.images[shown] if shown else test.images[:0], maps, told, folder / "explanations.png")
 
 
 def _in_turn(indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -93,15 +96,15 @@ def _in_turn(indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def _cost(network, model: Path, record: dict, test: arrays.Split) -> dict[str, float]:
     """What the model costs: time, size, memory. Not part of metrics.json, since no two runs measure the same."""
     some = np.ascontiguousarray(test.images[:SPEED_SAMPLES])
-    models.predict(network, some[:256])  # the first call compiles
+    keras_file.predict(network, some[:256])  # the first call compiles
     started = time.perf_counter()
-    models.predict(network, some, name="speed")
+    keras_file.predict(network, some, name="speed")
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     return {
         "training_seconds": record["training_seconds"],
         "prediction_milliseconds": round(1000 * seconds / len(some), 4),  # a sample, in batches
-        "model_mebibytes": round((model / models.FILE).stat().st_size / 2**20, 3),
+        "model_mebibytes": round((model / keras_file.FILE).stat().st_size / 2**20, 3),
         "parameters": record["params"]["parameters"],
         "evaluation_peak_mebibytes": round(peak, 1),
     }

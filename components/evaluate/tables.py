@@ -32,13 +32,13 @@ def curves(labels: np.ndarray, probabilities: np.ndarray, classes: list[str]) ->
     areas = {}
     truths = labels[:, None] == np.arange(len(classes))
     pooled = [(AVERAGE, truths.ravel(), probabilities.ravel())]
-    for name, truth, surety in [*zip(classes, truths.T, probabilities.T, strict=True), *pooled]:
+    for name, truth, confidence in [*zip(classes, truths.T, probabilities.T, strict=True), *pooled]:
         if truth.all() or not truth.any():
             continue
-        false, true, thresholds = metrics.roc_curve(truth, surety)
+        false, true, thresholds = metrics.roc_curve(truth, confidence)
         if name != AVERAGE:
             areas[name] = float(metrics.auc(false, true))
-        precision, recall, _ = metrics.precision_recall_curve(truth, surety)
+        precision, recall, _ = metrics.precision_recall_curve(truth, confidence)
         for at in _spread(len(false)):
             # The first threshold is "above all": 1 says as much, and is a number that JSON has.
             row = {"false_positive_rate": false[at], "true_positive_rate": true[at], "threshold": min(thresholds[at], 1)}

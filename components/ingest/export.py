@@ -5,7 +5,8 @@ from typing import Annotated
 
 from tqdm import tqdm
 
-from components.shared import dataset, files
+from components.shared import files
+from components.shared.data import dataset
 from components.shared.errors import CannotRun
 
 

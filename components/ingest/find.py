@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 
 from natsort import natsorted
 
-from components.ingest import arrays, motion, table
+from components.ingest import array_files, motion, table
 from components.ingest.source import SPLIT_NAMES, Source
-from components.shared.dataset import Sample
+from components.shared.data.dataset import Sample
 from components.shared.errors import CannotRun, Refused
 
 STILLS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".apng"}
@@ -39,8 +39,8 @@ def find(root: Path, *, kind: str, max_frames: int) -> Source:
     children = _children(root, root)
     tables = [path for path in children if table.is_table(path)]
     folders = [path for path in children if path.is_dir()]
-    if arrays.idx_pairs(root):
-        return arrays.idx(root)
+    if array_files.idx_pairs(root):
+        return array_files.idx(root)
     if tables and kind == "auto":
         if len(tables) > 1 or len(folders) > 1:
             names = ", ".join(path.name for path in tables)
@@ -59,9 +59,9 @@ def _file(path: Path, max_frames: int) -> Source:
     if table.is_table(path):
         return _table(path, max_frames)
     if path.suffix == ".npz":
-        return arrays.npz(path)
+        return array_files.npz(path)
     if "-ubyte" in path.name:
-        return arrays.idx(path.parent)
+        return array_files.idx(path.parent)
     raise CannotRun(f"{path}: expected a folder, a CSV or Parquet table, IDX, NPZ, a zip or tar; got {path.suffix or 'a file'}")
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from components.shared.errors import Refused
-from components.shared.images import MAX_PIXELS, encode_png
+from components.shared.pictures.decode import MAX_PIXELS
+from components.shared.pictures.encode import encode_png
 
 VIDEOS = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"}
 ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".apng": "PNG", ".png": "PNG"}

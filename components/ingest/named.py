@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from components.ingest import arrays
+from components.ingest import array_files
 from components.ingest.source import Source
 from components.shared.errors import CannotRun
 
@@ -37,7 +37,7 @@ def fashion_mnist() -> Source:
         with tempfile.TemporaryDirectory(prefix="darkroom-") as scratch:
             try:
                 # The arrays are in memory when this returns: the scratch folder is not needed any more.
-                source = arrays.idx(way(Path(scratch)), classes=FASHION_CLASSES, check=_check)
+                source = array_files.idx(way(Path(scratch)), classes=FASHION_CLASSES, check=_check)
                 return Source(f"fashion-mnist ({name}), {source.kind}", source.count, source.samples)
             except (_NotThere, CannotRun, subprocess.SubprocessError) as error:
                 failures.append(f"  {name}: {error}")
@@ -55,7 +55,9 @@ def digits() -> Source:
     loaded = load_digits()
     pictures = (loaded.images * (255 / 16)).round().astype("uint8")
     return Source(
-        "digits (scikit-learn): 1,797 pictures of 8x8", 1797, lambda: arrays.samples([(pictures, loaded.target, None)], None)
+        "digits (scikit-learn): 1,797 pictures of 8x8",
+        1797,
+        lambda: array_files.samples([(pictures, loaded.target, None)], None),
     )
 
 

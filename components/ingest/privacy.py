@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from components.shared import faces, images, metadata
-from components.shared.dataset import Sample
-from components.shared.formats import Undecodable
+from components.shared.data.dataset import Sample
+from components.shared.pictures import decode, faces, metadata
+from components.shared.pictures.formats import Undecodable
 
 
 class Cleaner:
@@ -25,7 +25,7 @@ class Cleaner:
             clean = metadata.strip(frame) if self.strip_metadata else frame
             self.stripped += clean != frame
             if self.blur_faces:
-                clean, found = faces.blur(clean, images.decode(clean).pixels)
+                clean, found = faces.blur(clean, decode.decode(clean).pixels)
                 self.faces += found
                 self.pictures += found > 0
             return clean

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from components.shared.dataset import Sample
+from components.shared.data.dataset import Sample
 
 # What people call the official splits -> what Darkroom calls them.
 SPLIT_NAMES = {

@@ -14,8 +14,9 @@ from tqdm import tqdm
 
 from components.ingest import archive, find, named, privacy
 from components.ingest.source import Source
-from components.shared import dataset, files
-from components.shared.dataset import Sample
+from components.shared import files
+from components.shared.data import dataset
+from components.shared.data.dataset import Sample
 from components.shared.errors import CannotRun, Refused
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from natsort import natsort_keygen
 
 from components.ingest.source import SPLIT_NAMES, Source
-from components.shared.dataset import Sample
+from components.shared.data.dataset import Sample
 from components.shared.errors import CannotRun, Refused
 
 # What the columns may be called.

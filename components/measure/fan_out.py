@@ -6,7 +6,7 @@ from pathlib import Path
 from components.measure.config import MeasureConfig
 from components.measure.step import measure
 from components.shared import files
-from components.shared import manifest as manifests
+from components.shared.data import manifest as manifests
 from components.shared.errors import CannotRun
 
 

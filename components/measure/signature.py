@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from components.shared.manifest import FEATURES, THUMBNAIL
+from components.shared.data.manifest import FEATURES, THUMBNAIL
 
 _SIDE = 32  # pixels, of the square that all signatures are made from
 _CELLS, _DIRECTIONS = 4, 8

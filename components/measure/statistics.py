@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from components.shared.images import Picture, as_image
+from components.shared.pictures.decode import Picture, as_image
 
 SIDE = 256  # pixels: larger pictures are measured at a whole fraction of their size, no longer than this
 _GREY = np.zeros((4, 4, 3), np.uint8)

@@ -17,15 +17,15 @@ import pyarrow.parquet as pq
 import simplejpeg
 from blake3 import blake3
 
-from components.measure import clip as clips
-from components.measure import signature, statistics
+from components.measure import frame_order, signature, statistics
 from components.measure.config import MeasureConfig
-from components.shared import dataset, faces, files, formats, images, metadata, parallel
-from components.shared.dataset import Sample
+from components.shared import files, parallel
+from components.shared.data import dataset
+from components.shared.data.dataset import Sample
+from components.shared.data.manifest import SCHEMA
 from components.shared.errors import CannotRun
-from components.shared.formats import Undecodable
-from components.shared.images import decode
-from components.shared.manifest import SCHEMA
+from components.shared.pictures import decode, encode, faces, formats, metadata
+from components.shared.pictures.formats import Undecodable
 
 BATCH = 256  # samples that are held at once
 CACHED = 2**17  # pixels that are computed on at once
@@ -104,7 +104,7 @@ def _put_together(pieces: list[Path], part: Path) -> None:
 
 def _stamped(shard: str, config: MeasureConfig) -> pa.Schema:
     """The manifest's schema with what decides its content: another decoder or another measure makes old parts outdated."""
-    modules = (images, formats, metadata, faces, statistics, signature, clips)
+    modules = (decode, encode, formats, metadata, faces, statistics, signature, frame_order)
     code = b"".join(Path(file).read_bytes() for file in (__file__, *(module.__file__ for module in modules)))
     decoders = f"Pillow {PIL.__version__} simplejpeg {simplejpeg.__version__}"
     measured_by = f"{hashlib.sha256(code).hexdigest()} {decoders} {config.model_dump_json()}"
@@ -163,7 +163,7 @@ def _row(stored: str, sample: Sample, config: MeasureConfig) -> tuple[dict, tupl
     middle = len(sample.frames) // 2
     for index, (content, path) in enumerate(sample.frames):
         try:
-            picture = decode(content, thorough=True)
+            picture = decode.decode(content, thorough=True)
             _refuse_wrong_ending(path, picture.format)
         except Undecodable as fault:
             frame = f" (frame {path})" if clip else ""
@@ -182,7 +182,7 @@ def _row(stored: str, sample: Sample, config: MeasureConfig) -> tuple[dict, tupl
         if index == middle:
             grey, colours, small = statistics.reduced(picture)
             shown = grey, colours
-            row["preview"] = images.preview(content, picture, small)
+            row["preview"] = encode.preview(content, picture, small)
         if config.faces:
             row["faces"] = row.get("faces", 0) + len(faces.find(pixels))
         if index == 0:
@@ -190,7 +190,7 @@ def _row(stored: str, sample: Sample, config: MeasureConfig) -> tuple[dict, tupl
     row |= {"frame_sizes": len(sizes), "pixels_digest": whole.hexdigest(length=16)}
     row |= {"notes": " ".join(sorted(notes)), "trailing": trailing}
     if clip:
-        row |= {"frame_digests": digests} | clips.order([path for _, path in sample.frames])
+        row |= {"frame_digests": digests} | frame_order.order([path for _, path in sample.frames])
     return row, shown
 
 

@@ -6,8 +6,9 @@ import numpy as np
 
 from components.prepare.config import PrepareConfig
 from components.prepare.step import create, decode_shards, make_plan
-from components.shared import arrays, dataset, files
-from components.shared import manifest as manifests
+from components.shared import files
+from components.shared.data import arrays, dataset
+from components.shared.data import manifest as manifests
 from components.shared.errors import CannotRun
 
 CHUNK = 1024  # samples that are held in memory at once

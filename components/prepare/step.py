@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 
 from components.prepare.config import PrepareConfig
-from components.shared import arrays, dataset, files, parallel
-from components.shared import manifest as manifests
+from components.shared import files, parallel
+from components.shared.data import arrays, dataset
+from components.shared.data import manifest as manifests
 from components.shared.errors import CannotRun, Refused
-from components.shared.images import decode, fit
+from components.shared.pictures.decode import decode
+from components.shared.pictures.fit import fit
 
 FEW = 20  # test samples of a class; with fewer, what is said of the class says little
 

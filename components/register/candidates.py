@@ -53,7 +53,7 @@ class Candidate:
 def read(model: Path, evaluation: Path) -> Candidate:
     """Read what train and evaluate left. Raises CannotRun when the two are not of the same training."""
     record, test = files.read_json(model / "run.json"), files.read_json(evaluation / "test.json")
-    if record["training"] != test["training"]:
+    if record["training_id"] != test["training_id"]:
         raise CannotRun(f"{evaluation}: is of another training than {model}; `dvc repro` brings them together")
     metrics, cost = files.read_json(evaluation / "metrics.json"), files.read_json(evaluation / "cost.json")
     return Candidate(model, evaluation, record, metrics, cost, test["digest"])

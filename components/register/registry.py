@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from components.register.candidates import Candidate
-from components.shared import arrays, models
+from components.shared.data import arrays
 from components.shared.errors import Refused
+from components.shared.models import keras_file
 
 ALIAS = "champion"
 IDENTITY = "identity"
@@ -70,12 +71,12 @@ class Registry:
             return None
         if version.tags["test_digest"] == candidate.test_digest or version.tags["shape"] != str(candidate.record["shape"]):
             return recorded
-        from components.shared.scores import scores
+        from components.shared.models.scores import scores
 
         folder = Path(self._mlflow.artifacts.download_artifacts(f"models:/{self.name}/{version.version}"))
-        file = next(folder.rglob(models.FILE), None)
+        file = next(folder.rglob(keras_file.FILE), None)
         if file is None:
-            raise Refused(f"champion {self.name} version {version.version}: has no {models.FILE}")
-        model = models.load(file, sha256=version.tags["sha256"])
+            raise Refused(f"champion {self.name} version {version.version}: has no {keras_file.FILE}")
+        model = keras_file.load(file, sha256=version.tags["sha256"])
         split = test()
-        return scores(split.labels, models.predict(model, split.images, name="champion"))[metric]
+        return scores(split.labels, keras_file.predict(model, split.images, name="champion"))[metric]

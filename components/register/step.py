@@ -6,8 +6,10 @@ from typing import Annotated
 from components.register.candidates import Candidate, read
 from components.register.card import card
 from components.register.config import RegisterConfig
-from components.shared import arrays, files, tracking
+from components.shared import files
+from components.shared.data import arrays
 from components.shared.errors import CannotRun, Refused
+from components.shared.runs import tracking
 
 
 def register(
@@ -61,7 +63,7 @@ def _register(passing: list[Candidate], prepared: Path, config: RegisterConfig) 
         accepted, why = _against(champion, best, registry, prepared, config)
         reasons.append(why)
         for candidate in passing:
-            model_id, sha256 = tracking.logged_model(mlflow, candidate.record["training"])
+            model_id, sha256 = tracking.logged_model(mlflow, candidate.record["training_id"])
             told = reasons if candidate is best else [f"Passed the gates. {reasons[0]}"]
             candidate.version = registry.add(candidate, model_id, sha256, card(candidate, told))
             candidate.reasons = [f"{candidate.architecture}: passes the gates"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from components.shared import survivor
+from components.shared import supervise
 from components.shared.errors import CannotRun
 
 # Not forked from this process: Arrow and TensorFlow run threads that do not survive it. From one that only imports, where there is
@@ -69,6 +69,6 @@ def _begin() -> None:
     import numpy  # noqa: F401  # its threads are limited, too, once it is loaded
     from threadpoolctl import threadpool_limits
 
-    survivor.end_with_parent()
+    supervise.end_with_parent()
     cv2.setNumThreads(1)
     threadpool_limits(1)

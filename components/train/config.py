@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from components.shared.config import Section
-from components.train.imbalance import REMEDIES
+from components.train.remedies import REMEDIES
 
 PRESETS = {"cnn": ("default", "article"), "lstm": ("default", "article", "article-gru", "article-rnn")}
 

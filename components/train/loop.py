@@ -4,23 +4,22 @@ A loop of our own and not `Model.fit`, because a training that is killed must go
 order and dropout as they were; `fit` can only begin an epoch again.
 """
 
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 from tqdm import tqdm
 
-from components.shared.arrays import Split
+from components import STEPS
+from components.shared.data.arrays import Split
 from components.shared.errors import CannotRun
-from components.shared.survivor import LESS_MEMORY
-from components.train import budget, imbalance, recipe
+from components.train import budget, recipe, remedies
 from components.train.checkpoint import Checkpoint, Checkpoints
 from components.train.config import TrainConfig
+from components.train.termination import Terminated, stop_requested
 
 SAVE_EVERY = 120  # seconds between checkpoints within an epoch
 
@@ -39,12 +38,6 @@ class Progress:
     waiting: float = 0.0  # seconds of these in which the next batch was not there yet
     steps: int = 0  # batches that the schedule is laid out for
     validation: float = 0.0  # seconds of one, as a budget of time counts it
-
-
-class Terminated(CannotRun):
-    """SIGTERM came (a pod is evicted); the checkpoint is saved."""
-
-    exit_code = 128 + signal.SIGTERM
 
 
 class Loop:
@@ -73,15 +66,17 @@ class Loop:
         try:
             if not self._resume() and self.config.budget_minutes:
                 self._fit_budget()
-            with _told_to_stop() as told:
+            with stop_requested() as told:
                 while not self._finished():
                     self._epoch(told)
                     on_epoch(len(self.progress.history), self.progress.history[-1])
         except (MemoryError, self.tf.errors.ResourceExhaustedError):
-            raise CannotRun(f"train: out of memory with batches of {self.config.batch_size}; {LESS_MEMORY}") from None
+            raise CannotRun(
+                f"train: out of memory with batches of {self.config.batch_size}; {STEPS['train'].supervised}"
+            ) from None
         self.model.set_weights(self.best)
         layer = self.model.get_layer("logits")
-        layer.bias.assign(layer.bias - self._taken_off)
+        layer.bias.assign(layer.bias - self._logit_offset)
         return self.progress
 
     def _finished(self) -> bool:
@@ -108,7 +103,7 @@ class Loop:
         ):
             for images, labels in self._ahead(reader, epoch, range(first, stop)):
                 rate = recipe.rate(self.config, progress.step, progress.steps)
-                weights = imbalance.weights(self.config.imbalance, self.counts, progress=progress.step / progress.steps)
+                weights = remedies.weights(self.config.imbalance, self.counts, progress=progress.step / progress.steps)
                 self.optimizer.learning_rate.assign(rate)
                 loss, hits = self._step(images, self._targets(labels), weights[labels])
                 loss = float(loss)
@@ -135,7 +130,7 @@ class Loop:
 
     def _ahead(self, reader: ThreadPoolExecutor, epoch: int, batches: range) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Images and labels of these batches of an epoch; the next one is read from the disk while this one is learnt from."""
-        order = imbalance.order(self.config.imbalance, self.train.labels, np.random.default_rng([self.seed, epoch]))
+        order = remedies.order(self.config.imbalance, self.train.labels, np.random.default_rng([self.seed, epoch]))
         size = self.config.batch_size
 
         def read(batch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -224,10 +219,10 @@ class Loop:
     def _compile(self) -> None:
         tf, model, optimizer = self.tf, self.model, self.optimizer
         outputs = self.keras.Model(model.inputs, [model.get_layer("logits").output, model.output])
-        none, share = np.zeros(self.classes, np.float32), imbalance.log_share(self.counts)
+        none, share = np.zeros(self.classes, np.float32), remedies.log_share(self.counts)
         shift = share if self.config.imbalance == "balanced_softmax" else none
-        self._taken_off = taken_off = share if self.config.imbalance == "logit_adjusted" else none
-        focus = imbalance.FOCUS if self.config.imbalance == "focal" else 0.0
+        self._logit_offset = offset = share if self.config.imbalance == "logit_adjusted" else none
+        focus = remedies.FOCUS if self.config.imbalance == "focal" else 0.0
         images = tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)
         targets = tf.TensorSpec([None, self.classes], tf.float32)
 
@@ -250,7 +245,7 @@ class Loop:
 
         self._step = step
         self._predict = tf.function(
-            lambda pixels: tf.nn.softmax(outputs(pixels, training=False)[0] - taken_off), input_signature=[images]
+            lambda pixels: tf.nn.softmax(outputs(pixels, training=False)[0] - offset), input_signature=[images]
         )
 
     def _variables(self) -> dict:
@@ -283,17 +278,3 @@ def _diverged(config: TrainConfig, epoch: int, batch: int, loss: float) -> str:
     if config.precision == "bfloat16":
         cause += ", or precision: float32"
     return f"train: the loss is {loss} in epoch {epoch + 1}, batch {batch + 1}; {cause}"
-
-
-@contextmanager
-def _told_to_stop() -> Iterator[threading.Event]:
-    """Set the event on SIGTERM instead of dying, so that the batch ends and the checkpoint is written."""
-    told = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield told
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: told.set())
-    try:
-        yield told
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -2,7 +2,7 @@
 
 import keras
 
-from components.shared import backend
+from components.shared.models import backend
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):

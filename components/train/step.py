@@ -9,7 +9,10 @@ from typing import Annotated
 
 import numpy as np
 
-from components.shared import arrays, backend, files, models, plots, tracking
+from components.shared import files, plots
+from components.shared.data import arrays
+from components.shared.models import backend, keras_file
+from components.shared.runs import tracking
 from components.train import calibration
 from components.train.config import TrainConfig
 
@@ -53,7 +56,7 @@ def train(
     inputs += [keras.__version__, precision]
     identity = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
     record = {
-        "training": _training_id(model, identity),
+        "training_id": _training_id(model, identity),
         "name": f"{config.architecture}-{config.preset}",
         "params": {
             **config.model_dump(),
@@ -85,7 +88,7 @@ def train(
         plain = build(layout.shape, len(layout.classes), **settings)
         plain.set_weights(network.get_weights())
         record["temperature"], record["mirrored"] = _calibrate(keras, plain, validation, config)
-        record["model"] = models.save(_both_sides(keras, plain) if record["mirrored"] else plain, fresh)
+        record["model"] = keras_file.save(_both_sides(keras, plain) if record["mirrored"] else plain, fresh)
         record["best"] = {"epoch": progress.best_epoch, **progress.history[progress.best_epoch - 1]}
         record["training_seconds"] = round(progress.seconds, 2)
         record["steps"] = progress.step
@@ -109,7 +112,7 @@ def _calibrate(keras, model, validation: arrays.Split, config: TrainConfig) -> t
     layer = model.get_layer("logits")
     outputs = keras.Model(model.inputs, layer.output)
     sides = [validation.images, validation.images[..., ::-1, :]] if config.mirror else [validation.images]
-    logits = np.stack([models.predict(outputs, images, name="calibrate") for images in sides])
+    logits = np.stack([keras_file.predict(outputs, images, name="calibrate") for images in sides])
     divisor, mirrored = calibration.fit(logits, validation.labels)
     layer.set_weights([weight / divisor for weight in layer.get_weights()])
     return divisor, mirrored
@@ -137,9 +140,9 @@ def _training_id(model: Path, identity: str) -> str:
     if file.exists():
         kept = files.read_json(file)
         if kept["identity"] == identity:
-            return kept["training"]
+            return kept["training_id"]
     training = uuid.uuid4().hex
-    files.write_json(file, {"identity": identity, "training": training})
+    files.write_json(file, {"identity": identity, "training_id": training})
     return training
 
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from components.shared.arrays import Split
+from components.shared.data.arrays import Split
 
 NAME = "whiten"  # of the layer
 PICTURES, PATCHES = 2000, 500_000  # that are looked at, at the most

@@ -1,6 +1,6 @@
 """The table of checks: what is looked at, what it is called, and what a person can do about it.
 
-A check is a function of what there is to look at (`Look`). It returns a row per faulty sample (see `found`), or, where the
+A check is a function of what there is to look at (`Context`). It returns a row per faulty sample (see `found`), or, where the
 data set as a whole is at fault, a text; nothing found is an empty table or None. To add one: the function, a row here, its
 severity in params.yaml. The function's docstring says what it looks for.
 """
@@ -14,8 +14,8 @@ from typing import Annotated
 import pandas as pd
 
 from components.shared import config
-from components.validate import clips, drift, imbalance, labels, pictures, splits
-from components.validate.look import Look
+from components.validate import class_balance, clip_checks, drift, label_checks, picture_checks, split_checks
+from components.validate.context import Context
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Check:
     """
 
     code: str
-    run: Callable[[Look], pd.DataFrame | str | None]
+    run: Callable[[Context], pd.DataFrame | str | None]
     message: str
     fix: str
     example: str
@@ -39,86 +39,86 @@ class Check:
 
 
 def _note(code: str, message: str, fix: str, action: str = "") -> Check:
-    return Check(code, functools.partial(pictures.noted, code=code), message, fix, "cat/1.png", action)
+    return Check(code, functools.partial(picture_checks.noted, code=code), message, fix, "cat/1.png", action)
 
 
 LOOK = "look at them in report.html; remove what shows nothing"
 CHECKS = (
-    Check("E_NO_DATA", pictures.no_data, "no samples", "darkroom ingest SOURCE data", "0 samples"),
+    Check("E_NO_DATA", picture_checks.no_data, "no samples", "darkroom ingest SOURCE data", "0 samples"),
     Check(
-        "E_UNDECODABLE", pictures.undecodable, "files that are no whole picture",
+        "E_UNDECODABLE", picture_checks.undecodable, "files that are no whole picture",
         "replace or remove them at the source and ingest again, or set validate.quarantine: skip",
         "cat/1.png: image file is truncated", "drop",
     ),
-    Check("E_LABEL_EMPTY", labels.empty, "samples without a label", "label them, or take them out of the source",
+    Check("E_LABEL_EMPTY", label_checks.empty, "samples without a label", "label them, or take them out of the source",
           "cat/1.png: label 'nan'", "drop"),
-    Check("E_LABEL_UNKNOWN", labels.unknown, "labels that look like a slip for another one",
+    Check("E_LABEL_UNKNOWN", label_checks.unknown, "labels that look like a slip for another one",
           "give them one name", "Dog/1.png: label 'Dog', did you mean 'dog'?", "relabel"),
-    Check("E_ONE_CLASS", labels.one_class, "too few classes", "a recogniser needs at least two classes to tell apart",
+    Check("E_ONE_CLASS", label_checks.one_class, "too few classes", "a recogniser needs at least two classes to tell apart",
           "1 class, need at least 2"),
-    Check("E_CLASS_TOO_SMALL", labels.too_small, "classes with too few samples to learn from (validate.min_class_size)",
+    Check("E_CLASS_TOO_SMALL", label_checks.too_small, "classes with too few samples to learn from (validate.min_class_size)",
           "add pictures of these classes, merge them into another class, or lower the knob", "cat/1.png: 'cat' 1 < 10"),
-    Check("E_CLASS_MISSING", labels.missing, "classes that an official split lacks",
+    Check("E_CLASS_MISSING", label_checks.missing, "classes that an official split lacks",
           "add pictures of them to that split, or take the class out", "train/cat/1.png: 'cat' is missing in test"),
-    Check("W_IMBALANCE", imbalance.imbalance, "uneven classes (validate.max_imbalance_ratio)",
+    Check("W_IMBALANCE", class_balance.imbalance, "uneven classes (validate.max_imbalance_ratio)",
           "set train.*.imbalance (deferred, effective_number), raise augment.balance; best of all, add pictures of rare classes",
           "27.0:1 > 20:1 ('dog' 2,700, 'cat' 100)"),
-    Check("E_LABEL_CONFLICT", labels.conflict, "the same picture under two labels", "keep it under the right label alone",
+    Check("E_LABEL_CONFLICT", label_checks.conflict, "the same picture under two labels", "keep it under the right label alone",
           "cat/1.png: 'cat' = dog/7.png 'dog'", "drop"),
-    Check("W_NEAR_CONFLICT", labels.near_conflict, "pictures that look the same under two labels (validate.near_bits)",
+    Check("W_NEAR_CONFLICT", label_checks.near_conflict, "pictures that look the same under two labels (validate.near_bits)",
           "look at each pair in report.html; one of the labels is probably wrong", "cat/1.png: 'cat' ~ dog/7.png 'dog'"),
-    Check("W_LABEL_SUSPECT", labels.suspect, "labels that are probably wrong (validate.max_label_trust)",
+    Check("W_LABEL_SUSPECT", label_checks.suspect, "labels that are probably wrong (validate.max_label_trust)",
           "look at them in report.html, the surest first; `darkroom fix` gives those you choose the suggested label",
           "cat/1.png: label 'cat', looks like 'dog' ('cat' at 3e-05)", "relabel_chosen"),
-    Check("E_LEAKAGE", splits.leakage, "the same picture in two splits",
+    Check("E_LEAKAGE", split_checks.leakage, "the same picture in two splits",
           "keep it out of training: results on a picture seen in training are worth nothing",
           "train/cat/1.png = test/cat/9.png", "drop_from_train"),
-    Check("W_NEAR_LEAKAGE", splits.near_leakage, "pictures that look the same in two splits, fewer than validate.max_near_leakage",
+    Check("W_NEAR_LEAKAGE", split_checks.near_leakage, "pictures that look the same in two splits, fewer than validate.max_near_leakage",
           "look at each pair in report.html; take what is the same thing out of training",
           "train/cat/1.png ~ test/cat/9.png", "drop_from_train"),
-    Check("E_GROUP_LEAKAGE", splits.group_leakage, "groups on two sides of the official split",
+    Check("E_GROUP_LEAKAGE", split_checks.group_leakage, "groups on two sides of the official split",
           "move all samples of a group into one split",
           "train/cat/1.png: group 'anna' is in other splits than train too", "move_group"),
-    Check("W_DUPLICATE", splits.duplicate, "the same picture more than once in a split", "remove the copies",
+    Check("W_DUPLICATE", split_checks.duplicate, "the same picture more than once in a split", "remove the copies",
           "cat/2.png = cat/1.png", "drop"),
-    Check("W_NEAR_DUPLICATE", splits.near_duplicate, "pictures that look the same, within a split",
+    Check("W_NEAR_DUPLICATE", split_checks.near_duplicate, "pictures that look the same, within a split",
           "nothing, if each is a picture of its own; bursts and resaved copies make results look surer than they are",
           "cat/2.png ~ cat/1.png", "drop"),
-    Check("W_OVERLAP", splits.overlap, "clips of a split that share frames (validate.min_shared_frames)",
+    Check("W_OVERLAP", split_checks.overlap, "clips of a split that share frames (validate.min_shared_frames)",
           "give windows of one recording a group (ingest --group), so that they stay on one side of a split",
           "run/2: 75% of its frames are in run/1"),
-    Check("W_CASE_TWIN", splits.case_twin, "paths that differ in case alone", "rename one of them: a Mac or Windows keeps only one",
+    Check("W_CASE_TWIN", split_checks.case_twin, "paths that differ in case alone", "rename one of them: a Mac or Windows keeps only one",
           "cat/A.png: beside 'cat/a.png'"),
-    Check("W_BLANK", pictures.blank, "pictures of nearly one colour (validate.min_contrast, max_common)", LOOK,
+    Check("W_BLANK", picture_checks.blank, "pictures of nearly one colour (validate.min_contrast, max_common)", LOOK,
           "cat/1.png: contrast 0.0", "drop"),
-    Check("W_LOW_INFORMATION", pictures.low_information, "pictures with hardly anything in them (validate.min_entropy)", LOOK,
+    Check("W_LOW_INFORMATION", picture_checks.low_information, "pictures with hardly anything in them (validate.min_entropy)", LOOK,
           "cat/1.png: bits per pixel 0.31", "drop"),
-    Check("W_BLURRED", pictures.blurred, "blurred pictures (validate.min_sharpness)", LOOK, "cat/1.png: sharpness 0.08", "drop"),
-    Check("W_DARK", pictures.dark, "dark pictures (validate.dark_below)", LOOK, "cat/1.png: brightest level 21", "drop"),
-    Check("W_BRIGHT", pictures.bright, "overexposed pictures (validate.bright_above)", LOOK, "cat/1.png: darkest level 243", "drop"),
-    Check("W_SIZE_MIX", pictures.odd_size, "pictures of a size unlike the others (validate.max_odd_sizes)",
+    Check("W_BLURRED", picture_checks.blurred, "blurred pictures (validate.min_sharpness)", LOOK, "cat/1.png: sharpness 0.08", "drop"),
+    Check("W_DARK", picture_checks.dark, "dark pictures (validate.dark_below)", LOOK, "cat/1.png: brightest level 21", "drop"),
+    Check("W_BRIGHT", picture_checks.bright, "overexposed pictures (validate.bright_above)", LOOK, "cat/1.png: darkest level 243", "drop"),
+    Check("W_SIZE_MIX", picture_checks.odd_size, "pictures of a size unlike the others (validate.max_odd_sizes)",
           "look at them: thumbnails and scans among photos are often slips",
           "cat/1.png: 16x16 (side min 16, median 400, max 512; all are resized)", "drop"),
-    Check("W_ODD_RATIO", pictures.odd_ratio, "pictures much wider or taller than the others (validate.max_odd_ratio)",
+    Check("W_ODD_RATIO", picture_checks.odd_ratio, "pictures much wider or taller than the others (validate.max_odd_ratio)",
           "look at them: panoramas, strips and screenshots; prepare.resize: pad keeps their shape", "cat/1.png: 900x60", "drop"),
-    Check("E_MODE_MIX", pictures.mode_mix, "grey and colour pictures mixed (validate.max_other_colours)",
+    Check("E_MODE_MIX", picture_checks.mode_mix, "grey and colour pictures mixed (validate.max_other_colours)",
           "prepare.channels: 1 makes them all grey; or set the severity to warning, if colour does not give the class away",
           "6.1% grey among colour pictures, more than 5%"),
-    Check("E_SEQ_SIZE", clips.size, "clips whose frames differ in size", "save all frames of a clip in one size",
+    Check("E_SEQ_SIZE", clip_checks.size, "clips whose frames differ in size", "save all frames of a clip in one size",
           "run/1: 2 sizes of frames", "drop"),
-    Check("E_SEQ_GAP", clips.gap, "clips with a frame missing", "bring the frame, or number the frames anew",
+    Check("E_SEQ_GAP", clip_checks.gap, "clips with a frame missing", "bring the frame, or number the frames anew",
           "run/1: frame 7 is missing", "drop"),
-    Check("E_SEQ_DUP", clips.twin, "clips with a frame number that comes twice", "keep one of the two",
+    Check("E_SEQ_DUP", clip_checks.twin, "clips with a frame number that comes twice", "keep one of the two",
           "run/1: frame 7 comes twice", "drop"),
-    Check("W_SEQ_FROZEN", clips.frozen, "clips in which nothing moves", LOOK, "run/1: 8 frames, all the same", "drop"),
-    Check("W_SEQ_LENGTH", clips.odd_length, "clips much longer or shorter than the others (validate.max_odd_length)",
+    Check("W_SEQ_FROZEN", clip_checks.frozen, "clips in which nothing moves", LOOK, "run/1: 8 frames, all the same", "drop"),
+    Check("W_SEQ_LENGTH", clip_checks.odd_length, "clips much longer or shorter than the others (validate.max_odd_length)",
           "cut long ones into several; prepare.max_frames thins them", "run/1: 400 frames (min 4, median 12, max 400)", "drop"),
-    Check("W_KIND_MIX", clips.kind_mix, "single frames and clips mixed",
+    Check("W_KIND_MIX", clip_checks.kind_mix, "single frames and clips mixed",
           "look whether they are clips cut short, or stills that belong elsewhere", "run/1.png: a single frame among clips", "drop"),
-    Check("W_LENGTH_SHORTCUT", clips.length_shortcut, "clip length gives the label away (validate.max_shortcut)",
+    Check("W_LENGTH_SHORTCUT", clip_checks.length_shortcut, "clip length gives the label away (validate.max_shortcut)",
           "resample all clips to one number of frames (prepare.max_frames) before you believe a result",
           "the number of frames alone tells the label in 39% of the cases (mean over classes; a guess: 12%)"),
-    Check("W_FRAME_SHORTCUT", clips.frame_shortcut, "one frame gives the label away (validate.max_shortcut)",
+    Check("W_FRAME_SHORTCUT", clip_checks.frame_shortcut, "one frame gives the label away (validate.max_shortcut)",
           "nothing, if a picture may tell it; else look what differs beside the motion: background, size, place",
           "the middle frame alone, to a linear model, tells the label in 81% of the cases (mean over classes; a guess: 12%)"),
     Check("W_DRIFT", drift.drift, "other than the data accepted before (validate.max_drift)",
@@ -129,13 +129,13 @@ CHECKS = (
     _note("W_GPS", "pictures that tell where they were taken", "darkroom ingest SOURCE data --strip-metadata", "strip_metadata"),
     _note("W_PERSON", "pictures that name a person", "darkroom ingest SOURCE data --strip-metadata", "strip_metadata"),
     _note("W_SERIAL", "pictures that tell a device's serial number", "darkroom ingest SOURCE data --strip-metadata", "strip_metadata"),
-    Check("W_FACES", pictures.faces, "pictures with faces in them, as far as the detector sees them (measure.faces)",
+    Check("W_FACES", picture_checks.faces, "pictures with faces in them, as far as the detector sees them (measure.faces)",
           "darkroom ingest SOURCE data --blur-faces", "cat/1.png: 2 faces", "blur_faces"),
-    Check("W_TRAILING", pictures.trailing, "files with something behind the picture's end",
+    Check("W_TRAILING", picture_checks.trailing, "files with something behind the picture's end",
           "darkroom ingest SOURCE data --strip-metadata: what hides there is none of the picture",
           "cat/1.png: 28 bytes after the end", "strip_metadata"),
     _note("W_METADATA", "pictures with broken metadata", "nothing: the pixels are used; save them again to get rid of it"),
-    Check("W_MODE", pictures.converted, "pictures converted to grey or RGB",
+    Check("W_MODE", picture_checks.converted, "pictures converted to grey or RGB",
           "nothing, if the preview in outputs/augmented looks right", "cat/1.png: mode P"),
     _note("W_ALPHA", "pictures with transparency, put on white", "nothing, if white is right behind them"),
     _note("W_BIT_DEPTH", "pictures of 16 bits a channel, taken as 8", "nothing, if the preview in outputs/augmented looks right"),

@@ -3,15 +3,15 @@
 import numpy as np
 import pandas as pd
 
-from components.validate.look import Look
+from components.validate.context import Context
 
 _LEVELS = ("brightness", "red", "green", "blue")
 
 
-def figures(look: Look) -> dict:
+def figures(context: Context) -> dict:
     """What the next version is compared with: class shares, deciles of light and colour (0 to 255) and of the side (pixels)."""
-    counts = look.labels.value_counts(normalize=True).sort_index()
-    rows = look.rows[look.decoded]
+    counts = context.labels.value_counts(normalize=True).sort_index()
+    rows = context.rows[context.decoded]
     side = np.sqrt(rows["width"].astype(float) * rows["height"])
     return {
         "class_shares": {str(label): round(float(share), 6) for label, share in counts.items()},
@@ -19,11 +19,11 @@ def figures(look: Look) -> dict:
     }
 
 
-def drift(look: Look) -> str | None:
+def drift(context: Context) -> str | None:
     """Class shares, light, colour or size unlike those of the data that was accepted last."""
-    if not look.accepted:
+    if not context.accepted:
         return None
-    limit, now, before = look.limits.max_drift, figures(look), look.accepted
+    limit, now, before = context.limits.max_drift, figures(context), context.accepted
     moved = []
     names = sorted({*now["class_shares"], *before["class_shares"]})
     gaps = {name: now["class_shares"].get(name, 0.0) - before["class_shares"].get(name, 0.0) for name in names}

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.shared import survivor
+from components.shared import supervise
 from components.shared.errors import CannotRun
 
 if TYPE_CHECKING:  # to load pandas here would keep that process waiting
@@ -80,7 +80,7 @@ def _alive() -> Iterator[None]:
 
 
 def _load() -> None:
-    survivor.end_with_parent()
+    supervise.end_with_parent()
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     # What it can do without, and is here for others: databases and clouds, a fifth of the time to load. A third is what a few of
     # its expectations need, none of ours.

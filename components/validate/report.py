@@ -7,9 +7,9 @@ import jinja2
 import pandas as pd
 
 from components.shared import files
-from components.shared import manifest as manifests
-from components.validate.look import Look
-from components.validate.picture import per_split
+from components.shared.data import manifest as manifests
+from components.validate.class_chart import per_split
+from components.validate.context import Context
 from components.validate.suite import Finding, escaped
 
 SHOWN = 12  # samples of a finding that are shown with their pictures
@@ -17,12 +17,12 @@ LISTED = 100  # and that are listed
 _CLASSES = 200  # that the tables show
 
 
-def write(findings: list[Finding], look: Look, summary: dict, file: Path) -> None:
+def write(findings: list[Finding], context: Context, summary: dict, file: Path) -> None:
     """Fill in `report.html` beside this module. Whatever names come in are escaped by the template engine."""
     wanted = {row for finding in findings for row in finding.rows.index[:SHOWN]}
     wanted |= {int(row) for finding in findings for row in finding.rows["other"][:SHOWN].dropna()}
-    previews = manifests.read_previews(look.manifest, wanted)
-    counts = per_split(look)
+    previews = manifests.read_previews(context.manifest, wanted)
+    counts = per_split(context)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
@@ -30,7 +30,7 @@ def write(findings: list[Finding], look: Look, summary: dict, file: Path) -> Non
     environment.filters["plain"] = lambda value: escaped(str(value))
     page = environment.get_template("report.html").render(
         summary=summary,
-        findings=[_shown(finding, look, previews) for finding in findings],
+        findings=[_shown(finding, context, previews) for finding in findings],
         splits=list(counts.columns),
         classes=[
             {"name": str(name), "counts": row.tolist(), "sum": int(row.sum())} for name, row in counts.head(_CLASSES).iterrows()
@@ -43,7 +43,7 @@ def write(findings: list[Finding], look: Look, summary: dict, file: Path) -> Non
         temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
-def _shown(finding: Finding, look: Look, previews: dict[int, bytes]) -> dict:
+def _shown(finding: Finding, context: Context, previews: dict[int, bytes]) -> dict:
     return {
         "code": finding.code,
         "severity": finding.severity,
@@ -51,13 +51,13 @@ def _shown(finding: Finding, look: Look, previews: dict[int, bytes]) -> dict:
         "doc": finding.check.doc,
         "fix": finding.fix,
         "action": finding.check.action,
-        "pictures": _pictures(finding, look, previews),
-        "items": finding.items(look)[:LISTED],
+        "pictures": _pictures(finding, context, previews),
+        "items": finding.items(context)[:LISTED],
         "count": len(finding.rows),
     }
 
 
-def _pictures(finding: Finding, look: Look, previews: dict[int, bytes]) -> list[dict]:
+def _pictures(finding: Finding, context: Context, previews: dict[int, bytes]) -> list[dict]:
     """Each sample, with the one it clashes with beside it; a pair that clashes both ways is shown once."""
     shown, pairs = [], set()
     for row, fact in finding.rows.head(SHOWN).iterrows():
@@ -67,8 +67,8 @@ def _pictures(finding: Finding, look: Look, previews: dict[int, bytes]) -> list[
         pairs.add((row, twin))
         samples = [
             {
-                "name": look.name(each),
-                "label": look.labels.iat[each],
+                "name": context.name(each),
+                "label": context.labels.iat[each],
                 "picture": base64.b64encode(previews.get(each, b"")).decode(),
                 "type": "image/png" if previews.get(each, b"").startswith(b"\x89PNG") else "image/jpeg",
             }

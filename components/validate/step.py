@@ -22,45 +22,45 @@ def validate(
     from components.validate import expectations
 
     expectations.start()  # before all that is slow to import
-    from components.shared import manifest as manifests
-    from components.validate import drift, imbalance, report, suite
-    from components.validate.look import Look
-    from components.validate.picture import classes_per_split
+    from components.shared.data import manifest as manifests
+    from components.validate import class_balance, drift, report, suite
+    from components.validate.class_chart import classes_per_split
+    from components.validate.context import Context
 
     digest = manifests.data_digest(manifest)
-    look = Look(manifests.read(manifest), config, manifest, _accepted(validation, digest))
+    context = Context(manifests.read(manifest), config, manifest, _accepted(validation, digest))
     with files.whole_folder(validation) as fresh:
-        checked = suite.check(look, docs=fresh / "data_docs")
+        checked = suite.check(context, docs=fresh / "data_docs")
         # Great Expectations is at work now: time for what does not need its answer.
-        classes_per_split(look, fresh / "classes.png")
-        facts, figures = imbalance.facts(look), drift.figures(look)
-        findings = suite.findings(look, checked)
+        classes_per_split(context, fresh / "classes.png")
+        facts, figures = class_balance.facts(context), drift.figures(context)
+        findings = suite.findings(context, checked)
         severities = Counter(finding.severity for finding in findings)
         summary = {
             "passed": not severities["error"],
             "data_digest": digest,
-            "kind": "clip" if look.is_clip.any() else "still",
+            "kind": "clip" if context.is_clip.any() else "still",
             "counts": {
-                "samples": len(look.rows),
-                "frames": int(look.rows["frames"].sum()),
-                "classes": len(look.classes),
-                "undecodable": int((~look.decoded).sum()),
+                "samples": len(context.rows),
+                "frames": int(context.rows["frames"].sum()),
+                "classes": len(context.classes),
+                "undecodable": int((~context.decoded).sum()),
                 "errors": severities["error"],
                 "warnings": severities["warning"],
             },
-            "class_counts": {label: int(n) for label, n in look.labels.value_counts().sort_index().items()},
-            "split_counts": {split: int(n) for split, n in look.rows["split"].value_counts().sort_index().items()},
+            "class_counts": {label: int(n) for label, n in context.labels.value_counts().sort_index().items()},
+            "split_counts": {split: int(n) for split, n in context.rows["split"].value_counts().sort_index().items()},
             "imbalance_ratio": facts["ratio"],
             "imbalance": facts,
             "figures": figures,
-            "accepted": look.accepted,
+            "accepted": context.accepted,
         }
-        files.write_json(fresh / "findings.json", [_as_json(finding, look) for finding in findings])
+        files.write_json(fresh / "findings.json", [_as_json(finding, context) for finding in findings])
         files.write_json(fresh / "summary.json", summary)
-        suite.write_table(findings, look, fresh / "findings.parquet")
-        report.write(findings, look, summary, fresh / "report.html")
+        suite.write_table(findings, context, fresh / "findings.parquet")
+        report.write(findings, context, summary, fresh / "report.html")
         expectations.finish()
-    lines = [line for finding in findings for line in _told(finding, look)]
+    lines = [line for finding in findings for line in _told(finding, context)]
     print("\n".join(lines[:SCREEN]))
     if len(lines) > SCREEN:
         print(f"and {len(lines) - SCREEN} lines more in {validation}/findings.json")
@@ -68,7 +68,7 @@ def validate(
         raise Refused(f"validate: {severities['error']} errors; look at {validation}/report.html. What `darkroom fix` can do about "
                       f"them: darkroom fix data {validation}")  # fmt: skip
     ratio = f"{summary['imbalance_ratio']:.1f}" if summary["imbalance_ratio"] else "infinite"
-    print(f"validate: {len(look.rows):,} samples in {len(look.classes)} classes pass with {severities['warning']} warnings "
+    print(f"validate: {len(context.rows):,} samples in {len(context.classes)} classes pass with {severities['warning']} warnings "
           f"(largest class / smallest: {ratio}); {validation}/report.html shows it all")  # fmt: skip
 
 
@@ -91,20 +91,20 @@ def _accepted(validation: Path, digest: str) -> dict | None:
     )
 
 
-def _as_json(finding, look) -> dict:
+def _as_json(finding, context) -> dict:
     return {
         "code": finding.code,
         "severity": finding.severity,
         "message": finding.message,
-        "items": finding.items(look),
+        "items": finding.items(context),
         "fix": finding.fix,
     }
 
 
-def _told(finding, look) -> list[str]:
+def _told(finding, context) -> list[str]:
     """An error has three lines, a warning two, an info one."""
     lines = [f"{finding.code} {finding.severity}: {finding.message}"]
-    items = finding.items(look)
+    items = finding.items(context)
     if items and finding.severity != "info":
         lines.append(f"    {items[0]}" + (", ..." if len(items) > 1 else ""))
     if finding.severity == "error":

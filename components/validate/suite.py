@@ -10,7 +10,7 @@ from components.shared.errors import CannotRun
 from components.validate import expectations
 from components.validate.checks import BY_CODE, CHECKS, Check
 from components.validate.config import ValidateConfig
-from components.validate.look import Look
+from components.validate.context import Context
 
 KEPT = 1000  # items of one finding that findings.json keeps; its message counts them all
 # Our word for how bad it is -> Great Expectations'.
@@ -28,10 +28,10 @@ class Finding:
     rows: pd.DataFrame
     check: Check
 
-    def items(self, look: Look) -> list[str]:
+    def items(self, context: Context) -> list[str]:
         """A line per faulty sample, KEPT at most, escaped so that a hostile name cannot write over the terminal."""
         some = self.rows.head(KEPT)
-        sources = look.rows["source"].iloc[some.index]
+        sources = context.rows["source"].iloc[some.index]
         return [escaped(_item(source, reason)) for source, reason in zip(sources, some["reason"], strict=True)]
 
 
@@ -54,45 +54,45 @@ class Checked:
     failed: Callable[[], set[str]]
 
 
-def check(look: Look, *, docs: Path) -> Checked:
+def check(context: Context, *, docs: Path) -> Checked:
     """Check everything. Great Expectations has begun to judge it; Data Docs go to `docs`, whole after `expectations.finish`.
 
     Raises CannotRun for a bad severity.
     """
-    _refuse_unknown(look.limits)
-    results = {check.code: check.run(look) for check in CHECKS if look.limits.severity[check.code] != "off"}
+    _refuse_unknown(context.limits)
+    results = {check.code: check.run(context) for check in CHECKS if context.limits.severity[check.code] != "off"}
     expected = {
         code: (
-            _SEVERITIES[look.limits.severity[code]],
+            _SEVERITIES[context.limits.severity[code]],
             f"{code} finds {BY_CODE[code].message}. What to do: {BY_CODE[code].fix}.",
         )
         for code in results
     }
     return Checked(
-        results, expectations.judge({"samples": _samples(look, results), "data set": _whole(results)}, expected, docs)
+        results, expectations.judge({"samples": _samples(context, results), "data set": _whole(results)}, expected, docs)
     )
 
 
-def findings(look: Look, checked: Checked) -> list[Finding]:
+def findings(context: Context, checked: Checked) -> list[Finding]:
     """What failed, the worst first."""
     failed = checked.failed()
     found = [
         finding
         for code, result in checked.results.items()
         if code in failed
-        for finding in _as_findings(BY_CODE[code], result, look)
+        for finding in _as_findings(BY_CODE[code], result, context)
     ]
     order = list(_SEVERITIES)
     return sorted(found, key=lambda finding: order.index(finding.severity))
 
 
-def _samples(look: Look, results: dict) -> pd.DataFrame:
+def _samples(context: Context, results: dict) -> pd.DataFrame:
     """A row per sample, a column per check with its reasons. Categories, since most of a million cells are empty."""
-    table = {"source": look.rows["source"]}
+    table = {"source": context.rows["source"]}
     for code, result in results.items():
         if isinstance(result, pd.DataFrame):
             said = result["reason"].where(result["reason"] != "", "yes").astype("str").astype("category")
-            table[code] = said.reindex(look.rows.index)
+            table[code] = said.reindex(context.rows.index)
     return pd.DataFrame(table)
 
 
@@ -102,14 +102,14 @@ def _whole(results: dict) -> pd.DataFrame:
     return pd.DataFrame({"source": ["the data set"], **said}, dtype=object)
 
 
-def _as_findings(check: Check, result: pd.DataFrame | str, look: Look) -> list[Finding]:
-    severity, fix = look.limits.severity[check.code], check.fix
+def _as_findings(check: Check, result: pd.DataFrame | str, context: Context) -> list[Finding]:
+    severity, fix = context.limits.severity[check.code], check.fix
     if isinstance(result, str):
         rows = pd.DataFrame(columns=["reason", "other", "suggested", "code"])
         return [Finding(check.code, severity, f"{check.message}: {result}", fix, rows, check)]
     message = check.message
-    if check.code == "E_UNDECODABLE" and look.limits.quarantine == "skip":
-        share, limit = len(result) / len(look.rows), look.limits.max_quarantined
+    if check.code == "E_UNDECODABLE" and context.limits.quarantine == "skip":
+        share, limit = len(result) / len(context.rows), context.limits.max_quarantined
         if share <= limit:
             severity, message, fix = (
                 "warning",
@@ -120,7 +120,7 @@ def _as_findings(check: Check, result: pd.DataFrame | str, look: Look) -> list[F
             message += f" ({share:.1%}, more than may be skipped: validate.max_quarantined {limit:.1%})"
     groups = result.groupby(result["code"].fillna(check.code), sort=True)
     return [
-        Finding(str(code), severity, f"{len(part):,} of {len(look.rows):,}: {message}", fix, part, check)
+        Finding(str(code), severity, f"{len(part):,} of {len(context.rows):,}: {message}", fix, part, check)
         for code, part in groups
     ]  # fmt: skip
 
@@ -137,17 +137,19 @@ def _refuse_unknown(limits: ValidateConfig) -> None:
         raise CannotRun(*wrong)
 
 
-def write_table(found: list[Finding], look: Look, file: Path) -> None:
+def write_table(found: list[Finding], context: Context, file: Path) -> None:
     """Every faulty sample of every finding, a row each: what `darkroom fix` reads, and a notebook may."""
-    facts = look.rows[["id", "shard", "source", "split", "label", "group"]]
-    columns = ["code", "severity", *facts.columns, "reason", "other", "suggested"]
+    facts = context.rows[["id", "shard", "source", "split", "label", "group"]]
+    columns = ["code", "severity", "problem", "action", *facts.columns, "reason", "other", "suggested"]
     parts = [pd.DataFrame(columns=columns)]
     for finding in found:
         part = facts.loc[finding.rows.index].assign(
             code=finding.code,
             severity=finding.severity,
+            problem=finding.check.message,
+            action=finding.check.action,
             reason=finding.rows["reason"],
-            other=finding.rows["other"].map(look.rows["source"], na_action="ignore"),
+            other=finding.rows["other"].map(context.rows["source"], na_action="ignore"),
             suggested=finding.rows["suggested"],
         )
         parts.append(part[columns])

@@ -15,8 +15,8 @@ component = functools.partial(dsl.component, base_image="darkroom", install_kfp_
 
 @component
 def measure_part(data: str, digest: str, part: str, config: dict, code: str, manifest: Output[Dataset]):
-    from components.shared.remote import fetched
-    from pipelines.body import call
+    from components.shared.data.remote import fetched
+    from pipelines.execution import call
 
     with fetched(data, digest, part=part) as shards:
         call("measure_part", section="measure", data=shards, config=config, manifest=manifest)
@@ -24,7 +24,7 @@ def measure_part(data: str, digest: str, part: str, config: dict, code: str, man
 
 @component
 def gather_manifest(parts: Input[list[Dataset]], digest: str, code: str, manifest: Output[Dataset]):
-    from pipelines.body import call
+    from pipelines.execution import call
 
     call("gather_manifest", parts=parts, digest=digest, manifest=manifest)
 
@@ -32,8 +32,8 @@ def gather_manifest(parts: Input[list[Dataset]], digest: str, code: str, manifes
 @component
 def validate(manifest: Input[Dataset], config: dict, code: str, validation: Output[Dataset], report: Output[HTML],
              findings: Output[Markdown]):  # fmt: skip
-    from pipelines.body import call
-    from pipelines.shown import show_validation
+    from pipelines.artifacts import show_validation
+    from pipelines.execution import call
 
     with show_validation(validation, report=report, findings=findings):
         call("validate", section="validate", manifest=manifest, config=config, validation=validation)
@@ -42,8 +42,8 @@ def validate(manifest: Input[Dataset], config: dict, code: str, validation: Outp
 @component
 def prepare_part(data: str, digest: str, part: str, manifest: Input[Dataset], validation: Input[Dataset], config: dict,
                  seed: int, code: str, prepared: Output[Dataset]):  # fmt: skip
-    from components.shared.remote import fetched
-    from pipelines.body import call
+    from components.shared.data.remote import fetched
+    from pipelines.execution import call
 
     with fetched(data, digest, part=part) as shards:
         call("prepare_part", section="prepare", data=shards, manifest=manifest, verdict=f"{validation.path}/summary.json",
@@ -53,7 +53,7 @@ def prepare_part(data: str, digest: str, part: str, manifest: Input[Dataset], va
 @component
 def gather_arrays(parts: Input[list[Dataset]], manifest: Input[Dataset], validation: Input[Dataset], config: dict, seed: int,
                   code: str, prepared: Output[Dataset]):  # fmt: skip
-    from pipelines.body import call
+    from pipelines.execution import call
 
     call("gather_arrays", section="prepare", parts=parts, manifest=manifest, verdict=f"{validation.path}/summary.json",
          config=config, seed=seed, prepared=prepared)  # fmt: skip
@@ -61,7 +61,7 @@ def gather_arrays(parts: Input[list[Dataset]], manifest: Input[Dataset], validat
 
 @component
 def augment(prepared: Input[Dataset], config: dict, seed: int, code: str, augmented: Output[Dataset]):
-    from pipelines.body import call
+    from pipelines.execution import call
 
     call("augment", section="augment", prepared=prepared, config=config, seed=seed, augmented=augmented)
 
@@ -69,7 +69,7 @@ def augment(prepared: Input[Dataset], config: dict, seed: int, code: str, augmen
 @component
 def train(augmented: Input[Dataset], prepared: Input[Dataset], section: str, config: dict, seed: int, code: str,
           model: Output[Model]):  # fmt: skip
-    from pipelines.body import call
+    from pipelines.execution import call
 
     call("train", section=section, augmented=augmented, prepared=prepared, config=config, seed=seed, model=model)
 
@@ -77,8 +77,8 @@ def train(augmented: Input[Dataset], prepared: Input[Dataset], section: str, con
 @component
 def evaluate(model: Input[Model], prepared: Input[Dataset], config: dict, code: str, evaluation: Output[Dataset],
              metrics: Output[Metrics], curves: Output[ClassificationMetrics], report: Output[HTML]):  # fmt: skip
-    from pipelines.body import call
-    from pipelines.shown import show_evaluation
+    from pipelines.artifacts import show_evaluation
+    from pipelines.execution import call
 
     call("evaluate", section="evaluate", model=model, prepared=prepared, config=config, evaluation=evaluation)
     show_evaluation(evaluation, metrics=metrics, curves=curves, report=report)
@@ -87,8 +87,8 @@ def evaluate(model: Input[Model], prepared: Input[Dataset], config: dict, code: 
 @component
 def register(cnn: Input[Model], lstm: Input[Model], cnn_evaluation: Input[Dataset], lstm_evaluation: Input[Dataset],
              prepared: Input[Dataset], config: dict, code: str, registration: Output[Dataset], verdict: Output[Markdown]):  # fmt: skip
-    from pipelines.body import call
-    from pipelines.shown import show_registration
+    from pipelines.artifacts import show_registration
+    from pipelines.execution import call
 
     call("register", section="register", models=[cnn, lstm], evaluations=[cnn_evaluation, lstm_evaluation], prepared=prepared,
          config=config, registration=registration)  # fmt: skip
@@ -97,6 +97,6 @@ def register(cnn: Input[Model], lstm: Input[Model], cnn_evaluation: Input[Datase
 
 @component
 def report(status: dsl.PipelineTaskFinalStatus):
-    from pipelines.report import report
+    from pipelines.notify import report
 
     report(state=status.state, run=status.pipeline_job_resource_name, message=status.error_message)

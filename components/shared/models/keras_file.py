@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from components.shared import backend, files
+from components.shared import files
 from components.shared.errors import CannotRun, Refused
+from components.shared.models import backend
 
 FILE = "model.keras"
 MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}

@@ -6,19 +6,19 @@ import unicodedata
 import numpy as np
 import pandas as pd
 
-from components.validate import found
-from components.validate.look import Look
+from components.validate import finding
+from components.validate.context import Context
 
 
-def empty(look: Look) -> pd.DataFrame:
+def empty(context: Context) -> pd.DataFrame:
     """Samples without a label, or with a word that stands for none."""
-    written = look.rows.loc[look.labels.isna(), "label"].fillna("")
-    return found.rows(written.index, ("label " + written.map(repr)).where(written != "", "no label"))
+    written = context.rows.loc[context.labels.isna(), "label"].fillna("")
+    return finding.rows(written.index, ("label " + written.map(repr)).where(written != "", "no label"))
 
 
-def unknown(look: Look) -> pd.DataFrame:
+def unknown(context: Context) -> pd.DataFrame:
     """Labels that look like a slip for a more frequent one: case, spaces, accents' encoding, a letter or two."""
-    counts = look.labels.value_counts()
+    counts = context.labels.value_counts()
     meant: dict[str, str] = {}
     plain = {label: unicodedata.normalize("NFC", label).strip().casefold() for label in counts.index}
     known: dict[str, str] = {}
@@ -35,66 +35,66 @@ def unknown(look: Look) -> pd.DataFrame:
         else:
             known[plain[label]] = label
     said = {label: f"label {label!r}, did you mean {other!r}?" for label, other in meant.items()}
-    bad = look.labels[look.labels.isin(list(meant))]
-    return found.rows(bad.index, bad.map(said), suggested=bad.map(meant))
+    bad = context.labels[context.labels.isin(list(meant))]
+    return finding.rows(bad.index, bad.map(said), suggested=bad.map(meant))
 
 
-def one_class(look: Look) -> str | None:
+def one_class(context: Context) -> str | None:
     """Fewer than two classes: nothing to tell apart."""
-    count = len(look.classes)
+    count = len(context.classes)
     return None if count >= 2 else f"{count} {'class' if count == 1 else 'classes'}, need at least 2"
 
 
-def too_small(look: Look) -> pd.DataFrame:
+def too_small(context: Context) -> pd.DataFrame:
     """Classes with too few samples to split, let alone learn."""
-    least = look.limits.min_class_size
-    said = {label: f"{label!r} {size} < {least}" for label, size in look.labels.value_counts().items() if size < least}
-    bad = look.labels[look.labels.isin(list(said))]
-    return found.rows(bad.index, bad.map(said))
+    least = context.limits.min_class_size
+    said = {label: f"{label!r} {size} < {least}" for label, size in context.labels.value_counts().items() if size < least}
+    bad = context.labels[context.labels.isin(list(said))]
+    return finding.rows(bad.index, bad.map(said))
 
 
-def missing(look: Look) -> pd.DataFrame:
+def missing(context: Context) -> pd.DataFrame:
     """Classes that one of the official splits does not have."""
-    if not look.official:
-        return found.none()
-    there = pd.crosstab(look.labels, look.splits) > 0
-    absent = {label: ", ".join(split for split in look.official if not row[split]) for label, row in there.iterrows()}
+    if not context.official:
+        return finding.none()
+    there = pd.crosstab(context.labels, context.splits) > 0
+    absent = {label: ", ".join(split for split in context.official if not row[split]) for label, row in there.iterrows()}
     said = {label: f"{label!r} is missing in {splits}" for label, splits in absent.items() if splits}
-    bad = look.labels[look.labels.isin(list(said))]
-    return found.rows(bad.index, bad.map(said))
+    bad = context.labels[context.labels.isin(list(said))]
+    return finding.rows(bad.index, bad.map(said))
 
 
-def conflict(look: Look) -> pd.DataFrame:
+def conflict(context: Context) -> pd.DataFrame:
     """The same picture, pixel for pixel, with two labels."""
-    torn = look.clashes(look.labels)
-    return found.pairs(torn[:, 0], torn[:, 1], lambda row, twin: _says(look, row, twin, "="))
+    torn = context.clashes(context.labels)
+    return finding.pairs(torn[:, 0], torn[:, 1], lambda row, twin: _says(context, row, twin, "="))
 
 
-def near_conflict(look: Look) -> pd.DataFrame:
+def near_conflict(context: Context) -> pd.DataFrame:
     """Pictures that look the same, with two labels."""
-    one, other = look.near.T
-    labels = look.labels.to_numpy(object)
+    one, other = context.near.T
+    labels = context.labels.to_numpy(object)
     clash = np.array(
         [a is not None and b is not None and a != b for a, b in zip(labels[one], labels[other], strict=True)], bool
     )
-    both = np.concatenate([look.near[clash], look.near[clash][:, ::-1]])
-    return found.pairs(both[:, 0], both[:, 1], lambda row, twin: _says(look, row, twin, "~"))
+    both = np.concatenate([context.near[clash], context.near[clash][:, ::-1]])
+    return finding.pairs(both[:, 0], both[:, 1], lambda row, twin: _says(context, row, twin, "~"))
 
 
-def suspect(look: Look) -> pd.DataFrame:
+def suspect(context: Context) -> pd.DataFrame:
     """Labels that a cheap model, which never saw them, is sure are wrong; the surest first."""
-    opinion = look.opinion
+    opinion = context.opinion
     if opinion is None:
-        return found.none()
-    positions = np.flatnonzero(opinion.suspect & (opinion.trust < look.limits.max_label_trust))
+        return finding.none()
+    positions = np.flatnonzero(opinion.suspect & (opinion.trust < context.limits.max_label_trust))
     positions = positions[np.argsort(opinion.trust[positions], kind="stable")]
-    names = np.array(look.classes, object)[opinion.best[positions]]
-    labels = look.labels.to_numpy(object)[positions]
+    names = np.array(context.classes, object)[opinion.best[positions]]
+    labels = context.labels.to_numpy(object)[positions]
     reasons = [
         f"label {label!r}, looks like {name!r} ({label!r} at {trust:.0e})"
         for label, name, trust in zip(labels, names, opinion.trust[positions], strict=True)
     ]
-    return found.rows(pd.Index(positions), pd.Series(reasons, index=positions, dtype=object), suggested=names)
+    return finding.rows(pd.Index(positions), pd.Series(reasons, index=positions, dtype=object), suggested=names)
 
 
 def _is_slip(one: str, other: str) -> bool:
@@ -105,5 +105,5 @@ def _is_slip(one: str, other: str) -> bool:
     return min(len(one), len(other)) >= 3 and edits <= (1 if len(one) < 6 else 2) + (sorted(one) == sorted(other)) and digits
 
 
-def _says(look: Look, row: int, twin: int, sign: str) -> str:
-    return f"{look.labels.iat[row]!r} {sign} {look.name(twin)} {look.labels.iat[twin]!r}"
+def _says(context: Context, row: int, twin: int, sign: str) -> str:
+    return f"{context.labels.iat[row]!r} {sign} {context.name(twin)} {context.labels.iat[twin]!r}"

@@ -112,7 +112,7 @@ class Live:
         self._run_id: str | None = None
         with self._forgiving():
             mlflow = connect()
-            runs = _find(mlflow, record["training"])
+            runs = _find(mlflow, record["training_id"])
             run = _start(mlflow, runs, record, log_system_metrics=True)
             self._mlflow, self._run_id = mlflow, run.info.run_id
             mlflow.log_params(record["params"])
@@ -146,7 +146,7 @@ def send_training(folder: Path) -> str:
     record = files.read_json(folder / "run.json")
     mlflow = connect()
     with said(mlflow):
-        run_id = _find(mlflow, record["training"])
+        run_id = _find(mlflow, record["training_id"])
         if run_id and COMPLETE in mlflow.get_run(run_id).data.tags:
             return run_id
         with _start(mlflow, run_id, record) as run:
@@ -224,7 +224,7 @@ def _start(mlflow, run_id: str | None, record: dict, **options: bool):
     one becomes its parent, and does not take its place.
     """
     parent = os.environ.pop("MLFLOW_RUN_ID", None)
-    tags = {TRAINING: record["training"], **record["tags"]} | ({"mlflow.parentRunId": parent} if parent else {})
+    tags = {TRAINING: record["training_id"], **record["tags"]} | ({"mlflow.parentRunId": parent} if parent else {})
     try:
         return mlflow.start_run(run_id=run_id, run_name=record["name"], tags=None if run_id else tags, **options)
     finally:
@@ -259,7 +259,7 @@ def _log_model(mlflow, folder: Path, record: dict) -> str:
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    from components.shared import models
+    from components.shared.models import keras_file
 
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, *record["shape"]))]),
@@ -267,7 +267,7 @@ def _log_model(mlflow, folder: Path, record: dict) -> str:
     )
     import keras
 
-    model = models.load(folder / models.FILE, sha256=record["model"]["sha256"])
+    model = keras_file.load(folder / keras_file.FILE, sha256=record["model"]["sha256"])
     logged = mlflow.keras.log_model(
         model,
         name="model",

@@ -13,14 +13,13 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps, PngImagePlugin
 
-from components.shared import formats, metadata
-from components.shared.formats import Undecodable
+from components.shared.pictures import formats, metadata
+from components.shared.pictures.formats import Undecodable
 
 FORMATS = tuple(formats.SIGNATURES)
 MAX_PIXELS = 25_000_000
 MAX_RATIO = 20  # long side / short side
 MIN_SIDE = 8  # pixels
-PREVIEW = 96  # pixels
 
 # 16 MiB of text in a PNG is no picture's caption; Pillow's own limit is 64 MiB.
 PngImagePlugin.MAX_TEXT_MEMORY = 16 * 2**20
@@ -126,54 +125,6 @@ def _jpeg(frame: bytes, image: Image.Image) -> tuple[np.ndarray | None, tuple[st
         return None, ("W_DAMAGED",) if "Corrupt JPEG data" in str(said) else ()
 
 
-def fit(pixels: np.ndarray, *, height: int, width: int, channels: int, rule: str) -> np.ndarray:
-    """Resize uint8 (h, w, 1|3) to (height, width, channels) by one named rule; nothing is ever cropped.
-
-    `stretch` gives up the ratio of the sides; `pad` keeps it and fills the rest with the mean of the border, so that no
-    hard edge appears. Bilinear with antialiasing.
-    """
-    if pixels.shape == (height, width, channels):
-        return pixels
-    image = as_image(pixels).convert("L" if channels == 1 else "RGB")
-    if rule == "pad":
-        scale = min(height / image.height, width / image.width)
-        inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        image = image.resize(inner, Image.Resampling.BILINEAR)
-        canvas = Image.new(image.mode, (width, height), _border_mean(image))
-        canvas.paste(image, ((width - inner[0]) // 2, (height - inner[1]) // 2))
-        image = canvas
-    else:
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image).reshape(height, width, channels)
-
-
-def preview(frame: bytes, picture: Picture, small: Image.Image | None = None) -> bytes:
-    """A picture for people to look at, PREVIEW pixels at most: the frame itself where it is one, else a JPEG.
-
-    `small`: the picture at a fraction of its size, where that is at hand already.
-    """
-    pixels = picture.pixels
-    if max(pixels.shape) <= PREVIEW and len(frame) <= PREVIEW**2 and not (picture.notes or picture.trailing):
-        return frame
-    small = small or as_image(pixels)
-    factor = -(-max(small.size) // PREVIEW)
-    buffer = io.BytesIO()
-    (small.reduce(factor) if factor > 1 else small).save(buffer, "JPEG", quality=80)
-    return buffer.getvalue()
-
-
-def encode_png(pixels: np.ndarray) -> bytes:
-    """Lossless frame from uint8 (h, w), (h, w, 1) or (h, w, 3).
-
-    Not deflated: stored blocks are the same bytes with every zlib, so that shards have one digest on every machine;
-    the shard compresses them.
-    """
-    buffer = io.BytesIO()
-    pixels = pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
-    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=0)
-    return buffer.getvalue()
-
-
 def _refuse_by_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise _too_large(width * height)
@@ -209,13 +160,6 @@ def _grey_or_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
 def _with_exif(converted: Image.Image, original: Image.Image) -> Image.Image:
     converted.info.update(original.info)
     return converted
-
-
-def _border_mean(image: Image.Image) -> int | tuple[int, ...]:
-    pixels = np.asarray(image)
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    mean = np.rint(border.mean(axis=0)).astype(int)
-    return int(mean) if mean.ndim == 0 else tuple(int(value) for value in mean)
 
 
 def _too_large(pixels: int) -> Undecodable:

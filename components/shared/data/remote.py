@@ -11,7 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from components.shared import dataset, files
+from components.shared import files
+from components.shared.data import dataset
 from components.shared.errors import CannotRun
 
 OBJECTS = "files/md5"  # where a DVC remote (or cache) keeps its objects

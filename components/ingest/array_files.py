@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from components.ingest.source import SPLIT_NAMES, Source
-from components.shared.dataset import Sample
+from components.shared.data.dataset import Sample
 from components.shared.errors import CannotRun, Refused
-from components.shared.images import encode_png
+from components.shared.pictures.encode import encode_png
 
 # Names of pictures and labels inside an NPZ -> the split they stand for.
 NPZ_PAIRS = (

@@ -9,7 +9,7 @@ import pytest
 from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Markdown, Metrics
 
 from components.shared.errors import CannotRun
-from pipelines import body, local, report, shown
+from pipelines import artifacts, execution, local, notify
 
 
 def artifact(path: Path, kind=Dataset, **metadata) -> Artifact:
@@ -26,7 +26,7 @@ def test_a_seal_is_over_names_and_contents(tmp_path):
         (tmp_path / name).mkdir()
         for file, text in files.items():
             (tmp_path / name / file).write_text(text)
-    seals = [body.seal(tmp_path / name) for name in "abcd"]
+    seals = [execution.seal(tmp_path / name) for name in "abcd"]
     assert seals[0] == seals[1]
     assert len(set(seals)) == 3
 
@@ -34,17 +34,17 @@ def test_a_seal_is_over_names_and_contents(tmp_path):
 def test_an_input_that_was_changed_since_it_was_made_stops_the_step(tmp_path, stills, monkeypatch):
     words = tmp_path / "words"
     words.touch()
-    monkeypatch.setenv(body.LAST_WORDS, str(words))
+    monkeypatch.setenv(execution.LAST_WORDS, str(words))
     from components.ingest.step import ingest
 
     ingest(stills, tmp_path / "data")
     made = artifact(tmp_path / "manifest")
-    body.call("measure", data=tmp_path / "data", config={"faces": False}, manifest=made)
-    assert made.metadata[body.SEAL] == body.seal(tmp_path / "manifest")
+    execution.call("measure", data=tmp_path / "data", config={"faces": False}, manifest=made)
+    assert made.metadata[execution.SEAL] == execution.seal(tmp_path / "manifest")
     part = next((tmp_path / "manifest").iterdir())
     part.write_bytes(part.read_bytes() + b"x")
     with pytest.raises(SystemExit) as stopped:
-        body.call("validate", manifest=made, config={}, validation=artifact(tmp_path / "validation"))
+        execution.call("validate", manifest=made, config={}, validation=artifact(tmp_path / "validation"))
     assert stopped.value.code == CannotRun.exit_code
     assert "validate: " in words.read_text()
     assert "changed since it was made" in words.read_text()
@@ -54,9 +54,9 @@ def test_an_input_that_was_changed_since_it_was_made_stops_the_step(tmp_path, st
 def test_a_refused_step_ends_with_its_exit_code_and_leaves_one_line(tmp_path, monkeypatch, capsys):
     words = tmp_path / "words"
     words.touch()
-    monkeypatch.setenv(body.LAST_WORDS, str(words))
+    monkeypatch.setenv(execution.LAST_WORDS, str(words))
     with pytest.raises(SystemExit) as stopped:
-        body.call(
+        execution.call(
             "augment", section="augment", prepared=tmp_path / "no", config={"a": 1, "b": 2}, seed=1, augmented=tmp_path / "x"
         )
     assert stopped.value.code == 2
@@ -71,7 +71,7 @@ def test_a_cache_entry_of_a_damaged_artifact_is_forgotten(tmp_path):
     cache.mkdir()
     made.mkdir()
     (made / "x").write_text("1")
-    entry = {"out": {"__kfp_artifact__": True, "uri": str(made), "metadata": {body.SEAL: body.seal(made)}}}
+    entry = {"out": {"__kfp_artifact__": True, "uri": str(made), "metadata": {execution.SEAL: execution.seal(made)}}}
     listed = {"out": {"__kfp_artifact_list__": True, "artifacts": [entry["out"]]}}
     for name, content in {"one": json.dumps(entry), "list": json.dumps(listed), "cut": json.dumps(entry)[:20]}.items():
         (cache / f"{name}.json").write_text(content)
@@ -85,7 +85,7 @@ def test_a_cache_entry_of_a_damaged_artifact_is_forgotten(tmp_path):
 def test_the_page_needs_no_network_and_escapes_whatever_names_come_in(tmp_path):
     picture = tmp_path / "classes.png"
     picture.write_bytes(b"\x89PNG")
-    text = shown.page("<b>", {"Findings": [{"what": "<script>alert(1)</script>"}]}, [picture, tmp_path / "no.png"])
+    text = artifacts.page("<b>", {"Findings": [{"what": "<script>alert(1)</script>"}]}, [picture, tmp_path / "no.png"])
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
     assert "http" not in text
@@ -99,7 +99,7 @@ def test_the_ui_gets_the_findings_also_of_data_that_was_refused(tmp_path):
     finding = {"code": "E_X", "severity": "error", "message": "a | b\nc", "items": [], "fix": "<do>"}
     (tmp_path / "validation/findings.json").write_text(json.dumps([finding]))
     (tmp_path / "validation/report.html").write_text("<h1>the report</h1>")
-    with pytest.raises(SystemExit), shown.show_validation(validation, report=page, findings=table):
+    with pytest.raises(SystemExit), artifacts.show_validation(validation, report=page, findings=table):
         raise SystemExit(1)
     assert Path(page.path).read_text() == "<h1>the report</h1>"
     assert "| E_X (error) | a \\| b c | &lt;do&gt; |" in Path(table.path).read_text()
@@ -114,7 +114,7 @@ def test_the_ui_gets_figures_the_confusion_matrix_and_roc(tmp_path):
     head = "class,false_positive_rate,true_positive_rate,threshold\n"
     (folder / "roc.csv").write_text(head + "a,0,0,1\n(micro-average),0,0.5,1.0\n(micro-average),1,1,0.25\n")
     metrics, curves = artifact(tmp_path / "m", Metrics), artifact(tmp_path / "c", ClassificationMetrics)
-    shown.show_evaluation(artifact(folder), metrics=metrics, curves=curves, report=artifact(tmp_path / "r", HTML))
+    artifacts.show_evaluation(artifact(folder), metrics=metrics, curves=curves, report=artifact(tmp_path / "r", HTML))
     assert metrics.metadata == {"accuracy": 0.75}
     assert [row["row"] for row in curves.metadata["confusionMatrix"]["rows"]] == [[1, 1], [0, 2]]
     points = curves.metadata["confidenceMetrics"]
@@ -140,7 +140,7 @@ def hook(monkeypatch):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook)
     server.posts, server.answers = [], []
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv(report.WEBHOOK, f"http://127.0.0.1:{server.server_port}/hooks/s3cr3t")
+    monkeypatch.setenv(notify.WEBHOOK, f"http://127.0.0.1:{server.server_port}/hooks/s3cr3t")
     yield server
     server.shutdown()
 
@@ -148,33 +148,33 @@ def hook(monkeypatch):
 def test_the_end_of_a_run_is_told_to_a_webhook_with_the_first_failing_step(hook, tmp_path, monkeypatch, capsys):
     words = tmp_path / "words"
     words.write_text("validate: E_ONE_CLASS: one class\ntrain.cnn: later\n")
-    monkeypatch.setenv(body.LAST_WORDS, str(words))
-    report.report(state="FAILED", run="r1", message="Task exit-handler-1 failed.")
+    monkeypatch.setenv(execution.LAST_WORDS, str(words))
+    notify.report(state="FAILED", run="r1", message="Task exit-handler-1 failed.")
     told = hook.posts[0]
     assert told["text"] == "Darkroom: r1 failed at validate: E_ONE_CLASS: one class"
     assert (told["state"], told["step"], told["reason"]) == ("FAILED", "validate", "E_ONE_CLASS: one class")
-    report.report(state="SUCCEEDED", run="r2", message=None)
+    notify.report(state="SUCCEEDED", run="r2", message=None)
     assert hook.posts[1]["text"] == "Darkroom: r2 succeeded"
     assert "Darkroom: r2 succeeded" in capsys.readouterr().out
 
 
 def test_the_failures_that_argo_lists_are_understood(monkeypatch):
-    monkeypatch.delenv(body.LAST_WORDS, raising=False)
+    monkeypatch.delenv(execution.LAST_WORDS, raising=False)
     failures = [{"displayName": "train cnn", "message": "OOMKilled", "finishedAt": "2026-11-22T10:05:00Z"},
                 {"displayName": "validate", "message": "Error (exit code 1): E_X", "finishedAt": "2026-11-22T10:00:00Z"}]  # fmt: skip
-    assert report.first_fault(json.dumps(failures)) == ("validate", "Error (exit code 1): E_X")
-    assert report.first_fault("it broke") == ("", "it broke")
-    assert report.first_fault("[]") == ("", "[]")
+    assert notify.first_fault(json.dumps(failures)) == ("validate", "Error (exit code 1): E_X")
+    assert notify.first_fault("it broke") == ("", "it broke")
+    assert notify.first_fault("[]") == ("", "[]")
 
 
 def test_a_webhook_is_tried_again_when_busy_and_fails_nothing_when_down(hook, monkeypatch, capsys):
     hook.answers = [503, 200]
-    report.report(state="SUCCEEDED", run="r", message=None)
+    notify.report(state="SUCCEEDED", run="r", message=None)
     assert len(hook.posts) == 2
     hook.answers = [404]
-    report.report(state="SUCCEEDED", run="r", message=None)
-    monkeypatch.setenv(report.WEBHOOK, "http://127.0.0.1:9/hooks/s3cr3t")
-    report.report(state="SUCCEEDED", run="r", message=None)
+    notify.report(state="SUCCEEDED", run="r", message=None)
+    monkeypatch.setenv(notify.WEBHOOK, "http://127.0.0.1:9/hooks/s3cr3t")
+    notify.report(state="SUCCEEDED", run="r", message=None)
     said = capsys.readouterr().out
     assert "the webhook at 127.0.0.1 was not told (HTTP 404)" in said
     assert "was not told (ConnectionError)" in said

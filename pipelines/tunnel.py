@@ -1,7 +1,7 @@
 """A way out of a container that has no network, to one server and nowhere else: through a socket in a mounted folder.
 
 On the host `serving` passes what comes through the socket on to the server; in the container this module, run as
-`python -m pipelines.door SOCKET PORT COMMAND...`, listens on the container's own loopback and runs the command beside it.
+`python -m pipelines.tunnel SOCKET PORT COMMAND...`, listens on the container's own loopback and runs the command beside it.
 """
 
 import asyncio

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from components.validate.look import Look
+from components.validate.context import Context
 
 
 def ratio(counts: pd.Series | Mapping[str, int]) -> float:
@@ -14,26 +14,26 @@ def ratio(counts: pd.Series | Mapping[str, int]) -> float:
     return float(sizes.max() / sizes.min()) if len(sizes) and sizes.min() > 0 else float("inf")
 
 
-def imbalance(look: Look) -> str | None:
+def imbalance(context: Context) -> str | None:
     """The largest class has many times the training samples of the smallest."""
-    counts = look.training.value_counts()
-    if len(counts) < 2 or ratio(counts) <= look.limits.max_imbalance_ratio:
+    counts = context.training.value_counts()
+    if len(counts) < 2 or ratio(counts) <= context.limits.max_imbalance_ratio:
         return None
     sizes = f"{counts.idxmax()!r} {counts.max():,}, {counts.idxmin()!r} {counts.min():,}"
-    return f"{ratio(counts):.1f}:1 > {look.limits.max_imbalance_ratio:g}:1 ({sizes})"
+    return f"{ratio(counts):.1f}:1 > {context.limits.max_imbalance_ratio:g}:1 ({sizes})"
 
 
-def facts(look: Look) -> dict:
+def facts(context: Context) -> dict:
     """What the imbalance page shows, about the samples to train on.
 
     `effective_classes`: exp of the entropy of the class shares (Hill, 1973), equal to the number of classes when they are
     balanced. `kl_to_uniform`: bits. `majority_accuracy`: what naming the largest class every time would score.
     """
-    counts = look.training.value_counts()
+    counts = context.training.value_counts()
     share = counts / max(counts.sum(), 1)
     entropy = float(-(share * np.log(share)).sum()) if len(counts) else 0.0
-    groups = look.rows["group"][look.training.index]
-    per_split = pd.crosstab(look.labels, look.splits.where(look.splits != "", "to be split"))
+    groups = context.rows["group"][context.training.index]
+    per_split = pd.crosstab(context.labels, context.splits.where(context.splits != "", "to be split"))
     smallest = {
         split: {"class": str(per_split[split].idxmin()), "samples": int(per_split[split].min())} for split in per_split.columns
     }
@@ -48,7 +48,9 @@ def facts(look: Look) -> dict:
         "majority_balanced_accuracy": round(1 / len(counts), 4) if len(counts) else None,
         "smallest_class": smallest,
         "groups_per_class": {
-            str(label): int(number) for label, number in groups.groupby(look.training).nunique().items() if groups.notna().any()
+            str(label): int(number)
+            for label, number in groups.groupby(context.training).nunique().items()
+            if groups.notna().any()
         },
         "recommendation": _recommendation(worst, counts),
     }

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.shared import dataset
+from components.shared.data import dataset
 from components.shared.errors import CannotRun
 
 _NO_LABEL = {"", "nan", "null", "none", "n/a", "na", "?"}

@@ -5,21 +5,21 @@ from pathlib import Path
 import pandas as pd
 
 from components.shared import plots
-from components.validate.look import Look
+from components.validate.context import Context
 
 _COLOURS = {"train": plots.BLUE, "validation": "#8fb3e6", "test": plots.ORANGE, "to be split": plots.BLUE}
 
 
-def per_split(look: Look) -> pd.DataFrame:
+def per_split(context: Context) -> pd.DataFrame:
     """Samples per class (rows, the largest first) and split (columns)."""
-    counts = pd.crosstab(look.labels.fillna("(none)"), look.splits.where(look.splits != "", "to be split"))
+    counts = pd.crosstab(context.labels.fillna("(none)"), context.splits.where(context.splits != "", "to be split"))
     counts = counts.reindex(columns=[name for name in _COLOURS if name in counts], fill_value=0)
     return counts.loc[counts.sum(axis=1).sort_values(kind="stable", ascending=False).index]
 
 
-def classes_per_split(look: Look, file: Path) -> None:
+def classes_per_split(context: Context, file: Path) -> None:
     """Stacked bars, a class each, the largest on top; at most 60 classes are drawn, the largest and the smallest."""
-    counts = per_split(look).iloc[::-1]
+    counts = per_split(context).iloc[::-1]
     if len(counts) > 60:
         counts = pd.concat([counts.head(30), counts.tail(30)])
     with plots.figure(file, width=7, height=1.2 + 0.22 * len(counts)) as axis:

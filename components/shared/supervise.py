@@ -1,4 +1,4 @@
-"""Which process outlives which.
+"""Which process supervises which.
 
 When memory runs out and there is no GPU, TensorFlow raises nothing: it dies of SIGABRT or SIGSEGV, or the kernel ends it with
 SIGKILL. So a step that may need too much runs in a child; its parent, a few MiB, is left to say so. The other way round a
@@ -14,15 +14,14 @@ import sys
 import threading
 from collections.abc import Callable
 
-LESS_MEMORY = "lower batch_size, or prepare.height and width"
 DEATHS = {signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS}  # of a process that lacks memory
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def outlive(run: Callable[[], int], *, name: str, advice: str, code: int) -> int:
+def supervise(run: Callable[[], int], *, name: str, advice: str, code: int) -> int:
     """Call `run` in a forked child and return what it returns: the exit code. SIGTERM is passed on.
 
-    When the child dies of what may be a lack of memory, that and `advice` are told and `code` returned. No child outlives its parent.
+    When the child dies of what may be a lack of memory, that and `advice` are told and `code` returned. No child supervises its parent.
     """
     if sys.platform != "linux":  # elsewhere it could: nothing there ends the child of a parent that is killed
         return run()

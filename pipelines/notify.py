@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipelines.body import LAST_WORDS
+from pipelines.execution import LAST_WORDS
 
 WEBHOOK = "DARKROOM_WEBHOOK"
 TRIES, SECONDS = 3, 10

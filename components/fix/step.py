@@ -9,10 +9,11 @@ from typing import Annotated
 
 import pandas as pd
 
-from components.shared import dataset, faces, files, images, metadata
-from components.shared.dataset import Sample
+from components.shared import files
+from components.shared.data import dataset
+from components.shared.data.dataset import Sample
 from components.shared.errors import CannotRun
-from components.validate.checks import BY_CODE, Check
+from components.shared.pictures import decode, faces, metadata
 
 _LOG = ["data_before", "data_after", "code", "source", "action", "before", "after"]
 
@@ -35,7 +36,6 @@ def fix(
     if summary["data_digest"] != before:
         raise CannotRun(f"{validation}: is about other data than {data}; `dvc repro validate` looks at it as it is now")
     found = pd.read_parquet(validation / "findings.parquet")
-    found["check"] = [BY_CODE.get(code, BY_CODE["E_UNDECODABLE"]) for code in found["code"]]
     if not apply:
         _list(found)
         return
@@ -62,20 +62,19 @@ class _Change:
 
 def _list(found: pd.DataFrame) -> None:
     for code, part in found.groupby("code", sort=False):
-        check = part["check"].iloc[0]
-        what = check.action.replace("_", " ") or "by hand"
-        print(f"{code:<18}{len(part):>8,} samples  {what:<16}{check.message}")
+        what = part["action"].iloc[0].replace("_", " ") or "by hand"
+        print(f"{code:<18}{len(part):>8,} samples  {what:<16}{part['problem'].iloc[0]}")
     print("nothing was changed; --apply CODE ... fixes them, --only PATH ... just these" if len(found) else "nothing to fix")
 
 
 def _chosen(found: pd.DataFrame, apply: Iterable[str], only: Iterable[str]) -> pd.DataFrame:
-    fixable = {code for code, check in zip(found["code"], found["check"], strict=True) if check.action}
+    fixable = set(found.loc[found["action"] != "", "code"])
     wrong = [code for code in apply if code not in fixable]
     if wrong:
         raise CannotRun(*(f"--apply {code}: no finding that can be fixed so; there are: {', '.join(sorted(fixable)) or 'none'}"
                           for code in wrong))  # fmt: skip
     chosen = found[found["code"].isin(list(apply))]
-    guessed = [check.code for check in set(chosen["check"]) if check.action == "relabel_chosen"]
+    guessed = sorted(set(chosen.loc[chosen["action"] == "relabel_chosen", "code"]))
     if guessed and not only:
         raise CannotRun(
             f"--apply {guessed[0]}: a model's guess is no label; look at report.html and name the right ones with --only"
@@ -90,15 +89,15 @@ def _changes(chosen: pd.DataFrame, found: pd.DataFrame, data: Path) -> dict[tupl
     sides = facts.groupby(["group", "split"]).size()
     changes: dict[tuple[str, str], _Change] = {}
     for row in chosen.itertuples():
-        change = _change(row, row.check, split, sides)
+        change = _change(row, split, sides)
         key = (row.shard, row.source)
         if change and not (key in changes and changes[key].action == "drop"):
             changes[key] = change
     return changes
 
 
-def _change(row, check: Check, split: dict[str, str], sides: pd.Series) -> _Change | None:
-    match check.action:
+def _change(row, split: dict[str, str], sides: pd.Series) -> _Change | None:
+    match row.action:
         case "drop_from_train":
             # Of two that are the same, the one goes that is learnt from, or tuned on.
             order = (*dataset.SPLITS, "")
@@ -110,7 +109,7 @@ def _change(row, check: Check, split: dict[str, str], sides: pd.Series) -> _Chan
             sizes = sides[row.group]
             largest = max((name for name in dataset.SPLITS if name in sizes), key=lambda name: sizes[name])
             return _Change(row.code, "move", largest) if largest != row.split else None
-    return _Change(row.code, check.action)
+    return _Change(row.code, row.action)
 
 
 def _write(data: Path, fresh: Path, changes: dict[tuple[str, str], _Change], quarantine: Path) -> list[dict]:
@@ -150,7 +149,7 @@ def _fixed(sample: Sample, change: _Change, quarantine: Path) -> tuple[Sample | 
             return dataclasses.replace(sample, label=change.value), sample.label or "", change.value
         case "move":
             return dataclasses.replace(sample, split=change.value), sample.split or "", change.value
-    clean = {"strip_metadata": metadata.strip, "blur_faces": lambda frame: faces.blur(frame, images.decode(frame).pixels)[0]}
+    clean = {"strip_metadata": metadata.strip, "blur_faces": lambda frame: faces.blur(frame, decode.decode(frame).pixels)[0]}
     frames = tuple((clean[change.action](content), path) for content, path in sample.frames)
     fixed = dataclasses.replace(sample, frames=frames)
     return fixed, sample.id, fixed.id

@@ -7,7 +7,7 @@ import zlib
 
 from PIL import ExifTags, Image
 
-from components.shared import formats
+from components.shared.pictures import formats
 
 # Kind -> EXIF tags that tell it.
 _PRIVATE = {

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from components.shared import dataset
-from components.shared import manifest as manifests
+from components.shared.data import dataset
+from components.shared.data import manifest as manifests
 from components.validate import suspects, twins
 from components.validate.config import ValidateConfig
 
 
 @dataclass(frozen=True)
-class Look:
+class Context:
     """`rows`: the manifest, a row per sample, numbered from 0. `accepted`: `drift.figures` of the last accepted data, if any."""
 
     rows: pd.DataFrame

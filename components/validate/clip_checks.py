@@ -1,0 +1,84 @@
+"""Checks of clips: are they whole, do they move, and does something give the label away that is no motion."""
+
+import numpy as np
+import pandas as pd
+
+from components.validate import finding, suspects
+from components.validate.context import Context
+
+
+def size(context: Context) -> pd.DataFrame:
+    """Clips whose frames differ in size."""
+    sizes = context.rows["frame_sizes"]
+    bad = sizes[sizes > 1].astype(int)
+    return finding.rows(bad.index, bad.astype(str) + " sizes of frames")
+
+
+def gap(context: Context) -> pd.DataFrame:
+    """Clips whose frames' numbers leave one out."""
+    missing = context.rows["frame_gap"].dropna()
+    return finding.rows(missing.index, missing.astype(str) + " is missing")
+
+
+def twin(context: Context) -> pd.DataFrame:
+    """Clips in which a frame's number comes twice."""
+    twice = context.rows["frame_twin"].dropna()
+    return finding.rows(twice.index, twice.astype(str) + " comes twice")
+
+
+def frozen(context: Context) -> pd.DataFrame:
+    """Clips in which nothing moves: every frame is the same picture."""
+    clips = context.rows.loc[context.is_clip & context.decoded, ["frames", "frame_digests"]]
+    still = clips[clips["frame_digests"].map(lambda digests: len(set(digests)) == 1).astype(bool)]
+    return finding.rows(still.index, still["frames"].astype(str) + " frames, all the same")
+
+
+def odd_length(context: Context) -> pd.DataFrame:
+    """Clips much longer or shorter than the others: what is too long is thinned, what is short is padded and masked."""
+    frames = context.rows.loc[context.is_clip, "frames"].astype(float)
+    bad = frames[np.exp(np.abs(np.log(frames / frames.median()))) > context.limits.max_odd_length].astype(int)
+    if bad.empty:
+        return finding.none()
+    low, middle, high = (f"{value:.0f}" for value in (frames.min(), frames.median(), frames.max()))
+    return finding.rows(bad.index, bad.astype(str) + f" frames (min {low}, median {middle}, max {high})")
+
+
+def kind_mix(context: Context) -> pd.DataFrame:
+    """Single frames among clips, or clips among stills: whichever is rarer."""
+    clips = context.is_clip
+    if clips.mean() >= 0.5:
+        return finding.rows(~clips, "a single frame among clips")
+    return finding.rows(clips, "a clip among stills")
+
+
+def length_shortcut(context: Context) -> str | None:
+    """The number of frames that differ tells the label: a network that counts them looks better than it is."""
+    known = context.is_clip & context.labels.notna()
+    if known.sum() < 2 * suspects.FOLDS or context.labels[known].nunique() < 2:
+        return None
+    # A clip that was filled up to a length by repeating frames is as long as what differs in it.
+    lengths = context.rows.loc[known, "frame_digests"].map(lambda digests: 0 if digests is None else len(set(digests)))
+    table = pd.crosstab(context.labels[known], lengths).to_numpy()
+    sizes = table.sum(axis=1, keepdims=True)
+    share = table / sizes
+    right = np.zeros(len(table))
+    for label, counts in enumerate(table):
+        # A clip must not vouch for itself: it is left out of its own class's share.
+        own = (counts - 1) / max(sizes[label, 0] - 1, 1)
+        right[label] = counts[(counts > 0) & (own > np.delete(share, label, axis=0).max(axis=0))].sum()
+    return _shortcut(context, float(np.mean(right / sizes[:, 0])), len(table), "the number of frames alone")
+
+
+def frame_shortcut(context: Context) -> str | None:
+    """A single frame tells the label already: the order of time is not what is learnt."""
+    if not context.is_clip.any() or context.opinion is None:
+        return None
+    return _shortcut(context, context.opinion.accuracy, len(context.classes), "the middle frame alone, to a linear model,")
+
+
+def _shortcut(context: Context, accuracy: float, classes: int, what: str) -> str | None:
+    """`max_shortcut` is the share of the way from guessing (0) to certainty (1)."""
+    gained = (accuracy - 1 / classes) / (1 - 1 / classes)
+    if gained <= context.limits.max_shortcut:
+        return None
+    return f"{what} tells the label in {accuracy:.0%} of the cases (mean over classes; a guess: {1 / classes:.0%})"
