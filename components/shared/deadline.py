@@ -1,0 +1,38 @@
+"""One time limit for a whole call to somebody else's server, however it spends the time.
+
+Time limits of HTTP clients are for one answer, or one piece of it: a server that asks to come back in an hour (Retry-After), or
+that sends a byte a second, keeps a caller for ever.
+"""
+
+import contextvars
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from components.shared.errors import CannotRun
+
+T = TypeVar("T")
+
+
+def within(seconds: float, work: Callable[[], T], *, what: str) -> T:
+    """What `work()` returns, or raises; CannotRun, which begins with `what`, when it takes longer.
+
+    The work goes on in a thread of its own, which is left behind then: it keeps no process from ending.
+    """
+    outcome: dict[str, object] = {}
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        try:
+            outcome["value"] = context.run(work)
+        except BaseException as error:  # handed on to whoever waits
+            outcome["error"] = error
+
+    thread = threading.Thread(target=run, name=f"within {seconds:g} s", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if "error" in outcome:
+        raise outcome["error"]
+    if "value" not in outcome:
+        raise CannotRun(f"{what}: no answer within {seconds:g} seconds")
+    return outcome["value"]
