@@ -8,8 +8,8 @@ from PIL import Image
 
 from components.ingest.step import ingest
 from components.measure.step import measure
+from components.shared.data import twins
 from components.shared.errors import CannotRun, Refused
-from components.validate import twins
 from components.validate.checks import CHECKS, checks
 from components.validate.config import ValidateConfig
 from components.validate.step import validate

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from components.shared.data import dataset
+from components.shared.data import dataset, twins
 from components.shared.data import manifest as manifests
-from components.validate import suspects, twins
+from components.validate import suspects
 from components.validate.config import ValidateConfig
 
 
