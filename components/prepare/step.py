@@ -6,6 +6,7 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from components.prepare.config import PrepareConfig
 from components.shared import files, parallel
@@ -74,8 +75,9 @@ def create(prepared: Path, plan: Plan) -> None:
         part = plan.rows[plan.rows["to"] == name]
         arrays.create(prepared / name, len(part), plan.layout.shape)
         labels = np.searchsorted(plan.layout.classes, part["label"].to_numpy(dtype=str))
-        samples = part[["id", "source", "label", "group"]].astype(object).where(lambda frame: frame.notna(), None)
-        arrays.describe(prepared / name, labels, samples.to_dict("records"))
+        samples = part.assign(picture=part["pixels_digest"].fillna(part["id"]))[arrays.SAMPLES.names]
+        table = pa.Table.from_pandas(samples, schema=arrays.SAMPLES, preserve_index=False).replace_schema_metadata()
+        arrays.describe(prepared / name, labels, table)
     plan.layout.write(prepared)
 
 

@@ -1,7 +1,8 @@
 """Prepared pictures: uint8 arrays on disk that can be memory-mapped, with labels, samples and the class list.
 
 A folder per split: `images.npy` (n, height, width, channels), or (n, time, height, width, channels) for clips, where a frame
-of zeros is padding; `labels.npy` (n,) int32; `samples.parquet` (id, source, label, group), a row per picture in order.
+of zeros is padding; `labels.npy` (n,) int32; `samples.parquet` (id, source, label, group, picture), a row per sample in order. `picture` is the
+digest of the decoded pixels: the same for a picture that was saved anew.
 """
 
 import hashlib
@@ -14,6 +15,8 @@ import pyarrow.parquet as pq
 
 from components.shared import files
 from components.shared.errors import CannotRun
+
+SAMPLES = pa.schema([(name, pa.string()) for name in ("id", "source", "label", "group", "picture")])
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Split:
         return len(self.labels)
 
     def samples(self) -> list[dict]:
-        """Id, source, label and group of each picture, in order."""
+        """Id, source, label, group and picture of each sample, in order."""
         return self.table().to_pylist()
 
     def table(self) -> pa.Table:
@@ -66,7 +69,10 @@ class Split:
 
     def content_digest(self) -> str:
         """Over which samples with which labels, whatever their size in pixels: what two models may be compared on."""
-        named = sorted(f"{sample['id']} {sample['label']}" for sample in self.samples())
+        table = self.table()
+        named = sorted(
+            f"{id} {label}" for id, label in zip(*(table[name].to_pylist() for name in ("id", "label")), strict=True)
+        )
         return hashlib.sha256("\n".join(named).encode()).hexdigest()
 
 
@@ -93,6 +99,5 @@ def create(folder: Path, count: int, shape: tuple[int, ...]) -> np.ndarray:
 def describe(folder: Path, labels: np.ndarray, samples: list[dict] | pa.Table) -> None:
     """Write labels and samples beside the images."""
     np.save(folder / "labels.npy", labels.astype(np.int32), allow_pickle=False)
-    schema = pa.schema([(name, pa.string()) for name in ("id", "source", "label", "group")])
-    table = samples if isinstance(samples, pa.Table) else pa.Table.from_pylist(samples, schema=schema)
+    table = samples if isinstance(samples, pa.Table) else pa.Table.from_pylist(samples, schema=SAMPLES)
     pq.write_table(table, folder / "samples.parquet", compression="zstd")
