@@ -1,6 +1,8 @@
 import json
+import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from conftest import MEASURE, ROOT, draw_clips, draw_stills, drawing, png
@@ -8,6 +10,7 @@ from PIL import Image
 
 from components.ingest.step import ingest
 from components.measure.step import measure
+from components.shared.data import manifest as manifests
 from components.shared.data import twins
 from components.shared.errors import CannotRun, Refused
 from components.validate.checks import CHECKS, checks
@@ -193,6 +196,31 @@ def test_pictures_that_look_the_same_in_two_splits_are_leakage_when_they_are_man
     findings, _, refused = judged(tmp_path / "s", max_near_leakage=0.1)
     assert not refused
     assert len(findings["W_NEAR_LEAKAGE"]["items"]) == 2
+
+
+def test_what_a_split_must_keep_together_is_written_whatever_the_severities_say(tmp_path, judged):
+    draw_stills(tmp_path / "s", each=15, size=32)
+    brighter = np.clip(dataset_pixels(tmp_path / "s/bar/3.png") * 1.1, 0, 255).astype(np.uint8)
+    (tmp_path / "s/cross/near.png").write_bytes(png(brighter))
+    off = {check.code: "off" for check in CHECKS}
+    _, summary, _ = judged(tmp_path / "s", severity=off)
+    pairs = pq.read_table(tmp_path / "validation/pairs.parquet").to_pylist()
+    rows = manifests.read(tmp_path / "manifest")["source"]
+    assert [(rows[pair["one"]], rows[pair["other"]], pair["kind"]) for pair in pairs] == [
+        ("bar/3.png", "cross/near.png", "near")
+    ]
+    assert summary["knobs"]["measure"] == {"faces": False}
+    assert summary["knobs"]["validate"]["near_bits"] == 6
+
+
+def test_clips_that_share_frames_are_a_pair_too(tmp_path, judged):
+    clips = draw_clips(tmp_path / "clips")
+    shutil.copytree(clips / "left/clip3", clips / "left/window")
+    (clips / "left/window/frame0.png").unlink()
+    judged(clips)
+    pairs = pq.read_table(tmp_path / "validation/pairs.parquet").to_pylist()
+    rows = manifests.read(tmp_path / "manifest")["source"]
+    assert ("left/clip3", "left/window", "frames") in [(rows[pair["one"]], rows[pair["other"]], pair["kind"]) for pair in pairs]
 
 
 def dataset_pixels(file) -> np.ndarray:

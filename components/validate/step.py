@@ -23,7 +23,7 @@ def validate(
 
     expectations.start()  # before all that is slow to import
     from components.shared.data import manifest as manifests
-    from components.validate import class_balance, drift, report, suite
+    from components.validate import class_balance, drift, pairs, report, suite
     from components.validate.class_chart import classes_per_split
     from components.validate.context import Context
 
@@ -54,10 +54,12 @@ def validate(
             "imbalance": facts,
             "figures": figures,
             "accepted": context.accepted,
+            "knobs": {"measure": manifests.knobs(manifest), "validate": config.model_dump()},
         }
         files.write_json(fresh / "findings.json", [_as_json(finding, context) for finding in findings])
         files.write_json(fresh / "summary.json", summary)
         suite.write_table(findings, context, fresh / "findings.parquet")
+        pairs.write(context, fresh / "pairs.parquet")
         report.write(findings, context, summary, fresh / "report.html")
         expectations.finish()
     lines = [line for finding in findings for line in _told(finding, context)]

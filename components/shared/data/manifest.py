@@ -1,5 +1,6 @@
 """The manifest: one row per sample with what was measured, a Parquet part per shard, named by the shard's digest."""
 
+import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -99,6 +100,14 @@ def read_bytes(folder: Path, column: str) -> Iterator[np.ndarray]:
 def data_digest(folder: Path) -> str:
     """The digest of the data that this manifest describes, as DVC records it."""
     return dataset.data_digest(shard_digests(folder))
+
+
+def knobs(folder: Path) -> dict:
+    """The knobs that the manifest was measured with, `{}` for one that does not tell; see `measured_by` in its parts."""
+    for part in _parts(folder)[:1]:
+        _, brace, text = (pq.read_schema(part).metadata or {}).get(b"measured_by", b"").decode().partition("{")
+        return json.loads(brace + text) if brace else {}
+    return {}
 
 
 def shard_digests(folder: Path) -> dict[str, str]:
