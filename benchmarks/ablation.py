@@ -63,7 +63,7 @@ def main() -> None:
                     darkroom("train", "--augmented", augmented, "--prepared", "prepared", "--config", f"train.{name}", "--params",
                              "variant.yaml", "--seed", seed, "--model", "variant", cwd=folder)  # fmt: skip
                     record = json.loads((folder / "variant/run.json").read_text())
-                    found.append((record["best"]["validation_accuracy"], record["training_seconds"]))
+                    found.append((record["validation"]["accuracy"], record["training_seconds"]))
                 accuracy, seconds = np.array(found).T
                 print(
                     f"| {name} | {told} | {accuracy.mean():.2%} | {np.ptp(accuracy):.2%} | {seconds.mean():.0f} |", flush=True

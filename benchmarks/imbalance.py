@@ -39,6 +39,7 @@ def long_tail(prepared: Path, folder: Path, ratio: float, seed: int) -> None:
     images.flush()
     samples = train.samples()
     arrays.describe(folder, train.labels[chosen], [samples[index] for index in chosen])
+    arrays.Layout.read(prepared).write(folder)
 
 
 def learn(folder: Path, augmented: Path, remedy: str, seed: int, epochs: int) -> list[float]:
@@ -52,7 +53,7 @@ def learn(folder: Path, augmented: Path, remedy: str, seed: int, epochs: int) ->
              cwd=folder)  # fmt: skip
     metrics = json.loads((folder / "evaluation/metrics.json").read_text())
     record = json.loads((folder / "model/run.json").read_text())
-    scores = [record["best"]["validation_balanced_accuracy"], *(metrics[name] for name in METRICS)]
+    scores = [record["validation"]["balanced_accuracy"], *(metrics[name] for name in METRICS)]
     print(augmented.name, remedy, seed, *(f"{score:.4f}" for score in scores), file=sys.stderr, flush=True)
     return scores
 

@@ -64,7 +64,7 @@ def learn(name: str, folder: Path, params: dict, seed: int, minutes: float, test
     darkroom("train", "--augmented", "augmented", "--prepared", "prepared", "--config", f"train.{name}", "--seed", seed,
              "--model", "model", cwd=folder)  # fmt: skip
     record = json.loads((folder / "model/run.json").read_text())
-    found = {"seconds": record["training_seconds"], "validation": record["best"]["validation_accuracy"]}
+    found = {"seconds": record["training_seconds"], "validation": record["validation"]["accuracy"]}
     if test:
         darkroom("evaluate", "--model", "model", "--prepared", "prepared", "--config", "evaluate", "--evaluation", "evaluation",
                  cwd=folder)  # fmt: skip

@@ -33,7 +33,7 @@ def learn(name: str, folder: Path, prepared: str, augmented: str, seed: int) -> 
              cwd=folder)  # fmt: skip
     record = json.loads((folder / "model/run.json").read_text())
     metrics = json.loads((folder / "evaluation/metrics.json").read_text())
-    validation = record["best"]["validation_accuracy"]
+    validation = record["validation"]["accuracy"]
     print(f"{name} on {prepared}, seed {seed}: {validation:.1%} on validation, {metrics['accuracy']:.1%} on test, "
           f"{record['training_seconds']:.0f} s", file=sys.stderr, flush=True)  # fmt: skip
     return validation, metrics
@@ -50,7 +50,9 @@ def one_frame(folder: Path, seed: int) -> dict:
             images[:] = whole.images[:, time]
             images.flush()
             arrays.describe(folder / "single" / name, whole.labels, whole.samples())
-        arrays.Layout(layout.classes, layout.shape[1:], layout.data_digest).write(folder / "single")
+        single = arrays.Layout(layout.classes, layout.shape[1:], layout.data_digest)
+        single.write(folder / "single")
+        single.write(folder / "single/train")  # as augment would have, without copies
         found.append(learn("cnn", folder, "single", "single/train", seed))
     return max(found, key=lambda one: one[0])[1]
 

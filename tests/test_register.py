@@ -47,10 +47,11 @@ def candidate(here: Path):
         split = split_of(here / "prepared/test")
         model.mkdir(parents=True)
         record = {
-            "training_id": training, "name": f"{architecture}-default", "params": {"epochs": 3, "parameters": 4, "try": len(made)},
+            "training_id": training, "name": f"{architecture}-default", "knobs": {"train": {"epochs": 3, "try": len(made)}, "seed": 7},
+            "parameters": 4, "training_samples": 60,
             "tags": {"architecture": architecture, "git_commit": "abc", "data_digest": "d.dir"}, "data_digest": "d.dir",
             "shape": [8, 8, 1], "classes": CLASSES, "model": keras_file.save(network(weight), model), "training_seconds": 1.5,
-            "best": {"epoch": 1, "validation_balanced_accuracy": validation, "validation_accuracy": validation},
+            "best": {"epoch": 1}, "validation": {"balanced_accuracy": validation, "accuracy": validation},
         }  # fmt: skip
         files.write_json(model / "run.json", record)
         (model / "history.csv").write_text("epoch,train_loss,time\n1,0.5,1000\n2,0.25,2000\n")
@@ -202,7 +203,8 @@ def test_a_server_that_is_down_costs_seconds_and_its_run_is_sent_later(candidate
 
 
 def test_a_training_goes_on_when_the_server_dies_under_it(here, monkeypatch, capsys):
-    record = {"training_id": "t1", "name": "cnn-default", "params": {"epochs": 2}, "tags": {}}
+    record = {"training_id": "t1", "name": "cnn-default", "knobs": {"train": {"epochs": 2}, "seed": 7}, "parameters": 4,
+              "training_samples": 60, "tags": {}}  # fmt: skip
     with tracking.live(record) as follower:
         follower.epoch({"epoch": 1, "train_loss": 0.5, "time": 1000})
         monkeypatch.setattr(follower._mlflow, "MlflowClient", lambda: 1 / 0)

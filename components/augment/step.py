@@ -1,5 +1,6 @@
 """The training split -> the same pictures and varied copies of them, rare classes filled up; a preview to look at."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,7 @@ def augment(
     prepared: Annotated[Path, "what prepare wrote; validation and test are not touched"],
     config: AugmentConfig,
     seed: Annotated[int, "seed of the copies"],
-    augmented: Annotated[Path, "folder for the training arrays and preview.png"],
+    augmented: Annotated[Path, "folder for the training arrays, layout.json and preview.png"],
 ) -> None:
     """Write every training sample and its varied copies. Each strength is a knob; 0 switches it off."""
     from components.augment.policies import vary
@@ -39,6 +40,7 @@ def augment(
                 images[len(train) + start : len(train) + start + len(chosen)] = vary(train.images[chosen], sides, config, rng)
                 bar.update(len(chosen))
         images.flush()
+        replace(layout, knobs={**layout.knobs, "augment": config.model_dump()}).write(fresh)
         labels = np.concatenate([train.labels, train.labels[origins]])
         arrays.describe(fresh, labels, train.table().take(np.concatenate([np.arange(len(train)), origins])))
         _preview(

@@ -105,7 +105,7 @@ def _cost(network, model: Path, record: dict, test: arrays.Split) -> dict[str, f
         "training_seconds": record["training_seconds"],
         "prediction_milliseconds": round(1000 * seconds / len(some), 4),  # a sample, in batches
         "model_mebibytes": round((model / keras_file.FILE).stat().st_size / 2**20, 3),
-        "parameters": record["params"]["parameters"],
+        "parameters": record["parameters"],
         "evaluation_peak_mebibytes": round(peak, 1),
     }
 

@@ -66,7 +66,8 @@ def make_plan(*, manifest: Path, verdict: Path, config: PrepareConfig, seed: int
     time = min(int(rows["frames"].max()), config.max_frames)
     shape = (config.height, config.width, config.channels)
     shape = (time, *shape) if rows["frames"].max() > 1 else shape
-    return Plan(rows, arrays.Layout(sorted(rows["label"].unique()), shape, summary["data_digest"]))
+    knobs = {**summary.get("knobs", {}), "prepare": config.model_dump()}
+    return Plan(rows, arrays.Layout(sorted(rows["label"].unique()), shape, summary["data_digest"], knobs))
 
 
 def create(prepared: Path, plan: Plan) -> None:

@@ -33,12 +33,12 @@ class Candidate:
     @property
     def identity(self) -> str:
         """The same weights from the same data and knobs are the same candidate, however often they come."""
-        content = [self.record["model"]["weights_sha256"], self.record["data_digest"], self.record["params"]]
+        content = [self.record["model"]["weights_sha256"], self.record["data_digest"], self.record["knobs"]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def on_validation(self, metric: str) -> float:
         """The value of a metric on the validation split: what architectures are chosen by."""
-        return self.record["best"][f"validation_{metric}"]
+        return self.record["validation"][metric]
 
     def below(self, config: RegisterConfig) -> list[str]:
         """The absolute gates that the model does not pass, one line each."""

@@ -10,7 +10,8 @@ from typing import Annotated
 import numpy as np
 
 from components.shared import files, plots
-from components.shared.data import arrays
+from components.shared.data import arrays, seen
+from components.shared.errors import CannotRun, Refused
 from components.shared.models import backend, keras_file
 from components.shared.runs import tracking
 from components.train import calibration
@@ -32,6 +33,7 @@ def train(
     Killed, it goes on from its last checkpoint when it is called again with the same inputs. The test split is not read.
     """
     tf, keras = backend.start(seed)
+    from components.shared.models.scores import scores
     from components.train import whitening
     from components.train.checkpoint import Checkpoints
     from components.train.cnn import cnn
@@ -39,7 +41,9 @@ def train(
     from components.train.lstm import lstm
     from components.train.normalization import FusedBatchNormalization
 
-    layout = arrays.Layout.read(prepared)
+    layout, varied = arrays.Layout.read(prepared), arrays.Layout.read(augmented)
+    if what := layout.difference(varied):
+        raise CannotRun(f"train: {augmented} was made from another {prepared} (other {what}); `dvc repro` brings them together")
     training, validation = arrays.load(augmented), arrays.load(prepared / "validation")
     build = {"cnn": cnn, "lstm": lstm}[config.architecture]
     settings = {"preset": config.preset, "dropout": config.dropout}
@@ -58,12 +62,9 @@ def train(
     record = {
         "training_id": _training_id(model, identity),
         "name": f"{config.architecture}-{config.preset}",
-        "params": {
-            **config.model_dump(),
-            "seed": seed,
-            "parameters": network.count_params(),
-            "training_samples": len(training),
-        },
+        "knobs": {**varied.knobs, "train": config.model_dump(), "seed": seed},
+        "parameters": network.count_params(),
+        "training_samples": len(training),
         "tags": {
             "architecture": config.architecture,
             "precision": precision,
@@ -88,7 +89,13 @@ def train(
         plain = build(layout.shape, len(layout.classes), **settings)
         plain.set_weights(network.get_weights())
         record["temperature"], record["mirrored"] = _calibrate(keras, plain, validation, config)
-        record["model"] = keras_file.save(_both_sides(keras, plain) if record["mirrored"] else plain, fresh)
+        whole = _both_sides(keras, plain) if record["mirrored"] else plain
+        # Of the model that ships: in float32, calibrated, with the mirror image where it was chosen.
+        probabilities = keras_file.predict(whole, validation.images, name="validation")
+        _refuse_not_finite(whole, probabilities)
+        record["validation"] = scores(validation.labels, probabilities)
+        record["model"] = keras_file.save(whole, fresh)
+        seen.write(fresh / seen.FILE, [training.table(), validation.table()])
         record["best"] = {"epoch": progress.best_epoch, **progress.history[progress.best_epoch - 1]}
         record["training_seconds"] = round(progress.seconds, 2)
         record["steps"] = progress.step
@@ -100,7 +107,7 @@ def train(
     _id_file(model).unlink(missing_ok=True)
     tracking.try_to(tracking.send_training, model)
     print(f"train {config.architecture}: best epoch {progress.best_epoch} of {len(progress.history)}, "
-          f"{config.monitor} on validation {abs(progress.best):.4f}, {progress.seconds:.0f} s")  # fmt: skip
+          f"{progress.seconds:.0f} s; balanced accuracy on validation {record['validation']['balanced_accuracy']:.4f}")  # fmt: skip
 
 
 def _calibrate(keras, model, validation: arrays.Split, config: TrainConfig) -> tuple[float, bool]:
@@ -122,6 +129,12 @@ def _both_sides(keras, model):
     """The mean of what the network says of a picture and of its mirror image (frames of a clip alike)."""
     mirrored = model(keras.ops.flip(model.inputs[0], axis=-2))
     return keras.Model(model.inputs, keras.layers.Average(name="both_sides")([model.output, mirrored]), name=model.name)
+
+
+def _refuse_not_finite(model, probabilities: np.ndarray) -> None:
+    """Refuse a model whose weights or outputs are not numbers: no comparison would ever tell that it is bad."""
+    if not all(np.isfinite(array).all() for array in (*model.get_weights(), probabilities)):
+        raise Refused("train: the trained weights are not finite numbers; a tenth of learning_rate, or precision: float32")
 
 
 def _precision(config: TrainConfig) -> str:

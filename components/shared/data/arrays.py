@@ -1,12 +1,12 @@
 """Prepared pictures: uint8 arrays on disk that can be memory-mapped, with labels, samples and the class list.
 
 A folder per split: `images.npy` (n, height, width, channels), or (n, time, height, width, channels) for clips, where a frame
-of zeros is padding; `labels.npy` (n,) int32; `samples.parquet` (id, source, label, group, picture), a row per sample in order. `picture` is the
-digest of the decoded pixels: the same for a picture that was saved anew.
+of zeros is padding; `labels.npy` (n,) int32; `samples.parquet` (id, source, label, group, picture), a row per sample in
+order. `picture` is the digest of the decoded pixels: the same for a picture that was saved anew.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ class Layout:
     classes: list[str]
     shape: tuple[int, ...]  # of one sample
     data_digest: str
+    knobs: dict = field(default_factory=dict)  # step -> its knobs, of all steps that these arrays went through
 
     @property
     def is_clip(self) -> bool:
@@ -34,14 +35,36 @@ class Layout:
 
     def write(self, folder: Path) -> None:
         """Write `layout.json`."""
-        content = {"classes": self.classes, "shape": list(self.shape), "data_digest": self.data_digest}
+        content = {
+            "classes": self.classes,
+            "shape": list(self.shape),
+            "data_digest": self.data_digest,
+            "knobs": self.knobs,
+        }
         files.write_json(folder / "layout.json", content)
 
     @classmethod
     def read(cls, folder: Path) -> "Layout":
-        """Read `layout.json`. Raises CannotRun."""
+        """Read `layout.json`. Raises CannotRun when it is missing, damaged, or of an older version."""
         content = files.read_json(folder / "layout.json")
-        return cls(content["classes"], tuple(content["shape"]), content["data_digest"])
+        try:
+            return cls(content["classes"], tuple(content["shape"]), content["data_digest"], content["knobs"])
+        except (KeyError, TypeError):
+            raise CannotRun(
+                f"{folder}/layout.json: expected classes, shape, data_digest and knobs; `dvc repro -f prepare` makes it anew"
+            ) from None
+
+    def difference(self, other: "Layout") -> str | None:
+        """What sets two data sets apart, knobs that only one of them has left aside; None when they belong together."""
+        for name, one, two in (
+            ("classes", self.classes, other.classes),
+            ("shape", self.shape, other.shape),
+            ("data", self.data_digest, other.data_digest),
+            *((f"knobs of {step}", self.knobs[step], other.knobs[step]) for step in self.knobs if step in other.knobs),
+        ):
+            if one != two:
+                return name
+        return None
 
 
 @dataclass(frozen=True)

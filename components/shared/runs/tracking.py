@@ -115,7 +115,7 @@ class Live:
             runs = _find(mlflow, record["training_id"])
             run = _start(mlflow, runs, record, log_system_metrics=True)
             self._mlflow, self._run_id = mlflow, run.info.run_id
-            mlflow.log_params(record["params"])
+            mlflow.log_params(_params(record))
 
     def epoch(self, row: dict) -> None:
         """Send one row of the history."""
@@ -151,7 +151,7 @@ def send_training(folder: Path) -> str:
             return run_id
         with _start(mlflow, run_id, record) as run:
             run_id = run.info.run_id
-            mlflow.log_params(record["params"])
+            mlflow.log_params(_params(record))
             with (folder / "history.csv").open(encoding="utf-8", newline="") as stream:
                 for row in csv.DictReader(stream):
                     _log_row(mlflow, run_id, {name: float(value) for name, value in row.items()})
@@ -230,6 +230,13 @@ def _start(mlflow, run_id: str | None, record: dict, **options: bool):
     finally:
         if parent:
             os.environ["MLFLOW_RUN_ID"] = parent
+
+
+def _params(record: dict) -> dict:
+    """The knobs of the training, its seed, and how large network and data are."""
+    knobs = record["knobs"]
+    sizes = {name: record[name] for name in ("parameters", "training_samples")}
+    return {**knobs["train"], "seed": knobs["seed"], **sizes}
 
 
 def _log_row(mlflow, run_id: str, row: dict) -> None:
