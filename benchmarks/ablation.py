@@ -15,6 +15,8 @@ import numpy as np
 import yaml
 from train import darkroom, prepare
 
+from components.shared import config
+
 VARIANTS = {
     "as params.yaml has it": {},
     "AdamW instead of Muon": {"optimizer": "adamw"},
@@ -44,24 +46,24 @@ def main() -> None:
         folder.mkdir(exist_ok=True)
         if not (folder / "augmented").exists():
             prepare(folder)
-        params = yaml.safe_load((folder / "params.yaml").read_text())
+        params = config.read_params(folder / "params.yaml")
         params["augment"]["flip"] = False
         (folder / "still.yaml").write_text(yaml.safe_dump(params))
-        darkroom("augment", "--prepared", "prepared", "--config", "augment", "--params", "still.yaml", "--seed", params["seed"],
-                 "--augmented", "still", cwd=folder)  # fmt: skip
+        darkroom("augment", "--prepared", "prepared", "--config", "augment", "--params", "still.yaml", "--augmented", "still",
+                 cwd=folder)  # fmt: skip
         print("| network | variant | validation accuracy | spread | seconds |\n|---|---|---|---|---|")
         for name in options.only:
             for told in options.variants:
                 changes = VARIANTS[told]
                 knobs = {key: value for key, value in changes.items() if key != "flip"}
-                changed = yaml.safe_load((folder / "params.yaml").read_text())
+                changed = config.read_params(folder / "params.yaml")
                 changed["train"][name] |= {"epochs": options.epochs, **knobs}
-                (folder / "variant.yaml").write_text(yaml.safe_dump(changed))
                 found = []
                 for seed in options.seeds:
+                    (folder / "variant.yaml").write_text(yaml.safe_dump(changed | {"seed": seed}))
                     augmented = "augmented" if changes.get("flip", True) else "still"
                     darkroom("train", "--augmented", augmented, "--prepared", "prepared", "--config", f"train.{name}", "--params",
-                             "variant.yaml", "--seed", seed, "--model", "variant", cwd=folder)  # fmt: skip
+                             "variant.yaml", "--model", "variant", cwd=folder)  # fmt: skip
                     record = json.loads((folder / "variant/run.json").read_text())
                     found.append((record["validation"]["accuracy"], record["training_seconds"]))
                 accuracy, seconds = np.array(found).T

@@ -18,6 +18,7 @@ import numpy as np
 import yaml
 from train import darkroom, prepare
 
+from components.shared import config
 from components.shared.data import arrays
 from components.train.remedies import REMEDIES
 
@@ -44,11 +45,12 @@ def long_tail(prepared: Path, folder: Path, ratio: float, seed: int) -> None:
 
 def learn(folder: Path, augmented: Path, remedy: str, seed: int, epochs: int) -> list[float]:
     """Train and evaluate one CNN: balanced accuracy on validation, then METRICS on test."""
-    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params = config.read_params(folder / "params.yaml")
     params["train"]["cnn"] |= {"imbalance": remedy, "epochs": epochs, "batch_size": 128, "learning_rate": 0.004}
+    params["seed"] = seed
     (folder / "knobs.yaml").write_text(yaml.safe_dump(params))
     darkroom("train", "--augmented", augmented, "--prepared", "prepared", "--config", "train.cnn", "--params", "knobs.yaml",
-             "--seed", seed, "--model", "model", cwd=folder)  # fmt: skip
+             "--model", "model", cwd=folder)  # fmt: skip
     darkroom("evaluate", "--model", "model", "--prepared", "prepared", "--config", "evaluate", "--evaluation", "evaluation",
              cwd=folder)  # fmt: skip
     metrics = json.loads((folder / "evaluation/metrics.json").read_text())

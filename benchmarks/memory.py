@@ -21,6 +21,7 @@ import numpy as np
 import yaml
 from tqdm import tqdm
 
+from components.shared import config
 from components.shared.data import arrays
 
 ROOT = Path(__file__).parent.parent
@@ -78,17 +79,17 @@ def main() -> None:
         count = int(share * options.times * options.limit * 2**30 / np.prod(SHAPE))
         with tempfile.TemporaryDirectory(dir=options.folder) as scratch:
             folder = Path(scratch)
-            params = yaml.safe_load((ROOT / "params.yaml").read_text())
+            params = config.read_params(ROOT / "params.yaml")
             params["augment"] |= {"copies": 0, "balance": 0.0, "brightness": 0.1}
             params["train"]["cnn"] |= {"budget_minutes": 0.5}
             (folder / "params.yaml").write_text(yaml.safe_dump(params))
             draw(folder / "prepared" / "train", count, 0)
             draw(folder / "prepared" / "validation", 2000, 1)
             arrays.Layout([str(n) for n in range(CLASSES)], SHAPE, "0" * 32 + ".dir").write(folder / "prepared")
-            augment, least = limited(options.limit, folder, "augment", "--prepared", "prepared", "--config", "augment", "--seed", 1,
+            augment, least = limited(options.limit, folder, "augment", "--prepared", "prepared", "--config", "augment",
                                      "--augmented", "augmented")  # fmt: skip
             train, most = limited(options.limit, folder, "train", "--augmented", "augmented", "--prepared", "prepared",
-                                  "--config", "train.cnn", "--seed", 1, "--model", "model")  # fmt: skip
+                                  "--config", "train.cnn", "--model", "model")  # fmt: skip
             record = json.loads((folder / "model/run.json").read_text())
             size = (folder / "augmented/images.npy").stat().st_size / 2**30
             learnt = record["steps"] * params["train"]["cnn"]["batch_size"]

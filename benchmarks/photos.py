@@ -60,8 +60,9 @@ def tutorial(photos: Path) -> None:
 
 def learn(name: str, folder: Path, params: dict, seed: int, minutes: float, test: bool) -> dict:
     params["train"][name] |= {"batch_size": 64, "learning_rate": 0.004, "budget_minutes": minutes}
+    params["seed"] = seed
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    darkroom("train", "--augmented", "augmented", "--prepared", "prepared", "--config", f"train.{name}", "--seed", seed,
+    darkroom("train", "--augmented", "augmented", "--prepared", "prepared", "--config", f"train.{name}",
              "--model", "model", cwd=folder)  # fmt: skip
     record = json.loads((folder / "model/run.json").read_text())
     found = {"seconds": record["training_seconds"], "validation": record["validation"]["accuracy"]}

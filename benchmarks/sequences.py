@@ -20,6 +20,7 @@ import numpy as np
 import yaml
 from train import darkroom
 
+from components.shared import config
 from components.shared.data import arrays
 
 ROOT = Path(__file__).parent.parent
@@ -27,7 +28,7 @@ ROOT = Path(__file__).parent.parent
 
 def learn(name: str, folder: Path, prepared: str, augmented: str, seed: int) -> tuple[float, dict]:
     """Accuracy on validation, and the metrics on the test split."""
-    darkroom("train", "--augmented", augmented, "--prepared", prepared, "--config", f"train.{name}", "--seed", seed, "--model", "model",
+    darkroom("train", "--augmented", augmented, "--prepared", prepared, "--config", f"train.{name}", "--model", "model",
              cwd=folder)  # fmt: skip
     darkroom("evaluate", "--model", "model", "--prepared", prepared, "--config", "evaluate", "--evaluation", "evaluation",
              cwd=folder)  # fmt: skip
@@ -87,7 +88,7 @@ def main() -> None:
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        params = yaml.safe_load((ROOT / "params.yaml").read_text())
+        params = config.read_params(ROOT / "params.yaml")
         params["prepare"] |= {"height": options.side, "width": options.side, "channels": options.channels,
                               "validation_fraction": options.validation, "test_fraction": options.test}  # fmt: skip
         params["augment"] |= {"copies": int(options.mirror), "balance": 0.0, "flip": options.mirror}
@@ -100,9 +101,10 @@ def main() -> None:
         darkroom("validate", "--manifest", "manifest", "--config", "validate", "--validation", "validation", cwd=folder)
         results = defaultdict(list)
         for seed in options.seeds:
+            (folder / "params.yaml").write_text(yaml.safe_dump(params | {"seed": seed}))
             darkroom("prepare", "--data", "data", "--manifest", "manifest", "--verdict", "validation/summary.json", "--config", "prepare",
-                     "--seed", seed, "--prepared", "prepared", cwd=folder)  # fmt: skip
-            darkroom("augment", "--prepared", "prepared", "--config", "augment", "--seed", seed, "--augmented", "augmented",
+                     "--prepared", "prepared", cwd=folder)  # fmt: skip
+            darkroom("augment", "--prepared", "prepared", "--config", "augment", "--augmented", "augmented",
                      cwd=folder)  # fmt: skip
             for name, told in (("lstm", "LSTM over frames"), ("cnn", "CNN, frames pooled")):
                 results[told].append(learn(name, folder, "prepared", "augmented", seed)[1])

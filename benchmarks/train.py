@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from components.shared import config
+
 ROOT = Path(__file__).parent.parent
 PART = {"cnn": 8, "lstm": 4}
 
@@ -34,17 +36,16 @@ def darkroom(*arguments: object, cwd: Path) -> None:
 
 def prepare(folder: Path, source: object = "fashion-mnist", **changed: dict) -> dict:
     """A data set prepared as `dvc repro` does it, some knobs of some sections changed; returns all knobs."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = config.read_params(ROOT / "params.yaml")
     for section, knobs in changed.items():
         params[section] |= knobs
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    seed = params["seed"]
     darkroom("ingest", source, "data", cwd=folder)
     darkroom("measure", "--data", "data", "--config", "measure", "--manifest", "manifest", cwd=folder)
     darkroom("validate", "--manifest", "manifest", "--config", "validate", "--validation", "validation", cwd=folder)
     darkroom("prepare", "--data", "data", "--manifest", "manifest", "--verdict", "validation/summary.json", "--config", "prepare",
-             "--seed", seed, "--prepared", "prepared", cwd=folder)  # fmt: skip
-    darkroom("augment", "--prepared", "prepared", "--config", "augment", "--seed", seed, "--augmented", "augmented", cwd=folder)
+             "--prepared", "prepared", cwd=folder)  # fmt: skip
+    darkroom("augment", "--prepared", "prepared", "--config", "augment", "--augmented", "augmented", cwd=folder)
     return params
 
 
@@ -105,10 +106,10 @@ def flops(model) -> int:
 
 
 def ours(name: str, folder: Path, label: str, **knobs: object) -> dict:
-    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params = config.read_params(folder / "params.yaml")
     params["train"][name] |= knobs
     (folder / f"{label}.yaml").write_text(yaml.safe_dump(params))
-    settings = ["--config", f"train.{name}", "--params", f"{label}.yaml", "--seed", params["seed"]]
+    settings = ["--config", f"train.{name}", "--params", f"{label}.yaml"]
     darkroom("train", "--augmented", "augmented", "--prepared", "prepared", *settings, "--model", label, cwd=folder)
     darkroom(
         "evaluate", "--model", label, "--prepared", "prepared", "--config", "evaluate", "--evaluation", f"{label}-e", cwd=folder

@@ -19,6 +19,8 @@ from components import FAN_OUT, STEPS, TOOLS
 from components.shared.errors import Stop
 
 DONE, REFUSED, CANNOT_RUN = 0, 1, 2
+# Runs in MLflow that belong together have this in common: by default what params.yaml holds.
+PIPELINE_RUN = "DARKROOM_PIPELINE_RUN"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(name: str, rest: list[str]) -> int:
+    grouped = PIPELINE_RUN in os.environ
     try:
         # Config and files are loaded here, not above: `--help` needs neither.
         command = (STEPS | TOOLS)[name]
@@ -65,6 +68,9 @@ def _run(name: str, rest: list[str]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"{name}: {where}{error.strerror or error}", file=sys.stderr)
         return CANNOT_RUN
+    finally:
+        if not grouped:
+            os.environ.pop(PIPELINE_RUN, None)
     return DONE
 
 
@@ -93,29 +99,36 @@ def call(name: str, *, section: str = "", **values: object) -> None:
             values[parameter] = [Path(value) for value in values[parameter]]
         elif parameter == "config":
             values[parameter] = config.parse(hint, values[parameter], path=section)
+        elif parameter == "seed":
+            values[parameter] = config.checked_seed(values[parameter])
     step(**values)
 
 
 def knobs(params: typing.Annotated[Path, "params.yaml"]) -> None:
-    """Check every section of params.yaml: all faults together, before a step has run. Raises CannotRun."""
+    """Check every key of params.yaml: all faults together, before a step has run. Raises CannotRun."""
     from components.shared import config
 
-    check(config.read_params(params))
+    check(config.read_params(params), file=params)
 
 
-def check(params: dict) -> None:
+def check(params: dict, *, file: Path) -> None:
     """Refuse a whole params.yaml with all its faults together, before anything runs. Raises CannotRun."""
     from components.shared import config
     from components.shared.errors import CannotRun
 
-    faults = []
+    models = {}
     for name, command in STEPS.items():
-        model = typing.get_type_hints(getattr(importlib.import_module(command.module), name)).get("config")
-        for path in (command.sections or (name,)) if model else ():
-            try:
-                config.parse(model, config.section_of(params, path, file=Path("params.yaml")), path=path)
-            except CannotRun as error:
-                faults += error.faults
+        if model := typing.get_type_hints(getattr(importlib.import_module(command.module), name)).get("config"):
+            models |= dict.fromkeys(command.sections or (name,), model)
+    checks = [lambda: config.seed_of(params, file=file), lambda: config.only(params, {"seed", *models}, file=file)]
+    for path, model in models.items():
+        checks.append(lambda p=path, m=model: config.parse(m, config.section_of(params, p, file=file), path=p))
+    faults = []
+    for one in checks:
+        try:
+            one()
+        except CannotRun as error:
+            faults += error.faults
     if faults:
         raise CannotRun(*faults)
 
@@ -154,6 +167,8 @@ def _arguments(step: typing.Callable, name: str, given: list[str]) -> dict:
     configured = None
     for parameter in inspect.signature(step).parameters.values():
         kind, text = _kind_and_help(hints[parameter.name])
+        if parameter.name == "seed":  # stands in params.yaml, beside the sections
+            continue
         if parameter.name == "config":
             configured = kind
             parser.add_argument("--config", required=True, metavar="SECTION", help="section of params.yaml, such as train.cnn")
@@ -168,9 +183,12 @@ def _arguments(step: typing.Callable, name: str, given: list[str]) -> dict:
     if configured:
         from components.shared import config
 
-        params, section = values.pop("params"), values["config"]
-        knobs = config.section_of(config.read_params(params), section, file=params)
-        values["config"] = config.parse(configured, knobs, path=section)
+        file, section = values.pop("params"), values["config"]
+        params = config.read_params(file)
+        values["config"] = config.parse(configured, config.section_of(params, section, file=file), path=section)
+        if "seed" in hints:
+            values["seed"] = config.seed_of(params, file=file)
+        os.environ.setdefault(PIPELINE_RUN, config.digest_of(params))
     return values
 
 

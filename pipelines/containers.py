@@ -92,8 +92,11 @@ class Step:
         """
         import docker
 
+        from components.__main__ import PIPELINE_RUN
+
         name = command[command.index("--function_to_execute") + 1] if "--function_to_execute" in command else "step"
-        environment = {LAST_WORDS: os.environ[LAST_WORDS], "HOME": "/tmp", **options.pop("environment", {})}  # noqa: S108
+        environment = {name: os.environ[name] for name in (LAST_WORDS, PIPELINE_RUN)}
+        environment |= {"HOME": "/tmp", **options.pop("environment", {})}  # noqa: S108
         volumes |= {
             str(self.data): {"bind": str(self.data), "mode": "ro"},
             str(self.door): {"bind": DOOR, "mode": "ro"},

@@ -22,7 +22,7 @@ def knobs(options: argparse.Namespace) -> dict:
     params = config.read_params(options.params)
     for change in options.set:
         config.override(params, change, file=options.params)
-    check(params)
+    check(params, file=options.params)
     return params
 
 
@@ -44,11 +44,11 @@ def for_cluster(options: argparse.Namespace):
     return made, how
 
 
-def for_here(options: argparse.Namespace):
-    """The pipeline without what only a cluster knows."""
+def for_here(params: dict):
+    """The pipeline with these knobs, without what only a cluster knows."""
     from pipelines.training import training_pipeline
 
-    return training_pipeline(knobs(options), image=image(), code=code_digest(), parts=PARTS_HERE)
+    return training_pipeline(params, image=image(), code=code_digest(), parts=PARTS_HERE)
 
 
 def code_digest() -> str:
@@ -64,14 +64,14 @@ def code_digest() -> str:
 
 def recorded_digest(file: Path = Path("data.dvc")) -> str:
     """What data.dvc records of the data. Raises CannotRun."""
-    import yaml
-
+    from components.shared import yaml_reader
     from components.shared.errors import CannotRun
 
+    hint = "`dvc add data` writes it, or name the data with --digest"
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))["outs"][0]["md5"]
-    except (OSError, yaml.YAMLError, LookupError, TypeError):
-        raise CannotRun(f"{file}: does not say which data; `dvc add data` writes it, or name it with --digest") from None
+        return str(yaml_reader.read(file, missing=hint)["outs"][0]["md5"])
+    except (LookupError, TypeError):
+        raise CannotRun(f"{file}: does not say which data; {hint}") from None
 
 
 def write(pipeline, file: Path) -> None:

@@ -20,14 +20,15 @@ def run(options: argparse.Namespace) -> int:
     """Run it; the exit code is 0 done, 1 a step failed. Steps whose code, knobs and inputs are as before are not run again."""
     from kfp import local
 
-    pipeline = graph.for_here(options)
+    params = graph.knobs(options)
+    pipeline = graph.for_here(params)
     data, digest = _data(options)
     root = options.root.absolute() / ("containers" if options.containers else "processes")
     root.mkdir(parents=True, exist_ok=True)
     cache = root / ".cache"
     sweep(cache)
     with contextlib.ExitStack() as stack:
-        words = stack.enter_context(_scratch(root))
+        words = stack.enter_context(_scratch(root, params))
         runner = local.SubprocessRunner(use_venv=False)
         if options.containers:
             from pipelines import containers
@@ -76,11 +77,18 @@ def sweep(cache: Path) -> None:
 
 
 @contextlib.contextmanager
-def _scratch(root: Path) -> Iterator[Path]:
-    """A folder for the code that KFP leaves behind for every task, and a file for the last words of a failing step."""
-    before = {name: os.environ.get(name) for name in ("TMPDIR", LAST_WORDS)}
+def _scratch(root: Path, params: dict) -> Iterator[Path]:
+    """A folder for the code that KFP leaves behind for every task, and a file for the last words of a failing step.
+
+    The tasks' runs in MLflow are grouped by these knobs, unless the caller groups them otherwise.
+    """
+    from components.__main__ import PIPELINE_RUN
+    from components.shared import config
+
+    before = {name: os.environ.get(name) for name in ("TMPDIR", LAST_WORDS, PIPELINE_RUN)}
     with tempfile.TemporaryDirectory(prefix="darkroom-") as folder, tempfile.NamedTemporaryFile(dir=root) as words:
         os.environ.update({"TMPDIR": folder, LAST_WORDS: words.name})
+        os.environ.setdefault(PIPELINE_RUN, config.digest_of(params))
         tempfile.tempdir = None
         Path(words.name).chmod(0o666)  # a container writes to it as another user
         try:

@@ -59,7 +59,7 @@ def test_wrong_words_exit_two_and_name_the_right_ones(tmp_path):
     (["measure", "--data", "data", "--config", "measure", "--params", "good.yaml", "--manifest", "m"], 2,
      "data: no such folder; `darkroom ingest SOURCE data` makes it"),
     (["validate", "--manifest", "m", "--config", "validate", "--validation", "v"], 2, "params.yaml: no such file"),
-    (["augment", "--prepared", "p", "--config", "augment", "--seed", "1", "--augmented", "a", "--params", "bad.yaml"], 2,
+    (["augment", "--prepared", "p", "--config", "augment", "--augmented", "a", "--params", "bad.yaml"], 2,
      "augment.copies: expected an integer of at least 0, got -1"),
     (["summary", "registration.json"], 2, "registration.json: no such file; `dvc repro` makes it"),
 ])  # fmt: skip

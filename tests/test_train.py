@@ -220,9 +220,10 @@ def test_pictures_too_small_for_the_articles_network_are_refused(work, knobs):
 def start_training(work: Path, *, memory: int = resource.RLIM_INFINITY, **changes) -> subprocess.Popen:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["train"]["cnn"] |= changes
+    params["seed"] = 3
     (work / "params.yaml").write_text(yaml.safe_dump(params))
     command = ["darkroom", "train", "--augmented", "prepared/train", "--prepared", "prepared", "--config", "train.cnn",
-               "--seed", "3", "--model", "models/cnn"]  # fmt: skip
+               "--model", "models/cnn"]  # fmt: skip
     return subprocess.Popen(
         command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (memory, memory)),

@@ -1,11 +1,13 @@
 """Knobs: one section of params.yaml -> a checked, frozen model. The values stand in params.yaml alone, never in code."""
 
+import hashlib
+import reprlib
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from components.shared import yaml_reader
 from components.shared.errors import CannotRun
 
 
@@ -28,65 +30,111 @@ SectionT = TypeVar("SectionT", bound=Section)
 
 
 def read_params(file: Path) -> dict:
-    """The whole of params.yaml. Raises CannotRun when it is missing or no YAML mapping, with the line."""
-    try:
-        params = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CannotRun(f"{file}: no such file; run from the project's folder or name it with --params") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or "it is no UTF-8 text"
-        raise CannotRun(f"{file}{line}: not valid YAML ({reason})") from None
+    """The whole of params.yaml, as DVC reads it. Raises CannotRun when it is missing or no YAML mapping, with the line."""
+    params = yaml_reader.read(file, missing="run from the project's folder or name it with --params")
     if not isinstance(params, dict):
-        raise CannotRun(f"{file}: expected a section per step, got {type(params).__name__}")
+        raise CannotRun(f"{file}: expected a section per step, got {shorten(params)}")
     return params
 
 
-def section_of(params: dict, path: str, *, file: Path) -> dict:
-    """The section at a dotted path such as `train.cnn`."""
+def only(params: dict, known: set[str], *, file: Path) -> None:
+    """Refuse what is neither one of the `known` dotted paths nor above one. Raises CannotRun with a line per key."""
+    tops = {path.split(".")[0] for path in known}
+    paths = [str(key) for key in params if key not in tops]
+    for top in tops - known:
+        if isinstance(params.get(top), dict):
+            paths += [f"{top}.{key}" for key in params[top] if f"{top}.{key}" not in known]
+    if paths:
+        raise CannotRun(*(f"{file}: {shorten(path)[1:-1]}: unknown; known are: {', '.join(sorted(known))}" for path in paths))
+
+
+def seed_of(params: dict, *, file: Path) -> int:
+    """The seed of every random choice: a whole number that fits into 32 bits. Raises CannotRun."""
+    if "seed" not in params:
+        raise CannotRun(f"{file}: seed: missing; expected a whole number at the top, such as seed: 7")
+    return checked_seed(params["seed"], where=f"{file}: seed")
+
+
+def checked_seed(value: Any, *, where: str = "seed") -> int:
+    """The seed when it is one. Raises CannotRun."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**32:
+        raise CannotRun(f"{where}: expected a whole number from 0 to {2**32 - 1}, got {shorten(value)}")
+    return value
+
+
+def digest_of(params: dict) -> str:
+    """16 hexadecimal digits that stand for these knobs and this seed. Raises CannotRun."""
+    try:
+        text = repr(params)
+    except ValueError:  # Python refuses to write an integer of more than 4,300 digits
+        raise CannotRun("the knobs hold a number of thousands of digits; `darkroom knobs` says where") from None
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def section_of(params: dict, path: str, *, file: Path) -> Any:
+    """The section at a dotted path such as `train.cnn`. Raises CannotRun, with what is there, when it is not."""
     values: Any = params
     for depth, key in enumerate(path.split(".")):
         if not isinstance(values, dict) or key not in values:
-            known = ", ".join(values) if isinstance(values, dict) else "nothing"
             above = ".".join(path.split(".")[:depth]) or "the top"
-            raise CannotRun(f"{file}: no section {path}; {above} holds: {known}")
+            raise CannotRun(f"{file}: no section {shorten(path)[1:-1]}; {above} holds: {_names(values)}")
         values = values[key]
     return values
 
 
 def override(params: dict, change: str, *, file: Path) -> None:
     """Apply one `train.cnn.epochs=3` to the whole params in place. Raises CannotRun for a knob that is not there."""
-    path, found, text = change.partition("=")
+    path, equals, text = change.partition("=")
     above, _, knob = path.rpartition(".")
     section = section_of(params, above, file=file) if above else params
-    if not found or not isinstance(section, dict) or knob not in section:
-        known = ", ".join(section) if isinstance(section, dict) else "nothing"
-        raise CannotRun(f"--set {change}: expected KNOB=VALUE with a knob of {file}; {above or 'the top'} holds: {known}")
-    section[knob] = yaml.safe_load(text)
+    if not equals or not isinstance(section, dict) or knob not in section:
+        raise CannotRun(f"--set {shorten(change)[1:-1]}: expected KNOB=VALUE with a knob of {file}; "
+                        f"{above or 'the top'} holds: {_names(section)}")  # fmt: skip
+    section[knob] = yaml_reader.parse(text, where=f"--set {shorten(change)[1:-1]}")
 
 
 def parse(model: type[SectionT], values: Any, *, path: str) -> SectionT:
     """Check one section. Raises CannotRun with a line per fault: `train.cnn.epochs: expected ..., got ...`."""
+    if not isinstance(values, dict):
+        raise CannotRun(f"{path}: expected a section of knobs (NAME: VALUE lines), got {shorten(values)}")
     try:
         return model.model_validate(values)
     except ValidationError as error:
         raise CannotRun(*(_explain(fault, path, model) for fault in error.errors())) from None
 
 
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+_SHORT.maxlevel = _SHORT.maxdict = _SHORT.maxlist = 3
+
+
+def shorten(value: Any) -> str:
+    """A value as Python writes it, in one line of a length that a message can bear."""
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # Python refuses to write an integer of more than 4,300 digits
+        return "a number of thousands of digits"
+
+
+def _names(section: Any) -> str:
+    return ", ".join(str(key) for key in section) if section and isinstance(section, dict) else "nothing"
+
+
 def _explain(fault: dict, path: str, model: type[Section]) -> str:
-    where = ".".join([path, *(str(part) for part in fault["loc"])])
-    got = fault["input"]
+    where = ".".join([path, *(str(part)[:80] for part in fault["loc"])])
+    got = shorten(fault["input"])
     match fault["type"]:
         case "extra_forbidden":
             return f"{where}: unknown knob; {path} has: {', '.join(model.model_fields)}"
         case "missing":
             return f"{where}: missing; every knob stands in params.yaml"
+        case "invalid_key":
+            return f"{where}: unknown knob; expected a name"
         case "value_error":
-            return f"{path}.{fault['ctx']['error']}" if not fault["loc"] else f"{where}: {fault['ctx']['error']}, got {got!r}"
+            return f"{path}.{fault['ctx']['error']}" if not fault["loc"] else f"{where}: {fault['ctx']['error']}, got {got}"
     expected = fault["msg"].removeprefix("Input should be ").replace("greater than or equal to", "at least")
-    expected = expected.replace("less than or equal to", "at most")
+    expected = expected.replace("less than or equal to", "at most").removesuffix(", unable to parse string as a number")
     if "at " in expected or "than" in expected:
-        kind = model.model_fields[str(fault["loc"][0])].annotation
-        expected = {int: "an integer of ", float: "a number of "}.get(kind, "") + expected
-    return f"{where}: expected {expected}, got {got!r}"
+        knob = model.model_fields.get(str(fault["loc"][0])) if fault["loc"] else None
+        expected = {int: "an integer of ", float: "a number of "}.get(knob.annotation if knob else None, "") + expected
+    return f"{where}: expected {expected}, got {got}"
