@@ -174,7 +174,7 @@ def test_what_would_fail_late_is_refused_before_anything_is_sent(double, said, t
     assert "a cluster cannot reach a folder of this machine" in said()
     monkeypatch.chdir(tmp_path)
     assert main(["submit", *FILES, "--data", "s3://bucket/dvc"]) == 2
-    assert "data.dvc: does not say which data" in said()
+    assert "data.dvc: no such file; `dvc add data` writes it" in said()
     remote = (tmp_path / "remote").as_uri()  # an address, as an object store has one
     assert main(["submit", *FILES, "--data", remote, "--digest", "d" * 32 + ".dir"]) == 2
     assert "`dvc push` where the data is sends it" in said()
