@@ -94,34 +94,14 @@ class Context:
         """(m, 2) rows that are near twins of each other: stills that show something, each picture once."""
         shows = self.decoded & ~self.is_clip & (self.rows["contrast"] >= self.limits.min_contrast)
         once = np.flatnonzero(shows & ~self.picture.duplicated())
-        if len(once) < 2:
-            return np.empty((0, 2), int)
-        wanted = np.zeros(len(self.rows), bool)
-        wanted[once] = True
-        thumbnails, start, filled = np.empty((len(once), manifests.THUMBNAIL), np.uint8), 0, 0
-        for part in manifests.read_bytes(self.manifest, "thumbnail"):
-            kept = part[wanted[start : start + len(part)]]
-            thumbnails[filled : filled + len(kept)] = kept
-            start, filled = start + len(part), filled + len(kept)
         hashes = self.rows["hash"].iloc[once].to_numpy(np.uint64)
-        return once[twins.pairs(hashes, thumbnails, bits=self.limits.near_bits, correlation=self.limits.near_correlation)]
+        return twins.near(self.manifest, once, hashes, bits=self.limits.near_bits, correlation=self.limits.near_correlation)
 
     @functools.cached_property
     def shared_frames(self) -> pd.DataFrame:
         """Rows `one` < `other` of clips that share enough frames, and the share of the shorter one's frames."""
         clips = self.rows.loc[self.is_clip & self.decoded, "frame_digests"]
-        frames = clips.explode().astype("int64") if len(clips) else pd.Series(dtype="int64")
-        frames = frames[frames != 0]  # one colour all over: no sign of the same recording
-        table = pd.DataFrame({"row": frames.index, "frame": frames.to_numpy()}).drop_duplicates()
-        # A frame that very many clips have (a title, a test card) says nothing either.
-        table = table[table.groupby("frame")["row"].transform("size").between(2, 50)]
-        both = table.merge(table, on="frame", suffixes=("", "_other"))
-        both = both[both["row"] < both["row_other"]].groupby(["row", "row_other"]).size().rename("frames").reset_index()
-        distinct = clips.map(lambda digests: len({digest for digest in digests if digest}))
-        shorter = np.minimum(both["row"].map(distinct), both["row_other"].map(distinct)).astype(float)
-        both["share"] = both["frames"] / shorter if len(both) else pd.Series(dtype=float)
-        both = both.rename(columns={"row": "one", "row_other": "other"})
-        return both[both["share"] >= self.limits.min_shared_frames].reset_index(drop=True)
+        return twins.shared_frames(clips, share=self.limits.min_shared_frames)
 
     @functools.cached_property
     def classes(self) -> list[str]:

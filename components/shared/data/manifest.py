@@ -65,7 +65,19 @@ def read(folder: Path):
     Raises CannotRun when there is no manifest.
     """
     columns = [name for name in SCHEMA.names if name not in ("thumbnail", "features", "preview")]
-    return pa.concat_tables(pq.read_table(part, columns=columns) for part in _in_order(folder)).to_pandas()
+    return pa.concat_tables(table for _, table in parts(folder, columns)).to_pandas()
+
+
+def parts(folder: Path, columns: list[str]) -> Iterator[tuple[str, pa.Table]]:
+    """The name of each shard and some columns of its rows, in the order of `read`, one part in memory at a time.
+
+    Raises CannotRun when there is no manifest, or a part cannot be read.
+    """
+    for part in _in_order(folder):
+        try:
+            yield _shard(part), pq.read_table(part, columns=columns)
+        except (OSError, pa.ArrowException) as error:
+            raise CannotRun(f"{part}: not a part of a manifest ({error}); delete it and run `dvc repro measure`") from None
 
 
 def labels(rows):

@@ -2,12 +2,50 @@
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+
+from components.shared.data import manifest as manifests
 
 _BITS = 64
 _NEIGHBOURS = 48  # in one bucket of the index, how many of those that follow are compared: keeps the work linear
 _CHUNK = 1 << 16  # pairs whose pixels are held at once
+_COMMON = 50  # clips: a frame that more of them have (a title, a test card) is no sign of the same recording
+
+
+def near(manifest: Path, rows: np.ndarray, hashes: np.ndarray, *, bits: int, correlation: float) -> np.ndarray:
+    """(m, 2) near twins among these rows of a manifest, the smaller row first, ordered; see `pairs`.
+
+    `rows`: int (n,), ascending, numbered as in `manifest.read`; `hashes`: uint64 (n,).
+    """
+    if len(rows) < 2:
+        return np.empty((0, 2), np.int64)
+    thumbnails, start, filled = np.empty((len(rows), manifests.THUMBNAIL), np.uint8), 0, 0
+    for part in manifests.read_bytes(manifest, "thumbnail"):
+        chosen = rows[filled : np.searchsorted(rows, start + len(part))] - start
+        thumbnails[filled : filled + len(chosen)] = part[chosen]
+        start, filled = start + len(part), filled + len(chosen)
+    return rows[pairs(hashes, thumbnails, bits=bits, correlation=correlation)]
+
+
+def shared_frames(digests: pd.Series, *, share: float) -> pd.DataFrame:
+    """Rows `one` < `other` of clips that have at least this share of the shorter one's frames in common, and that `share`.
+
+    `digests`: row -> the digests of a clip's frames; 0 is a frame of one colour, which is no sign of the same recording.
+    """
+    frames = digests.explode().astype("int64") if len(digests) else pd.Series(dtype="int64")
+    frames = frames[frames != 0]
+    table = pd.DataFrame({"row": frames.index, "frame": frames.to_numpy()}).drop_duplicates()
+    table = table[table.groupby("frame")["row"].transform("size").between(2, _COMMON)]
+    both = table.merge(table, on="frame", suffixes=("", "_other"))
+    both = both[both["row"] < both["row_other"]].groupby(["row", "row_other"]).size().rename("frames").reset_index()
+    distinct = digests.map(lambda values: len({value for value in values if value}))
+    shorter = np.minimum(both["row"].map(distinct), both["row_other"].map(distinct)).astype(float)
+    both["share"] = both["frames"] / shorter if len(both) else pd.Series(dtype=float)
+    both = both.rename(columns={"row": "one", "row_other": "other"})
+    return both[both["share"] >= share].reset_index(drop=True)
 
 
 def pairs(hashes: np.ndarray, thumbnails: np.ndarray, *, bits: int, correlation: float) -> np.ndarray:
