@@ -12,7 +12,7 @@ from components.measure.config import MeasureConfig
 from components.shared import config as configs
 
 ROOT = Path(__file__).parent.parent
-MEASURE = MeasureConfig(faces=False)
+MEASURE = MeasureConfig(faces=False, max_megapixels=100)
 SHAPES = ("bar", "box", "cross")
 
 

@@ -137,8 +137,8 @@ FILES: dict[str, tuple[str, bytes | Callable[[], bytes], str, str]] = {
     "34 width 0": ("png", built(0), "E_DIMENSIONS", "0x24"),
     "35 height 0": ("png", built(height=0), "E_DIMENSIONS", "32x0"),
     "36 width 0x80000001": ("png", built(0x80000001), "E_DIMENSIONS", "2147483649x24"),
-    "37 20000x20000": ("png", huge(20_000, 1, 0, 2501), "E_TOO_LARGE", "400.0 Mpx > 25 Mpx"),
-    "38 13000x13000": ("png", huge(13_000, 8, 2, 39_001), "E_TOO_LARGE", "169.0 Mpx > 25 Mpx"),
+    "37 20000x20000": ("png", huge(20_000, 1, 0, 2501), "E_TOO_LARGE", "400.0 Mpx > 100 Mpx"),
+    "38 13000x13000": ("png", huge(13_000, 8, 2, 39_001), "E_TOO_LARGE", "169.0 Mpx > 100 Mpx"),
     "39 strip 1x60000": ("png", png(np.resize(PIXELS, (60_000, 1, 3))), "E_ASPECT", "ratio > 20"),
     "40 one pixel": ("png", png(PIXELS[:1, :1]), "E_TOO_SMALL", "1x1 < 8 px"),
     "40 2x2": ("png", png(PIXELS[:2, :2]), "E_TOO_SMALL", "2x2 < 8 px"),
@@ -166,7 +166,8 @@ FILES: dict[str, tuple[str, bytes | Callable[[], bytes], str, str]] = {
     "54 CMYK": ("jpg", saved("JPEG", IMAGE.convert("CMYK")), "E_MODE", "CMYK"),
     **{f"55 EXIF orientation {n}": ("png", turned(n), "W_ROTATED", "upright") for n in range(2, 9)},
     "56 APNG": ("jpg", APNG, "E_ANIMATED", "4 frames"),
-    "56 MPO": ("jpg", saved("MPO", save_all=True, append_images=MOVING), "E_ANIMATED", "4 frames"),
+    # A camera's second picture, for a depth or a preview, is no animation; it stands behind the end of the first.
+    "56 MPO": ("jpg", saved("MPO", save_all=True, append_images=MOVING), "W_TRAILING", "bytes after the end"),
     "56 APNG by its name": ("png", APNG, "W_KIND_MIX", "a clip among stills"),  # ingested as a clip of its four frames
     "56 animated GIF by its name": ("gif", GIF, "W_KIND_MIX", "a clip among stills"),
     "57 one colour": ("png", png(np.full((20, 20, 3), 90, np.uint8)), "W_BLANK", "contrast 0.0"),

@@ -1,5 +1,6 @@
 import io
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -9,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from components.ingest.motion import frames
+from components.measure.statistics import reduced
 from components.shared.pictures.decode import Undecodable, as_image, decode
-from components.shared.pictures.encode import encode_png
+from components.shared.pictures.encode import encode_png, preview
 from components.shared.pictures.fit import fit
+from components.shared.pictures.strip import strip
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 PNG = png(PIXELS)
@@ -87,9 +91,32 @@ def test_refuses_a_bomb_before_decoding_it():
     import resource
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(Undecodable, match=r"400\.0 Mpx > 25 Mpx"):
+    with pytest.raises(Undecodable, match=r"400\.0 Mpx > 100 Mpx"):
         decode(header(20_000, 20_000))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024
+
+
+def test_fifty_megapixels_are_a_photo_and_the_limit_is_asked_for():
+    wide = saved("JPEG", Image.new("RGB", (8160, 6120), "navy"))
+    assert decode(wide, at_least=64).width == 8160
+    with pytest.raises(Undecodable, match=r"49\.9 Mpx > 25 Mpx \(measure.max_megapixels\)"):
+        decode(wide, max_pixels=25_000_000)
+
+
+@pytest.mark.parametrize("turned", [1, 6])
+def test_of_a_multi_picture_jpeg_the_first_picture_is_taken(turned):
+    first, second = Image.fromarray(PIXELS), Image.new("RGB", (32, 24))
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    frame = saved("MPO", first, save_all=True, append_images=[second], exif=exif)
+    alone = frame[: frame.index(b"\xff\xd9") + 2]
+    picture = decode(frame)
+    assert np.array_equal(picture.pixels, decode(alone).pixels)
+    assert picture.format == "JPEG"
+    assert picture.trailing == len(frame) - len(alone)
+    assert decode(strip(frame)).trailing == 0
+    assert np.array_equal(decode(strip(frame)).pixels, picture.pixels)
+    assert decode(frame, at_least=8).pixels.shape == decode(alone, at_least=8).pixels.shape
 
 
 def test_gives_the_pixels_of_a_png_untouched():
@@ -151,6 +178,21 @@ def test_converts_a_palette_and_says_so():
     picture = decode(saved("PNG", Image.fromarray(PIXELS).convert("P")))
     assert picture.pixels.shape == (24, 32, 3)
     assert picture.notes == ("W_MODE",)
+
+
+@pytest.mark.parametrize("transparency", [0, bytes(range(256))])
+def test_a_palette_with_transparency_warns_nobody(transparency, tmp_path):
+    image = Image.fromarray(PIXELS).convert("P")
+    frame = saved("PNG", image, transparency=transparency)
+    image.save(tmp_path / "moving.png", transparency=transparency, save_all=True, append_images=[image.transpose(0)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        picture = decode(frame, thorough=True)
+        reduced(picture)
+        preview(frame, picture)
+        strip(frame)
+        fit(picture.pixels, height=8, width=8, channels=1, rule="pad")
+        assert len(frames(tmp_path / "moving.png", at_most=2)) == 2
 
 
 def test_encoding_is_lossless_and_not_deflated():

@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 import pytest
 from conftest import MEASURE, draw_stills
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from components.fix.step import fix
 from components.ingest.step import ingest
@@ -16,9 +16,10 @@ from components.measure.config import MeasureConfig
 from components.measure.step import measure
 from components.shared.data import dataset
 from components.shared.data import manifest as manifests
-from components.shared.pictures import faces, metadata
+from components.shared.pictures import faces
 from components.shared.pictures.decode import decode
 from components.shared.pictures.formats import Undecodable
+from components.shared.pictures.strip import strip
 from components.validate.config import ValidateConfig
 from components.validate.step import validate
 
@@ -37,7 +38,7 @@ def told() -> Image.Exif:
 
 def jpeg() -> bytes:
     buffer = io.BytesIO()
-    profile = b"\0" * 36 + b"acsp" + b"\0" * 88
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     Image.fromarray(PIXELS).save(buffer, "JPEG", exif=told(), comment=b"by Anna", icc_profile=profile, xmp=b"<x:xmpmeta/>")
     return buffer.getvalue() + b"behind the end"
 
@@ -55,19 +56,19 @@ def png() -> bytes:
 def test_metadata_goes_and_every_pixel_stays(frame):
     before = decode(frame)
     assert {"W_GPS", "W_PERSON", "W_SERIAL", "W_ROTATED"} <= set(before.notes)
-    clean = metadata.strip(frame)
+    clean = strip(frame)
     after = decode(clean)
     assert np.array_equal(after.pixels, before.pixels)
     assert after.notes == ("W_ROTATED",), "which way is up has to stay"
     for word in (b"Anna", b"SN 1234567", b"GPS", b"xmp", b"behind"):
         assert word not in clean
     assert (b"acsp" in clean) == (b"acsp" in frame)
-    assert metadata.strip(clean) == clean
+    assert strip(clean) == clean
 
 
 def test_a_picture_that_tells_nothing_is_not_touched(stills):
     frame = (stills / "bar" / "0.png").read_bytes()
-    assert metadata.strip(frame) == frame
+    assert strip(frame) == frame
 
 
 def photographs(folder: Path) -> Path:
@@ -78,7 +79,7 @@ def photographs(folder: Path) -> Path:
 
 
 def judged(here: Path, knobs, *, faces: bool) -> dict:
-    measure(data=here / "data", config=MeasureConfig(faces=faces), manifest=here / "manifest")
+    measure(data=here / "data", config=MeasureConfig(faces=faces, max_megapixels=100), manifest=here / "manifest")
     config = knobs(ValidateConfig, "validate", max_odd_sizes=1e6)
     validate(manifest=here / "manifest", config=config, validation=here / "validation")
     return {finding["code"]: finding for finding in json.loads((here / "validation/findings.json").read_text())}
@@ -88,7 +89,7 @@ def test_a_header_that_no_decoder_knows_is_no_picture_to_strip():
     frame = jpeg()
     at = frame.index(b"\xff\xc0") + 4  # bits of a sample
     with pytest.raises(Undecodable, match="bad header"):
-        metadata.strip(frame[:at] + b"\x09" + frame[at + 1 :])
+        strip(frame[:at] + b"\x09" + frame[at + 1 :])
 
 
 def test_what_pictures_tell_is_found_and_stripped_on_the_way_in(here, knobs, capsys):
@@ -117,6 +118,24 @@ def test_faces_are_counted_by_knob_and_blurred_on_the_way_in(here, knobs, capsys
     before, after = decode(PORTRAIT.read_bytes()).pixels.astype(int), decode(frame.frames[0][0]).pixels.astype(int)
     changed = np.abs(before - after).max(axis=2) > 40
     assert 0.005 < changed.mean() < 0.3, "the face alone"
+
+
+def test_what_could_be_stripped_stays_stripped_where_faces_cannot_be_looked_for(here, capsys):
+    source = draw_stills(here / "source", size=32)
+    deep = io.BytesIO()
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Author", "Anna")
+    Image.fromarray(PIXELS[:, :, 0].astype(np.uint16) * 256).save(deep, "PNG", pnginfo=texts)  # faces need 8 bits
+    (source / "bar" / "deep.png").write_bytes(deep.getvalue())
+    (source / "box" / "cut.jpg").write_bytes(jpeg()[:300])
+    ingest(str(source), here / "data", strip_metadata=True, blur_faces=True)
+    out = capsys.readouterr().out
+    assert "metadata taken out of 1 pictures" in out
+    assert "W_NOT_STRIPPED 1 pictures came in with whatever they tell, such as 'box/cut.jpg' (E_TRUNCATED" in out
+    assert "W_NOT_BLURRED 2 pictures were not searched for faces, such as 'bar/deep.png' (E_BIT_DEPTH" in out
+    frames = {s.source: s.frames[0][0] for shard in dataset.shards(here / "data") for s in dataset.read_samples(shard)}
+    assert b"Anna" not in frames["bar/deep.png"]
+    assert frames["box/cut.jpg"] == jpeg()[:300], "what is no whole picture is not changed"
 
 
 def test_fix_cleans_what_is_in_the_data_already(here, knobs):

@@ -13,7 +13,8 @@ from components.shared import files
 from components.shared.data import dataset
 from components.shared.data.dataset import Sample
 from components.shared.errors import CannotRun
-from components.shared.pictures import decode, faces, metadata
+from components.shared.pictures import decode, faces
+from components.shared.pictures.strip import strip
 
 _LOG = ["data_before", "data_after", "code", "source", "action", "before", "after"]
 
@@ -149,10 +150,14 @@ def _fixed(sample: Sample, change: _Change, quarantine: Path) -> tuple[Sample | 
             return dataclasses.replace(sample, label=change.value), sample.label or "", change.value
         case "move":
             return dataclasses.replace(sample, split=change.value), sample.split or "", change.value
-    clean = {"strip_metadata": metadata.strip, "blur_faces": lambda frame: faces.blur(frame, decode.decode(frame).pixels)[0]}
+    clean = {"strip_metadata": strip, "blur_faces": _blurred}
     frames = tuple((clean[change.action](content), path) for content, path in sample.frames)
     fixed = dataclasses.replace(sample, frames=frames)
     return fixed, sample.id, fixed.id
+
+
+def _blurred(frame: bytes) -> bytes:
+    return faces.blur(frame, decode.decode(frame, max_pixels=decode.LARGEST).pixels)[0]
 
 
 def _append(log: Path, rows: list[dict]) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from components.shared.errors import Refused
-from components.shared.pictures.decode import MAX_PIXELS
 from components.shared.pictures.encode import encode_png
 
+MAX_PIXELS = 40_000_000  # of a frame: 8K video has 33 million; all frames of a clip are held at once
 VIDEOS = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"}
 ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".apng": "PNG", ".png": "PNG"}
 
@@ -52,7 +52,7 @@ def _animation(path: Path) -> Iterator[np.ndarray]:
         if image.width * image.height > MAX_PIXELS:
             raise Refused(f"E_TOO_LARGE {path.name}: {image.width}x{image.height}")
         for frame in ImageSequence.Iterator(image):
-            yield np.asarray(frame.convert("RGB"))
+            yield np.asarray(frame.convert("RGBA").convert("RGB"))  # at once, a palette makes Pillow warn
 
 
 def _video(path: Path) -> Iterator[np.ndarray]:

@@ -3,34 +3,50 @@
 import dataclasses
 
 from components.shared.data.dataset import Sample
-from components.shared.pictures import decode, faces, metadata
+from components.shared.pictures import decode, faces
 from components.shared.pictures.formats import Undecodable
+from components.shared.pictures.strip import strip
+
+_MISSED = {
+    "W_NOT_STRIPPED": "pictures came in with whatever they tell",
+    "W_NOT_BLURRED": "pictures were not searched for faces",
+}
 
 
 class Cleaner:
-    """Cleans sample after sample and counts what it did. A frame that does not decode passes as it is: validate names it."""
+    """Cleans sample after sample and counts what it did, and what it could not do: such frames come in as they are."""
 
     def __init__(self, strip_metadata: bool, blur_faces: bool) -> None:
         self.strip_metadata, self.blur_faces = strip_metadata, blur_faces
         self.stripped = self.faces = self.pictures = 0
+        self.missed: dict[str, tuple[int, str]] = {}  # code -> how many, and the first of them
 
     def cleaned(self, sample: Sample) -> Sample:
         """The sample without what was not wanted; the same one where nothing was."""
         if not (self.strip_metadata or self.blur_faces):
             return sample
-        return dataclasses.replace(sample, frames=tuple((self._frame(content), path) for content, path in sample.frames))
+        return dataclasses.replace(sample, frames=tuple((self._frame(content, path), path) for content, path in sample.frames))
 
-    def _frame(self, frame: bytes) -> bytes:
-        try:
-            clean = metadata.strip(frame) if self.strip_metadata else frame
-            self.stripped += clean != frame
-            if self.blur_faces:
-                clean, found = faces.blur(clean, decode.decode(clean).pixels)
+    def _frame(self, frame: bytes, path: str) -> bytes:
+        if self.strip_metadata:
+            try:
+                clean = strip(frame)
+                self.stripped += clean != frame
+                frame = clean
+            except Undecodable as fault:
+                self._miss("W_NOT_STRIPPED", path, fault)
+        if self.blur_faces:
+            try:
+                frame, found = faces.blur(frame, decode.decode(frame).pixels)
                 self.faces += found
                 self.pictures += found > 0
-            return clean
-        except Undecodable:
-            return frame
+            except Undecodable as fault:
+                self._miss("W_NOT_BLURRED", path, fault)
+        return frame
+
+    def _miss(self, code: str, path: str, fault: Undecodable) -> None:
+        count, first = self.missed.get(code, (0, f"{path!r} ({fault})"))
+        self.missed[code] = count + 1, first
 
     def tell(self) -> None:
         """Say what was done."""
@@ -38,3 +54,5 @@ class Cleaner:
             print(f"metadata taken out of {self.stripped:,} pictures")
         if self.blur_faces:
             print(f"{self.faces:,} faces blurred in {self.pictures:,} pictures; the detector misses some: look at them")
+        for code, (count, first) in self.missed.items():
+            print(f"{code} {count:,} {_MISSED[code]}, such as {first}; replace them or take them out of the source")

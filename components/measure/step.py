@@ -163,7 +163,7 @@ def _row(stored: str, sample: Sample, config: MeasureConfig) -> tuple[dict, tupl
     middle = len(sample.frames) // 2
     for index, (content, path) in enumerate(sample.frames):
         try:
-            picture = decode.decode(content, thorough=True)
+            picture = decode.decode(content, thorough=True, max_pixels=int(config.max_megapixels * 1e6))
             _refuse_wrong_ending(path, picture.format)
         except Undecodable as fault:
             frame = f" (frame {path})" if clip else ""

@@ -13,7 +13,7 @@ from components.shared import files, parallel
 from components.shared.data import arrays, dataset
 from components.shared.data import manifest as manifests
 from components.shared.errors import CannotRun, Refused
-from components.shared.pictures.decode import decode
+from components.shared.pictures.decode import LARGEST, decode
 from components.shared.pictures.fit import fit
 
 FEW = 20  # test samples of a class; with fewer, what is said of the class says little
@@ -120,7 +120,8 @@ def fill(shard: Path, places: dict[str, tuple[str, int]], config: PrepareConfig,
 
 
 def _resized(frame: bytes, config: PrepareConfig) -> np.ndarray:
-    picture = decode(frame, at_least=max(config.height, config.width))
+    # Which sizes are welcome was measure's to say.
+    picture = decode(frame, at_least=max(config.height, config.width), max_pixels=LARGEST)
     return fit(picture.pixels, height=config.height, width=config.width, channels=config.channels, rule=config.resize)
 
 

@@ -18,10 +18,16 @@ _LOOKS_LIKE = (
     (b"\x80\x04", "a pickle"), (b"\x80\x05", "a pickle"), (b"\x89HDF", "HDF5"), (b"%PDF", "PDF"),
 )  # fmt: skip
 _PIECE = 2**20  # bytes
+MAX_RATIO = (
+    20  # long side / short side: at 28 pixels a longer strip's short side is a single pixel, and nothing is ever cropped
+)
+MIN_SIDE = 8  # pixels: the block of a JPEG, and what three poolings of the networks leave one pixel of
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # colour type -> bits
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+# Interlaced: first column and row of each pass, and its steps.
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _SMALL = 2**17  # bytes of pixels; above it the decoding itself is what takes the time
-_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers that begin a frame header
+JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers that begin a frame header
 # Segments that stand first, told by their name or by a length that they can have.
 _JPEG_START = re.compile(rb"\xff(?:[\xe0-\xef]..[0-9A-Za-z_]{3}|[\xc0-\xcf\xdb\xdd]\x00|\xfe|\xff|\xd9)", re.DOTALL)
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
@@ -47,15 +53,15 @@ class Verdict:
     plain: tuple[int, int, int] | None = None
 
 
-def judge(frame: bytes, *, thorough: bool) -> Verdict:
+def judge(frame: bytes, *, thorough: bool, max_pixels: int | None = None) -> Verdict:
     """Say whether this is a whole PNG or JPEG. `thorough` also unpacks a PNG's data to see whether it is too long.
 
-    Raises Undecodable for everything else.
+    `max_pixels` refuses sizes before anything is unpacked. Raises Undecodable for everything else.
     """
     if not frame:
         raise Undecodable("E_EMPTY", "0 bytes")
     if frame.startswith(SIGNATURES["PNG"]):
-        return _judge_png(frame, thorough)
+        return _judge_png(frame, thorough, max_pixels)
     if frame.startswith(SIGNATURES["JPEG"]):
         return _judge_jpeg(frame)
     raise _no_image(frame)
@@ -84,11 +90,43 @@ def _no_image(frame: bytes) -> Undecodable:
     return Undecodable("E_NOT_IMAGE", "neither PNG nor JPEG")
 
 
-def _judge_png(frame: bytes, thorough: bool) -> Verdict:
+def refuse_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise Undecodable for a picture that is too large, too long or too small."""
+    if width * height > max_pixels:
+        raise Undecodable("E_TOO_LARGE", f"{width * height / 1e6:.1f} Mpx > {max_pixels / 1e6:g} Mpx (measure.max_megapixels)")
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise Undecodable("E_ASPECT", f"{width}x{height}: ratio > {MAX_RATIO}")
+    if min(width, height) < MIN_SIDE:
+        raise Undecodable("E_TOO_SMALL", f"{width}x{height} < {MIN_SIDE} px")
+
+
+def undecodable(error: Exception, *, header: bool = False) -> Undecodable:
+    """What a decoder raised, as a code and a reason. `header`: it had not come to the pixels yet."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    lower = text.lower()
+    if "decompressed data too large" in lower or "too much memory used in text" in lower:
+        return Undecodable("E_TEXT_BOMB", "compressed text above the limit")
+    if header:
+        return Undecodable("E_CORRUPT", "bad header")
+    if "truncated" in lower or "premature" in lower:
+        return Undecodable("E_TRUNCATED", "image file is truncated")
+    return Undecodable("E_CORRUPT", f"broken data stream ({text})")
+
+
+def unpacked_size(header: bytes) -> int:
+    """How many bytes the pixels of a PNG with this IHDR have when they are unpacked: each row has one of its filter more."""
+    width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
+    bits = header[8] * _PNG_CHANNELS[header[9]]
+    passes = _ADAM7 if header[12] else ((0, 0, 1, 1),)
+    sizes = ((-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes)
+    return sum(rows * (1 + (columns * bits + 7) // 8) for columns, rows in sizes if columns > 0 and rows > 0)
+
+
+def _judge_png(frame: bytes, thorough: bool, max_pixels: int | None) -> Verdict:
     parts = list(chunks(frame))
     if not parts:
         raise Undecodable("E_TRUNCATED", "no image data")
-    if parts[0][0] != b"IHDR" or len(parts[0][1]) != 13:
+    if [len(content) for name, content in parts if name == b"IHDR"] != [13] or parts[0][0] != b"IHDR":
         raise Undecodable("E_CORRUPT", "bad header")
     header = parts[0][1]
     width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
@@ -102,18 +140,19 @@ def _judge_png(frame: bytes, thorough: bool) -> Verdict:
         raise Undecodable("E_TRUNCATED", "no image data")
     if parts[-1][0] != b"IEND":
         raise Undecodable("E_TRUNCATED", "no IEND")
+    if max_pixels:
+        refuse_size(width, height, max_pixels)
     notes = ("W_BIT_DEPTH",) if depth == 16 else ()
-    row = 1 + (width * depth * _PNG_CHANNELS[colour] + 7) // 8
+    expected = unpacked_size(header)
     trailing = len(frame) - len(SIGNATURES["PNG"]) - sum(12 + len(content) for _, content in parts)
     plain = None
-    if not interlaced:
-        nothing_else = len(parts) == len(data) + 2 and depth == 8 and colour in (0, 2) and row * height <= _SMALL
-        if nothing_else or thorough:
-            there = _unpacked(data, row * height)
-            if 0 <= there < row * height:
-                raise Undecodable("E_TRUNCATED", "image file is truncated: fewer pixels than its header says")
-            trailing += max(0, there - row * height)
-            plain = (height, width, _PNG_CHANNELS[colour]) if nothing_else and there == row * height else None
+    nothing_else = len(parts) == len(data) + 2 and depth == 8 and colour in (0, 2) and not interlaced and expected <= _SMALL
+    if nothing_else or thorough:
+        there = _unpacked(data, expected)
+        if 0 <= there < expected:
+            raise Undecodable("E_TRUNCATED", "image file is truncated: fewer pixels than its header says")
+        trailing += max(0, there - expected)
+        plain = (height, width, _PNG_CHANNELS[colour]) if nothing_else and there == expected else None
     return Verdict(notes, trailing, plain)
 
 
@@ -150,7 +189,7 @@ def _unpacked(data: list[memoryview], expected: int) -> int:
 def _judge_jpeg(frame: bytes) -> Verdict:
     """A frame header must come, an end must come, nothing should follow."""
     parts = list(segments(frame))
-    if not any(marker in _JPEG_FRAMES for marker, _, _ in parts):
+    if not any(marker in JPEG_FRAMES for marker, _, _ in parts):
         raise Undecodable("E_TRUNCATED", "no image data")
     return Verdict(trailing=len(frame) - parts[-1][2])
 
@@ -163,7 +202,7 @@ def segments(frame: bytes) -> Iterator[tuple[int, int, int]]:
     at = 2
     if len(frame) > 3 and frame[3] != 0xD8 and not _JPEG_START.match(frame, 2):
         raise Undecodable("E_NOT_IMAGE", "starts like a JPEG, but is none")
-    while at + 4 <= len(frame):
+    while at + 2 <= len(frame):
         marker = frame[at + 1]
         if frame[at] != 0xFF or marker == 0xD8:
             raise Undecodable("E_CORRUPT", "broken header: a marker was expected")
@@ -172,7 +211,7 @@ def segments(frame: bytes) -> Iterator[tuple[int, int, int]]:
             continue
         if marker < 0xC0:
             raise Undecodable("E_NOT_IMAGE", "starts like a JPEG, but is none")
-        if marker == 0xD9:
+        if marker == 0xD9 or at + 4 > len(frame):
             break
         start = at
         at += 2 + int.from_bytes(frame[at + 2 : at + 4])

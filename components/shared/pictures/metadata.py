@@ -3,9 +3,10 @@
 import io
 import re
 import struct
+import warnings
 import zlib
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, JpegImagePlugin, PngImagePlugin
 
 from components.shared.pictures import formats
 
@@ -22,6 +23,7 @@ _PRIVATE_TEXT = {
     "W_SERIAL": re.compile(rb"SerialNumber", re.IGNORECASE),
 }
 _PNG_PERSON = {"author", "artist", "copyright", "creator", "owner"}
+_PNG_TELLING = {b"IHDR", b"acTL", b"iCCP", b"eXIf", b"tEXt", b"zTXt", b"iTXt"}
 
 
 def notes(image: Image.Image) -> tuple[int, set[str]]:
@@ -34,7 +36,7 @@ def notes(image: Image.Image) -> tuple[int, set[str]]:
         found.add("W_METADATA")
     if info.get("exif") or "Raw profile type exif" in info:
         try:
-            exif = image.getexif()
+            exif = Image.Image.getexif(image)  # a PNG's own would load the pixels
             tags = {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}
             if not exif and len(info.get("exif", b"")) > 14:
                 found.add("W_METADATA")
@@ -55,43 +57,25 @@ def notes(image: Image.Image) -> tuple[int, set[str]]:
     return orientation or 1, found
 
 
-# What says nothing of people: JFIF, ICC profile, Adobe's colours.
-_JPEG_KEPT = {0xE0, 0xE2, 0xEE}
-_PNG_PRIVATE = {b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME"}
+def header(frame: bytes) -> bytes:
+    """What has to be read of a frame to know all that it tells: of a PNG no pixels, and what stands behind them in front."""
+    if not frame.startswith(formats.SIGNATURES["PNG"]):
+        return frame
+    parts = [(name, content) for name, content in formats.chunks(frame) if name in _PNG_TELLING]
+    return formats.SIGNATURES["PNG"] + b"".join(chunk(name, bytes(content)) for name, content in [*parts, (b"IDAT", b"")])
 
 
-def strip(frame: bytes) -> bytes:
-    """The same picture, bit for bit, without what it says beside its pixels: EXIF, XMP, IPTC, comments, what stands behind its end.
-
-    Which way is up stays, as the one tag of a new EXIF block. Raises Undecodable for what is no whole PNG or JPEG.
-    """
-    formats.judge(frame, thorough=False)
+def opened(frame: bytes) -> Image.Image:
+    """The frame as Pillow reads its header, by its one decoder: of a multi-picture JPEG the first. Raises Undecodable."""
+    decoder = JpegImagePlugin.JpegImageFile if frame.startswith(formats.SIGNATURES["JPEG"]) else PngImagePlugin.PngImageFile
     try:
-        with Image.open(io.BytesIO(frame), formats=tuple(formats.SIGNATURES)) as image:
-            orientation = notes(image)[0]
-    except Exception:  # a decoder may raise anything on hostile bytes
-        raise formats.Undecodable("E_CORRUPT", "bad header") from None
-    exif = b""
-    if orientation != 1:
-        exif = b"MM\0*\0\0\0\x08\0\x01" + struct.pack(">HHIHHI", ExifTags.Base.Orientation, 3, 1, orientation, 0, 0)
-    if frame.startswith(formats.SIGNATURES["JPEG"]):
-        kept = [frame[:2]]
-        for marker, start, end in formats.segments(frame):
-            # JFIF comes first, if it is there at all; EXIF behind it.
-            if exif and marker != 0xE0:
-                kept.append(b"\xff\xe1" + struct.pack(">H", len(exif) + 8) + b"Exif\0\0" + exif)
-                exif = b""
-            if marker in _JPEG_KEPT or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
-                kept.append(frame[start:end])
-        return b"".join(kept)
-    kept = [formats.SIGNATURES["PNG"]]
-    for name, content in formats.chunks(frame):
-        if name not in _PNG_PRIVATE:
-            kept.append(_chunk(name, bytes(content)))
-        if name == b"IHDR" and exif:
-            kept.append(_chunk(b"eXIf", exif))
-    return b"".join(kept)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return decoder(io.BytesIO(frame))
+    except Exception as error:  # a decoder may raise anything on hostile bytes
+        raise formats.undecodable(error, header=True) from None
 
 
-def _chunk(name: bytes, content: bytes) -> bytes:
+def chunk(name: bytes, content: bytes) -> bytes:
+    """One part of a PNG."""
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))

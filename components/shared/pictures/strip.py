@@ -1,0 +1,132 @@
+"""The same pixels without what stands beside them: only the parts of a PNG or JPEG that its pixels and colours need are kept.
+
+What is not on the lists below goes, known or not: EXIF, XMP, IPTC, comments, content credentials (C2PA), thumbnails, further
+pictures of a multi-picture file, private parts, padding, and what hides behind the end or behind the pixels.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+from PIL import ExifTags
+
+from components.shared.pictures import colour_profile, decode, formats, metadata
+from components.shared.pictures.formats import Undecodable
+
+# Parts of a PNG that give colours or geometry -> their length in bytes.
+_PNG_KEPT = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9, b"cICP": 4, b"mDCV": 24, b"cLLI": 8}
+_SBIT = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # colour type -> bytes of sBIT
+_TRNS = {0: 2, 2: 6}  # colour type -> bytes of tRNS
+_TABLES = {0xC4, 0xCC, 0xDB, 0xDD}  # of a JPEG: Huffman, arithmetic, quantisation, restart interval
+_ICC = b"ICC_PROFILE\0"
+
+
+def strip(frame: bytes) -> bytes:
+    """The frame with every pixel bit for bit, without what it says beside them.
+
+    Which way is up stays, as the one tag of a new EXIF block; a colour profile stays without its texts. Raises Undecodable
+    for what is no whole, still PNG or JPEG.
+    """
+    formats.judge(frame, thorough=False)
+    image = metadata.opened(metadata.header(frame))
+    if getattr(image, "n_frames", 1) > 1:
+        raise Undecodable("E_ANIMATED", f"{image.n_frames} frames in one picture; ingest it as a clip")
+    orientation = metadata.notes(image)[0]
+    exif = b""
+    if orientation != 1:
+        exif = b"MM\0*\0\0\0\x08\0\x01" + struct.pack(">HHIHHI", ExifTags.Base.Orientation, 3, 1, orientation, 0, 0)
+    if frame.startswith(formats.SIGNATURES["JPEG"]):
+        return b"\xff\xd8" + b"".join(_jpeg(frame, exif))
+    return formats.SIGNATURES["PNG"] + b"".join(_png(frame, exif))
+
+
+def _png(frame: bytes, exif: bytes) -> Iterator[bytes]:
+    parts = [(name, bytes(content)) for name, content in formats.chunks(frame)]
+    header = parts[0][1]
+    depth, colour = header[8], header[9]
+    if int.from_bytes(header[:4]) * int.from_bytes(header[4:8]) > decode.LARGEST:
+        raise Undecodable("E_TOO_LARGE", f"more than {decode.LARGEST / 1e6:.0f} Mpx")
+    pixels, seen = _pixels([content for name, content in parts if name == b"IDAT"], header), set()
+    for name, content in parts:
+        if name == b"IDAT":
+            content = content if pixels is None else pixels if name not in seen else None
+        elif name in seen:
+            content = None  # each of the others may come once
+        elif name == b"PLTE":
+            content = content[: 3 * 2**depth] if colour == 3 else None
+        elif name == b"tRNS":
+            length = 2**depth if colour == 3 else _TRNS.get(colour, 0)
+            content = content[:length] if colour == 3 or len(content) >= length > 0 else None
+        elif name == b"sBIT":
+            content = content if len(content) == _SBIT[colour] else None
+        elif name == b"iCCP":
+            content = _png_profile(content)
+        elif name not in (b"IHDR", b"IEND") and len(content) != _PNG_KEPT.get(name):
+            content = None
+        seen.add(name)
+        if content is not None:
+            yield metadata.chunk(name, b"" if name == b"IEND" else content)
+        if name == b"IHDR" and exif:
+            yield metadata.chunk(b"eXIf", exif)
+
+
+def _pixels(data: list[bytes], header: bytes) -> bytes | None:
+    """The pixel data packed anew where something stands behind the pixels, else None. Raises Undecodable."""
+    expected, unpacker, packed, count = formats.unpacked_size(header), zlib.decompressobj(), b"".join(data), 0
+    try:
+        while count <= expected and (some := unpacker.decompress(packed, 2**20)):
+            count, packed = count + len(some), unpacker.unconsumed_tail
+        if count <= expected and not unpacker.unused_data:
+            return None
+        # Stored, not deflated: the same bytes with every zlib.
+        return zlib.compress(zlib.decompressobj().decompress(b"".join(data), expected), 0)
+    except zlib.error as error:
+        raise Undecodable("E_CORRUPT", f"broken data stream ({error})") from None
+
+
+def _png_profile(content: bytes) -> bytes | None:
+    _, _, packed = content.partition(b"\0")
+    try:
+        profile = zlib.decompressobj().decompress(packed[1:], colour_profile.MAX_BYTES + 1)
+    except zlib.error:
+        return None
+    kept = colour_profile.stripped(profile)
+    return kept and b"icc\0\0" + zlib.compress(kept, 0)
+
+
+def _jpeg(frame: bytes, exif: bytes) -> Iterator[bytes]:
+    parts = [(marker, frame[start:end]) for marker, start, end in formats.segments(frame)]
+    profile, jfif = _jpeg_profile([part[4:] for marker, part in parts if marker == 0xE2]), False
+    for marker, part in parts:
+        content = part[4:]
+        # JFIF comes first, if it is there at all; EXIF behind it.
+        if exif and marker != 0xE0:
+            yield _segment(0xE1, b"Exif\0\0" + exif)
+            exif = b""
+        if marker == 0xE0 and content.startswith(b"JFIF\0") and len(content) >= 14 and not jfif:
+            jfif = True
+            yield _segment(marker, content[:12] + b"\0\0")  # a thumbnail of 0 x 0
+        elif marker == 0xE2 and content.startswith(_ICC):
+            yield profile
+            profile = b""
+        elif marker == 0xEE and content.startswith(b"Adobe") and len(content) >= 12:
+            yield _segment(marker, b"Adobe\0\x64" + bytes(4) + content[11:12])  # how colours were transformed
+        elif marker == 0xDA:
+            head = 2 + int.from_bytes(part[2:4])
+            yield part[:head] + part[head:].rstrip(b"\xff")
+        elif marker in _TABLES or marker in formats.JPEG_FRAMES or marker == 0xD9 or (marker == 0xDC and len(content) == 2):
+            yield part
+
+
+def _jpeg_profile(contents: list[bytes]) -> bytes:
+    """The segments of the colour profile that these APP2 segments hold, none where they hold no valid one."""
+    numbered = sorted(content[len(_ICC) :] for content in contents if content.startswith(_ICC) and len(content) > 14)
+    kept = colour_profile.stripped(b"".join(piece[2:] for piece in numbered))
+    if not kept:
+        return b""
+    pieces = [kept[start : start + 65_000] for start in range(0, len(kept), 65_000)]
+    return b"".join(_segment(0xE2, _ICC + bytes([n, len(pieces)]) + piece) for n, piece in enumerate(pieces, 1))
+
+
+def _segment(marker: int, content: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
