@@ -12,7 +12,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +42,7 @@ def runner(options: argparse.Namespace, root: Path) -> Iterator:
     from kfp import local
     from kfp.local import docker_task_handler
 
+    from components.shared import scratch
     from components.shared.errors import CannotRun
 
     root.parent.chmod(0o700)
@@ -59,7 +59,7 @@ def runner(options: argparse.Namespace, root: Path) -> Iterator:
                 f"no container engine answers ({str(error).splitlines()[0]}); is podman or docker running?"
             ) from None
         tracking, host, port = stack.enter_context(_tracking(root))
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="darkroom-door-")))
+        folder = stack.enter_context(scratch.folder("door"))
         from pipelines import tunnel
 
         stack.enter_context(tunnel.serving(folder / "socket", host, port))
@@ -145,6 +145,7 @@ class Step:
 @contextlib.contextmanager
 def _engine() -> Iterator[None]:
     """DOCKER_HOST as it is; or docker's own socket; or a podman service for as long as the run lasts."""
+    from components.shared import scratch
     from components.shared.errors import CannotRun
 
     if os.environ.get("DOCKER_HOST") or Path("/var/run/docker.sock").exists():
@@ -152,7 +153,7 @@ def _engine() -> Iterator[None]:
         return
     if not shutil.which("podman"):
         raise CannotRun("no podman or docker on this machine; on Debian or Ubuntu, as root: infra/engine.sh")
-    with tempfile.TemporaryDirectory(prefix="darkroom-podman-") as folder:
+    with scratch.folder("podman") as folder:
         address = f"unix://{folder}/podman.sock"
         service = subprocess.Popen(
             ["podman", "system", "service", "--time=0", address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -75,13 +75,17 @@ def recorded_digest(file: Path = Path("data.dvc")) -> str:
 
 
 def write(pipeline, file: Path) -> None:
-    """Compile into a file, whole or not at all."""
-    import tempfile
-
+    """Compile into a file, whole or not at all. Raises CannotRun when another thing than a compiled pipeline is there."""
     from kfp.compiler import Compiler
 
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-        whole = Path(folder) / "pipeline.yaml"
-        Compiler().compile(pipeline, str(whole))
-        whole.replace(file)
+    from components.shared import files, scratch
+
+    with files.whole_file(file, ours=_is_compiled) as temporary, scratch.folder() as folder:
+        Compiler().compile(pipeline, str(folder / "pipeline.yaml"))  # KFP asks for a name that ends so
+        temporary.write_bytes((folder / "pipeline.yaml").read_bytes())
+
+
+def _is_compiled(file: Path) -> bool:
+    """Whether a file begins as KFP's compiler begins it."""
+    with file.open("rb") as stream:
+        return stream.readline() == b"# PIPELINE DEFINITION\n"

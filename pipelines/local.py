@@ -83,11 +83,11 @@ def _scratch(root: Path, params: dict) -> Iterator[Path]:
     The tasks' runs in MLflow are grouped by these knobs, unless the caller groups them otherwise.
     """
     from components.__main__ import PIPELINE_RUN
-    from components.shared import config
+    from components.shared import config, scratch
 
     before = {name: os.environ.get(name) for name in ("TMPDIR", LAST_WORDS, PIPELINE_RUN)}
-    with tempfile.TemporaryDirectory(prefix="darkroom-") as folder, tempfile.NamedTemporaryFile(dir=root) as words:
-        os.environ.update({"TMPDIR": folder, LAST_WORDS: words.name})
+    with scratch.folder() as folder, tempfile.NamedTemporaryFile(dir=root) as words:
+        os.environ.update({"TMPDIR": str(folder), LAST_WORDS: words.name})
         os.environ.setdefault(PIPELINE_RUN, config.digest_of(params))
         tempfile.tempdir = None
         Path(words.name).chmod(0o666)  # a container writes to it as another user

@@ -5,9 +5,7 @@ import configparser
 import hashlib
 import json
 import subprocess
-import tempfile
 import time
-from pathlib import Path
 
 from pipelines import graph
 
@@ -148,14 +146,16 @@ def _parameters(options: argparse.Namespace) -> tuple[dict, object]:
 
 def _version(kubeflow, options: argparse.Namespace) -> dict:
     """The version of the pipeline that this commit makes: uploaded, or found when it is there already."""
+    from components.shared import scratch
+
     in_namespace = {"namespace": kubeflow.namespace} if kubeflow.namespace else {}
     pipeline = kubeflow.find(kubeflow.pipelines.pipeline_service_get_pipeline_by_name, PIPELINE, **in_namespace)
     if pipeline is None:
         pipeline = kubeflow.pipelines.pipeline_service_create_pipeline(
             {"display_name": PIPELINE, "name": PIPELINE, **in_namespace}
         )
-    with tempfile.TemporaryDirectory(prefix="darkroom-") as folder:
-        file = Path(folder) / "pipeline.yaml"
+    with scratch.folder() as folder:
+        file = folder / "pipeline.yaml"
         plain = argparse.Namespace(**{**vars(options), "set": []})
         graph.write(graph.for_cluster(plain)[0], file)
         lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]

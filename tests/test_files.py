@@ -11,22 +11,22 @@ from components.shared.errors import CannotRun
 
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
     final = tmp_path / "out"
-    with files.whole_folder(final) as fresh:
+    with files.whole_folder(final, kind="test") as fresh:
         (fresh / "a").write_text("1")
-    with pytest.raises(ZeroDivisionError), files.whole_folder(final) as fresh:
+    with pytest.raises(ZeroDivisionError), files.whole_folder(final, kind="test") as fresh:
         (fresh / str(1 // 0)).write_text("2")
-    assert [path.name for path in final.iterdir()] == ["a"]
-    with files.whole_folder(final) as fresh:
+    assert sorted(path.name for path in final.iterdir()) == [".darkroom", "a"]
+    with files.whole_folder(final, kind="test") as fresh:
         (fresh / "c").write_text("3")
-    assert [path.name for path in final.iterdir()] == ["c"]
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert sorted(path.name for path in final.iterdir()) == [".darkroom", "c"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.lock", "out"]
 
 
 def hold(final) -> subprocess.Popen:
     """Another process that is writing the folder."""
     script = (
         "import sys, time; from pathlib import Path; from components.shared import files\n"
-        "with files.whole_folder(Path(sys.argv[1])) as fresh:\n"
+        "with files.whole_folder(Path(sys.argv[1]), kind='test') as fresh:\n"
         "    (fresh / 'half').write_text('x'); print('in', flush=True); time.sleep(60)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script, str(final)], stdout=subprocess.PIPE, text=True)
@@ -37,14 +37,14 @@ def hold(final) -> subprocess.Popen:
 def test_a_second_writer_is_told_at_once_and_a_killed_one_leaves_nothing(tmp_path):
     final = tmp_path / "out"
     process = hold(final)
-    with pytest.raises(CannotRun, match="another process is writing it"), files.whole_folder(final):
+    with pytest.raises(CannotRun, match="another process is writing it"), files.whole_folder(final, kind="test"):
         pass
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not final.exists()
-    with files.whole_folder(final) as fresh:
+    with files.whole_folder(final, kind="test") as fresh:
         (fresh / "a").write_text("1")
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.lock", "out"]
 
 
 def test_a_kill_between_the_two_renames_is_mended(tmp_path):

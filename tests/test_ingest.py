@@ -333,11 +333,11 @@ def test_a_folder_that_holds_anything_but_shards_is_never_replaced(stills, tmp_p
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("years of work")
-    assert "holds 'thesis.txt', which is no shard" in refusal(CannotRun, stills, mine)
+    assert "holds 'thesis.txt', which darkroom did not write" in refusal(CannotRun, stills, mine)
     assert (mine / "thesis.txt").exists()
     before = contents(stills)
-    assert "which is no shard" in refusal(CannotRun, stills, stills)
-    assert "lies in the source" in refusal(CannotRun, stills, stills / "data")
+    assert "which darkroom did not write" in refusal(CannotRun, stills, stills)
+    assert "which is read from" in refusal(CannotRun, stills, stills / "data")
     assert contents(stills) == before
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from components.augment.config import AugmentConfig
-from components.shared import files, plots
+from components.shared import destination, files, plots
 from components.shared.data import arrays
 
 BATCH = 4 * 2**20  # bytes of pictures varied at once; as float32 and with its copies a batch takes some ten times that
@@ -24,11 +24,12 @@ def augment(
     """Write every training sample and its varied copies. Each strength is a knob; 0 switches it off."""
     from components.augment.policies import vary
 
+    destination.check_folder(augmented, kind="augmented", inputs=[prepared])
     train = arrays.load(prepared / "train")
     layout = arrays.Layout.read(prepared)
     rng = np.random.default_rng(seed)
     origins, mirrored = copies_of(train.labels, config, rng)
-    with files.whole_folder(augmented) as fresh:
+    with files.whole_folder(augmented, kind="augmented") as fresh:
         images = arrays.create(fresh, len(train) + len(origins), layout.shape)
         batch = max(1, BATCH // int(np.prod(layout.shape)))
         with tqdm(total=len(images), unit=" samples", desc="augment", disable=None) as bar:

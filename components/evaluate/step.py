@@ -10,7 +10,7 @@ from typing import Annotated
 import numpy as np
 
 from components.evaluate.config import EvaluateConfig
-from components.shared import files
+from components.shared import destination, files
 from components.shared.data import arrays
 from components.shared.models import keras_file
 from components.shared.runs import tracking
@@ -30,6 +30,7 @@ def evaluate(
     from components.evaluate.shuffling import shuffled
     from components.shared.models.scores import calibration, scores
 
+    destination.check_folder(evaluation, kind="evaluation", inputs=[model, prepared])
     record = files.read_json(model / "run.json")
     layout, test = arrays.Layout.read(prepared), arrays.load(prepared / "test")
     network = keras_file.load(model / keras_file.FILE, sha256=record["model"]["sha256"])
@@ -40,7 +41,7 @@ def evaluate(
         mixed = keras_file.predict(network, shuffled(test.images), name="shuffled frames")
         # A model that is as good on shuffled frames does not use the order of time.
         result["shuffled_frames_accuracy"] = float((mixed.argmax(1) == labels).mean())
-    with files.whole_folder(evaluation) as fresh:
+    with files.whole_folder(evaluation, kind="evaluation") as fresh:
         files.write_json(fresh / "metrics.json", result)
         reliability = calibration(labels, probabilities, bins=config.calibration_bins)
         curves, areas = tables.curves(labels, probabilities, classes)

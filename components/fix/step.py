@@ -9,7 +9,7 @@ from typing import Annotated
 
 import pandas as pd
 
-from components.shared import files
+from components.shared import destination, files
 from components.shared.data import dataset
 from components.shared.data.dataset import Sample
 from components.shared.errors import CannotRun
@@ -33,23 +33,35 @@ def fix(
     Raises CannotRun when the findings are about other data, or a code has no fix.
     """
     summary = files.read_json(validation / "summary.json")
-    before = dataset.data_digest({shard.name: files.digest(shard, "md5") for shard in dataset.shards(data)})
+    before = _digest_of(data)
     if summary["data_digest"] != before:
         raise CannotRun(f"{validation}: is about other data than {data}; `dvc repro validate` looks at it as it is now")
     found = pd.read_parquet(validation / "findings.parquet")
     if not apply:
         _list(found)
         return
+    destination.check_file(log, ours=_is_log, inputs=[data, validation])
     chosen = _chosen(found, apply, only)
     changes = _changes(chosen, found, data)
     if not changes:
         raise CannotRun(f"{', '.join(apply)}: nothing to change; the samples named are not among its findings")
-    with files.whole_folder(data) as fresh:
+    with files.whole_folder(data, kind="", ours=dataset.is_shard) as fresh:
+        if _digest_of(data) != before:
+            raise CannotRun(f"{data}: another process has just changed it; `dvc repro validate` looks at it as it is now")
         rows = _write(data, fresh, changes, quarantine)
-        after = dataset.data_digest({shard.name: files.digest(shard, "md5") for shard in dataset.shards(fresh)})
+        after = _digest_of(fresh)
         _append(log, [{"data_before": before, "data_after": after, **row} for row in rows])
     print(f"{data}: {len(rows):,} samples changed, written down in {log}")
     print("next: dvc add data && dvc repro; `git commit` keeps the new version, `dvc checkout` brings the old one back")
+
+
+def _digest_of(data: Path) -> str:
+    return dataset.data_digest({shard.name: files.digest(shard, "md5") for shard in dataset.shards(data)})
+
+
+def _is_log(file: Path) -> bool:
+    with file.open(encoding="utf-8") as stream:
+        return stream.readline().strip() == ",".join(_LOG)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,5 +183,5 @@ def _append(log: Path, rows: list[dict]) -> None:
             {name: f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value for name, value in row.items()}
         )
     old = log.read_text(encoding="utf-8") if log.exists() else ""
-    with files.whole_file(log) as temporary:
+    with files.whole_file(log, ours=_is_log) as temporary:
         temporary.write_text(old + text.getvalue(), encoding="utf-8", errors="backslashreplace")

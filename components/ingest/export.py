@@ -5,9 +5,8 @@ from typing import Annotated
 
 from tqdm import tqdm
 
-from components.shared import files
+from components.shared import destination, files
 from components.shared.data import dataset
-from components.shared.errors import CannotRun
 
 
 def export(
@@ -15,11 +14,10 @@ def export(
     folder: Annotated[Path, "where the tree goes; must not exist yet, or be empty"],
 ) -> None:
     """Write every frame back under its original path, byte for byte. Raises CannotRun when something is in the way."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CannotRun(f"{folder}: is there already; name a new folder")
+    destination.check_folder(folder, kind="", inputs=[data])
     shards = dataset.shards(data)
     total = sum(dataset.count(shard) for shard in shards)
-    with files.whole_folder(folder) as fresh, tqdm(total=total, unit=" samples", desc="export", disable=None) as bar:
+    with files.whole_folder(folder, kind="") as fresh, tqdm(total=total, unit=" samples", desc="export", disable=None) as bar:
         for shard in shards:
             for sample in dataset.read_samples(shard):
                 dataset.write_tree(sample, fresh)

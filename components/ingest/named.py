@@ -5,7 +5,6 @@ import hashlib
 import http.client
 import shutil
 import subprocess
-import tempfile
 import urllib.request
 import zlib
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from components.ingest import array_files
 from components.ingest.source import Source
+from components.shared import scratch
 from components.shared.errors import CannotRun
 
 FASHION_CLASSES = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
@@ -34,10 +34,10 @@ def fashion_mnist() -> Source:
     ways = {"local copy": _local_copy, "Keras's download": _keras, f"Debian's package {DEBIAN_PACKAGE}": _debian}
     failures = []
     for name, way in ways.items():
-        with tempfile.TemporaryDirectory(prefix="darkroom-") as scratch:
+        with scratch.folder() as folder:
             try:
                 # The arrays are in memory when this returns: the scratch folder is not needed any more.
-                source = array_files.idx(way(Path(scratch)), classes=FASHION_CLASSES, check=_check)
+                source = array_files.idx(way(folder), classes=FASHION_CLASSES, check=_check)
                 return Source(f"fashion-mnist ({name}), {source.kind}", source.count, source.samples)
             except (_NotThere, CannotRun, subprocess.SubprocessError) as error:
                 failures.append(f"  {name}: {error}")
@@ -83,43 +83,43 @@ def _is_right(file: Path) -> bool:
     return True
 
 
-def _local_copy(scratch: Path) -> Path:
+def _local_copy(folder: Path) -> Path:
     if not DEBIAN_FOLDER.is_dir():
         raise _NotThere(f"no {DEBIAN_FOLDER}")
     return DEBIAN_FOLDER
 
 
-def _keras(scratch: Path) -> Path:
+def _keras(folder: Path) -> Path:
     kept = Path.home() / ".keras/datasets/fashion-mnist"  # where Keras keeps what it once downloaded
     for name in FASHION_FILES:
         if _is_right(kept / f"{name}.gz"):
-            shutil.copy(kept / f"{name}.gz", scratch)
+            shutil.copy(kept / f"{name}.gz", folder)
             continue
         try:
             # Not through Keras itself: importing it takes longer than the download.
             with urllib.request.urlopen(f"{KERAS_ORIGIN}{name}.gz", timeout=PATIENCE) as answer:  # noqa: S310 (https above)
-                (scratch / f"{name}.gz").write_bytes(answer.read())
+                (folder / f"{name}.gz").write_bytes(answer.read())
         except (OSError, http.client.HTTPException) as error:
             raise _NotThere(str(error)) from None
-    return scratch
+    return folder
 
 
-def _debian(scratch: Path) -> Path:
+def _debian(folder: Path) -> Path:
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
         raise _NotThere("no apt-get on this machine")
     # Package lists in a folder of our own, so that it works without root and where no list was ever fetched.
-    for folder in ("lists/partial", "archives/partial"):
-        (scratch / folder).mkdir(parents=True)
-    own = ["-o", f"Dir::State::lists={scratch}/lists", "-o", f"Dir::Cache={scratch}", "-o", "APT::Sandbox::User="]
+    for name in ("lists/partial", "archives/partial"):
+        (folder / name).mkdir(parents=True)
+    own = ["-o", f"Dir::State::lists={folder}/lists", "-o", f"Dir::Cache={folder}", "-o", "APT::Sandbox::User="]
     for command in (
         ["apt-get", *own, "-qq", "update"],
         ["apt-get", *own, "-qq", "download", DEBIAN_PACKAGE],
     ):
-        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
         if done.returncode:
             raise _NotThere(f"{' '.join(command[-2:])}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
-    packages = list(scratch.glob("*.deb"))
+    packages = list(folder.glob("*.deb"))
     if not packages:
         raise _NotThere("apt-get downloaded nothing")
-    subprocess.run(["dpkg-deb", "-x", str(packages[0]), str(scratch / "content")], check=True, timeout=300)
-    return scratch / "content" / DEBIAN_FOLDER.relative_to("/")
+    subprocess.run(["dpkg-deb", "-x", str(packages[0]), str(folder / "content")], check=True, timeout=300)
+    return folder / "content" / DEBIAN_FOLDER.relative_to("/")

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from components.ingest import archive, find, named, privacy
 from components.ingest.source import Source
-from components.shared import files
+from components.shared import destination, files, scratch
 from components.shared.data import dataset
 from components.shared.data.dataset import Sample
 from components.shared.errors import CannotRun, Refused
@@ -45,11 +45,11 @@ def ingest(
     except re.error as error:
         raise CannotRun(f"--group {group!r}: not a usable regular expression ({error})") from None
     _refuse_to_overwrite(source, data)
-    with tempfile.TemporaryDirectory(prefix="darkroom-") as scratch:
+    with scratch.folder() as folder:
         if source in named.SETS:
             found = named.SETS[source]()
         elif archive.is_archive(Path(source)):
-            found = find.find(archive.unpack(Path(source), Path(scratch)), kind=kind, max_frames=max_frames)
+            found = find.find(archive.unpack(Path(source), folder), kind=kind, max_frames=max_frames)
         else:
             found = find.find(Path(source), kind=kind, max_frames=max_frames)
         print(f"found {found.kind}")
@@ -73,22 +73,17 @@ def ingest(
 def _refuse_to_overwrite(source: str, data: Path) -> None:
     """data/ is written anew as a whole: nothing but shards may be lost by that. Raises CannotRun."""
     files.restore(data)
-    if data.exists() and not data.is_dir():
-        raise CannotRun(f"{data}: is a file; name a folder for the shards")
-    foreign = [path.name for path in data.glob("*") if path.suffix != ".parquet"] if data.exists() else []
-    if foreign:
-        raise CannotRun(f"{data}: holds {foreign[0]!r}, which is no shard; name a folder of its own for the shards")
-    here, there = data.resolve(), Path(source).resolve()
-    if source not in named.SETS and (here == there or here in there.parents or there in here.parents):
-        raise CannotRun(f"{data}: lies in the source, or the source in it; name a folder beside it")
+    inputs = [] if source in named.SETS else [Path(source)]
+    destination.check_folder(data, kind="", ours=dataset.is_shard, inputs=inputs)
 
 
 def _bring_up_to_date(
     found: Source, data: Path, *, add: bool, replace: bool, limit: tuple[int, int], prepared: Callable[[Sample], Sample]
 ) -> Counter:
-    old = {shard: [_key(row) for row in dataset.read_facts(shard).to_pylist()] for shard in sorted(data.glob("*.parquet"))}
-    there = {key for keys in old.values() for key in keys}
-    with files.whole_folder(data) as fresh, tempfile.TemporaryDirectory(dir=fresh) as staging:
+    # What is there is read only now that nobody else can change it: a second writer must not lose what a first has added.
+    with files.whole_folder(data, kind="", ours=dataset.is_shard) as fresh, tempfile.TemporaryDirectory(dir=fresh) as staging:
+        old = {shard: [_key(row) for row in dataset.read_facts(shard).to_pylist()] for shard in sorted(data.glob("*.parquet"))}
+        there = {key for keys in old.values() for key in keys}
         seen, written = _write_new(found, there, Path(staging), limit, prepared)
         gone = there - seen if not add else set()
         if gone and not replace:

@@ -20,7 +20,7 @@ def measure_part(*, data: Path, config: MeasureConfig, manifest: Path) -> None:
 
 def gather_manifest(*, parts: list[Path], digest: str, manifest: Path) -> None:
     """Put the parts together, byte for byte what one machine writes. Raises CannotRun unless they are all of that data."""
-    with files.whole_folder(manifest) as fresh:
+    with files.whole_folder(manifest, kind="manifest", ours=manifests.is_part) as fresh:
         for part in (file for folder in parts for file in folder.glob("*.parquet")):
             shutil.copyfile(part, fresh / part.name)
         there = manifests.data_digest(fresh)

@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import posixpath
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,10 +18,10 @@ from blake3 import blake3
 
 from components.measure import frame_order, signature, statistics
 from components.measure.config import MeasureConfig
-from components.shared import files, parallel
+from components.shared import destination, files, parallel, scratch
 from components.shared.data import dataset
 from components.shared.data.dataset import Sample
-from components.shared.data.manifest import SCHEMA
+from components.shared.data.manifest import SCHEMA, is_part
 from components.shared.errors import CannotRun
 from components.shared.pictures import decode, encode, faces, formats, metadata
 from components.shared.pictures.formats import Undecodable
@@ -41,12 +40,13 @@ def measure(
 
     A frame that does not decode is a row with its reason, not a crash.
     """
+    destination.check_folder(manifest, kind="manifest", ours=is_part, inputs=[data])
     shards = dataset.shards(data)
     digests = {shard: files.digest(shard, "md5") for shard in shards}
     if len(set(digests.values())) < len(shards):
         raise CannotRun(f"{data}: two shards with the same content; delete one of them")
     new = [shard for shard in shards if not _is_current(manifest / f"{digests[shard]}.parquet", shard.name, config)]
-    with files.whole_folder(manifest) as fresh:
+    with files.whole_folder(manifest, kind="manifest", ours=is_part) as fresh:
         for shard in set(shards) - set(new):
             part = f"{digests[shard]}.parquet"
             (fresh / part).write_bytes((manifest / part).read_bytes())
@@ -62,9 +62,9 @@ def _measure_new(parts: dict[Path, Path], config: MeasureConfig) -> int:
     sizes = {shard: dataset.count(shard) for shard in parts}
     # So small that no processor waits long for the last piece, and no smaller.
     size = BATCH * min(max(sum(sizes.values()) // (32 * parallel.processors() * BATCH), 1), 4)
-    with tempfile.TemporaryDirectory(prefix="darkroom-") as scratch, ThreadPoolExecutor(1) as writer:
+    with scratch.folder() as folder, ThreadPoolExecutor(1) as writer:
         work = [
-            (shard, range(start, min(start + size, count)), config, Path(scratch) / f"{number}-{start}.arrow")
+            (shard, range(start, min(start + size, count)), config, folder / f"{number}-{start}.arrow")
             for number, (shard, count) in enumerate(sizes.items())
             for start in range(0, max(count, 1), size)
         ]

@@ -28,7 +28,7 @@ def prepare_part(*, data: Path, manifest: Path, verdict: Path, config: PrepareCo
     rows = plan.rows[plan.rows["shard"].isin([shard.name for shard in shards])].copy()
     final = rows["position"].to_numpy()
     rows["position"] = rows.groupby("to").cumcount()
-    with files.whole_folder(prepared) as fresh:
+    with files.whole_folder(prepared, kind="prepared") as fresh:
         for name in dataset.SPLITS:
             mine = (rows["to"] == name).to_numpy()
             arrays.create(fresh / name, int(mine.sum()), plan.layout.shape)
@@ -41,7 +41,7 @@ def gather_arrays(
 ) -> None:
     """Put the pixels in their places, byte for byte what one machine writes. Raises CannotRun when some are missing."""
     plan = make_plan(manifest=manifest, verdict=verdict, config=config, seed=seed)
-    with files.whole_folder(prepared) as fresh:
+    with files.whole_folder(prepared, kind="prepared") as fresh:
         create(fresh, plan)
         for name in dataset.SPLITS:
             whole = np.load(fresh / name / "images.npy", mmap_mode="r+")

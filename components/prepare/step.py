@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from components.prepare.config import PrepareConfig
-from components.shared import files, parallel
+from components.shared import destination, files, parallel
 from components.shared.data import arrays, dataset
 from components.shared.data import manifest as manifests
 from components.shared.errors import CannotRun, Refused
@@ -29,8 +29,9 @@ def prepare(
     prepared: Annotated[Path, "folder for the arrays"],
 ) -> None:
     """Split, decode and resize. Raises Refused when the data did not pass or cannot be split, CannotRun on stale inputs."""
+    destination.check_folder(prepared, kind="prepared", inputs=[data, manifest, verdict])
     plan = make_plan(manifest=manifest, verdict=verdict, config=config, seed=seed)
-    with files.whole_folder(prepared) as fresh:
+    with files.whole_folder(prepared, kind="prepared") as fresh:
         create(fresh, plan)
         decode_shards(fresh, plan.rows, data=data, config=config)
     _say(plan, config)

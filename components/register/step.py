@@ -6,7 +6,7 @@ from typing import Annotated
 from components.register.candidates import Candidate, read
 from components.register.card import card
 from components.register.config import RegisterConfig
-from components.shared import files
+from components.shared import destination, files
 from components.shared.data import arrays
 from components.shared.errors import CannotRun, Refused
 from components.shared.runs import tracking
@@ -25,6 +25,7 @@ def register(
     Which architecture is better is told by validation data. The champion is left by a model that is no worse on the same test
     split. The same model again adds no version. Raises Refused when none passes, after the verdict is written.
     """
+    destination.check_file(registration, ours=_is_verdict, inputs=[*models, *evaluations, prepared])
     if len(models) != len(evaluations):
         raise CannotRun(f"register: {len(models)} models but {len(evaluations)} evaluations")
     candidates = [read(model, evaluation) for model, evaluation in zip(models, evaluations, strict=True)]
@@ -45,10 +46,16 @@ def register(
         verdict |= _register(passing, prepared, config)
     else:
         verdict["reasons"] = ["no model passes the gates"]
-    files.write_json(registration, verdict | {"candidates": [_row(candidate, config) for candidate in candidates]})
+    files.write_json(
+        registration, verdict | {"candidates": [_row(candidate, config) for candidate in candidates]}, ours=_is_verdict
+    )
     print("\n".join(f"register: {reason}" for reason in verdict["reasons"]))
     if not passing:
         raise Refused(*(reason for candidate in candidates for reason in candidate.reasons))
+
+
+def _is_verdict(file: Path) -> bool:
+    return {"model", "version", "alias", "accepted", "reasons"} <= files.read_json(file).keys()
 
 
 def _register(passing: list[Candidate], prepared: Path, config: RegisterConfig) -> dict:

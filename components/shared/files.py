@@ -1,92 +1,162 @@
 """Writing so that nothing half-written ever stands under a final name, and reading what other steps wrote."""
 
 import contextlib
-import fcntl
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from components.shared import destination
 from components.shared.errors import CannotRun
 
-
-@contextlib.contextmanager
-def whole_file(final: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `final`; it takes the final name only when the block ends well."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{final.name}.", suffix=".tmp", dir=final.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        _sync(temporary)
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(final)
-    finally:
-        temporary.unlink(missing_ok=True)
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_LOCKLESS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # what a network disk answers that has no locks
 
 
 @contextlib.contextmanager
-def whole_folder(final: Path) -> Iterator[Path]:
+def whole_file(final: Path, *, ours: Callable[[Path], bool] | None = None) -> Iterator[Path]:
+    """Yield a temporary path beside `final`; it takes the final name only when the block ends well. A link is followed.
+
+    A file that a person names is overwritten only when `ours` recognises it, and by one process at a time. Raises CannotRun.
+    """
+    target = destination.check_file(final, ours=ours) if ours else destination.followed(final)
+    with room(target), _locked(final, target) if ours else contextlib.nullcontext():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            _sync(temporary)
+            temporary.chmod(0o666 & ~_umask())
+            if ours:
+                destination.check_file(final, ours=ours)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(final: Path, *, kind: str, ours: Callable[[Path], bool] | None = None) -> Iterator[Path]:
     """Yield an empty folder beside `final`; it replaces `final`, old content and all, only when the block ends well.
 
-    Only one process at a time: another one is told so at once. What a killed one left behind is cleared away.
-    Raises CannotRun.
+    `final` is new, empty or a folder of this kind, as its marker `.darkroom` says; a link is followed. Without a kind no marker
+    is written, and `ours` recognises each file that may be replaced (see `destination.check_folder`). One process at a time:
+    another one is told so at once. What a killed one left behind is cleared away. Raises CannotRun.
     """
-    final.parent.mkdir(parents=True, exist_ok=True)
-    _clear_leftovers(final)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".tmp", dir=final.parent))
-    # Held as long as we live, and let go by the system when we are killed: so a leftover can be told from work under way.
-    held = os.open(temporary, os.O_RDONLY)
-    fcntl.flock(held, fcntl.LOCK_EX)
-    try:
-        yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                _sync(file)
-        temporary.chmod(0o777 & ~_umask())
-        if final.exists():
-            # Two renames, not one: a folder cannot replace a full one. A kill in between is mended by `restore`.
-            final.replace(_outdated(final))
-            temporary.replace(final)
-            shutil.rmtree(_outdated(final))
-        else:
-            temporary.replace(final)
-    finally:
-        os.close(held)
+    target = destination.check_folder(final, kind=kind, ours=ours)
+    with room(target), _locked(final, target):
+        _mend(target)
+        temporary = _beside(target, "new")
         shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(mode=0o700)
+        try:
+            yield temporary
+            if kind:
+                destination.mark(temporary, kind)
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _sync(file)
+            temporary.chmod(0o777 & ~_umask())
+            destination.check_folder(final, kind=kind, ours=ours)  # again: the work may have taken hours
+            if target.exists():
+                # Two renames, not one: a folder cannot replace a full one. A kill in between is mended by `_mend`.
+                target.replace(_beside(target, "old"))
+                temporary.replace(target)
+                shutil.rmtree(_beside(target, "old"))
+            else:
+                temporary.replace(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def restore(final: Path) -> None:
-    """Undo half a replacement: when a kill came between the two renames, the old folder gets its name back."""
-    if not final.exists() and _outdated(final).exists():
-        _outdated(final).replace(final)
+    """Undo half a replacement: when a kill came between the two renames, the old folder gets its name back.
+
+    Nothing is done while a process is at work there. Raises CannotRun when the folder cannot be written.
+    """
+    target = destination.followed(final)
+    if target.name and not target.exists() and _beside(target, "old").exists():
+        with _locked(final, target):
+            _mend(target)
 
 
-def _outdated(final: Path) -> Path:
-    return final.with_name(f".{final.name}.old.tmp")
+@contextlib.contextmanager
+def room(place: Path) -> Iterator[None]:
+    """Turns a disk that is full, or over its quota, into one line: which path, and how much is free there. Raises CannotRun."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL and os.strerror(errno.ENOSPC) not in str(error):
+            raise
+        named = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else place
+        what = "the quota is used up" if error.errno == errno.EDQUOT else "the disk is full"
+        raise CannotRun(f"{place}: {what} ({free_bytes(named):,} bytes free where {named} lies); "
+                        "nothing was changed; make room, and run the same command again") from None  # fmt: skip
 
 
-def _clear_leftovers(final: Path) -> None:
-    restore(final)
-    for folder in [path for path in final.parent.glob(f".{final.name}.*.tmp") if path.is_dir()]:
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CannotRun(f"{final}: another process is writing it; wait for it, or stop it") from None
-        finally:
-            os.close(handle)
-        shutil.rmtree(folder)
+def free_bytes(place: Path) -> int:
+    """How much a file may grow there, which need not exist yet."""
+    place = place.absolute()
+    return shutil.disk_usage(next(above for above in (place, *place.parents) if above.exists())).free
 
 
-def write_json(file: Path, content: Any) -> None:
-    """Sorted keys and a fixed layout, so that the same content is the same bytes."""
-    with whole_file(file) as temporary:
+def _beside(target: Path, state: str) -> Path:
+    return target.with_name(f".{target.name}.{state}.tmp")
+
+
+def _mend(target: Path) -> None:
+    """What a kill left: of the two renames the first alone, or what it had not yet cleared away. The lock is held."""
+    old = _beside(target, "old")
+    if old.exists() and not target.exists():
+        old.replace(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(final: Path, target: Path) -> Iterator[None]:
+    """Hold the lock `.NAME.lock` beside the destination, or raise CannotRun at once when another process does.
+
+    The file stays: were it deleted, two processes could hold two files of that name.
+    """
+    import filelock
+
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file = target.with_name(f".{target.name}.lock")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the library helps itself where the disk has no locks
+            lock = filelock.FileLock(file, blocking=False)
+            try:
+                lock.acquire()
+            except OSError as error:
+                if error.errno not in _LOCKLESS:
+                    raise
+                lock = filelock.SoftFileLock(file.with_suffix(".soft.lock"), blocking=False)
+                lock.acquire()
+    except filelock.Timeout:
+        raise CannotRun(f"{final}: another process is writing it; wait for it, or stop it") from None
+    except OSError as error:
+        if error.errno in _FULL:
+            raise
+        raise CannotRun(
+            f"{final}: cannot be written ({target.parent}: {error.strerror or error}); name another place"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_json(file: Path, content: Any, *, ours: Callable[[Path], bool] | None = None) -> None:
+    """Sorted keys and a fixed layout, so that the same content is the same bytes. `ours` as in `whole_file`."""
+    with whole_file(file, ours=ours) as temporary:
         temporary.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import numpy as np
 
-from components.shared import files, plots
+from components.shared import destination, files, plots
 from components.shared.data import arrays, seen
 from components.shared.errors import CannotRun, Refused
 from components.shared.models import backend, keras_file
@@ -32,6 +32,7 @@ def train(
 
     Killed, it goes on from its last checkpoint when it is called again with the same inputs. The test split is not read.
     """
+    destination.check_folder(model, kind="model", inputs=[augmented, prepared])
     tf, keras = backend.start(seed)
     from components.shared.models.scores import scores
     from components.train import whitening
@@ -76,7 +77,7 @@ def train(
         "classes": layout.classes,
     }
     # From here on the place is ours: a second training of the same model is told so at once.
-    with files.whole_folder(model) as fresh:
+    with files.whole_folder(model, kind="model") as fresh:
         checkpoints = Checkpoints(model, identity)
         with tracking.live(record) as follower:
             loop = Loop(tf, keras, network, training, validation, config, seed, checkpoints)

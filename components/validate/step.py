@@ -4,12 +4,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
-from components.shared import files
+from components.shared import destination, files
 from components.shared.errors import Refused
 from components.validate.config import ValidateConfig
 
 SCREEN = 16  # lines of findings that the terminal shows
 WIDTH = 110  # characters of one
+_WRITTEN = {"findings.json", "findings.parquet", "summary.json", "report.html", "classes.png", "data_docs"}
 
 
 def validate(
@@ -21,6 +22,7 @@ def validate(
     """Judge the data. An error refuses it (exit code 1) after everything is written; a warning does not."""
     from components.validate import expectations
 
+    destination.check_folder(validation, kind="validation", ours=_is_older, inputs=[manifest])
     expectations.start()  # before all that is slow to import
     from components.shared.data import manifest as manifests
     from components.validate import class_balance, drift, pairs, report, suite
@@ -29,7 +31,7 @@ def validate(
 
     digest = manifests.data_digest(manifest)
     context = Context(manifests.read(manifest), config, manifest, _accepted(validation, digest))
-    with files.whole_folder(validation) as fresh:
+    with files.whole_folder(validation, kind="validation", ours=_is_older) as fresh:
         checked = suite.check(context, docs=fresh / "data_docs")
         # Great Expectations is at work now: time for what does not need its answer.
         classes_per_split(context, fresh / "classes.png")
@@ -72,6 +74,11 @@ def validate(
     ratio = f"{summary['imbalance_ratio']:.1f}" if summary["imbalance_ratio"] else "infinite"
     print(f"validate: {len(context.rows):,} samples in {len(context.classes)} classes pass with {severities['warning']} warnings "
           f"(largest class / smallest: {ratio}); {validation}/report.html shows it all")  # fmt: skip
+
+
+def _is_older(file: Path) -> bool:
+    """Whether a file lies in what an older version wrote, which had no marker."""
+    return file.name in _WRITTEN and "data_digest" in files.read_json(file.with_name("summary.json"))
 
 
 def _accepted(validation: Path, digest: str) -> dict | None:

@@ -98,6 +98,11 @@ def shards(data: Path) -> list[Path]:
     return found
 
 
+def is_shard(file: Path) -> bool:
+    """Whether a file is a shard, by its columns: a person's own table is not. Raises what reading another file raises."""
+    return pq.read_schema(file).names == SCHEMA.names
+
+
 def read_facts(shard: Path) -> pa.Table:
     """Everything about a shard's samples but the pictures: cheap, since Parquet is stored by column."""
     with _readable(shard):

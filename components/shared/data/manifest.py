@@ -122,6 +122,11 @@ def knobs(folder: Path) -> dict:
     return {}
 
 
+def is_part(file: Path) -> bool:
+    """Whether a file is a part of a manifest, as `measure` stamps it. Raises what reading another file raises."""
+    return b"measured_by" in (pq.read_schema(file).metadata or {})
+
+
 def shard_digests(folder: Path) -> dict[str, str]:
     """Name -> md5 of each shard that was measured."""
     return {_shard(part): part.stem for part in _parts(folder)}

@@ -6,12 +6,10 @@ another name: nothing stale can be taken for it.
 
 import contextlib
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from components.shared import files
+from components.shared import files, scratch
 from components.shared.data import dataset
 from components.shared.errors import CannotRun
 
@@ -27,8 +25,7 @@ def fetched(data: str, digest: str, *, part: str = "1/1") -> Iterator[Path]:
     copied, and checked where the parts are gathered. Raises CannotRun.
     """
     number, count = (int(text) for text in part.split("/"))
-    folder = Path(tempfile.mkdtemp(prefix="darkroom-data-"))
-    try:
+    with scratch.folder("data") as folder:
         if is_remote(data):
             for name, md5 in listing(data, digest)[number - 1 :: count]:
                 _fetch(data, md5, folder / name)
@@ -36,8 +33,6 @@ def fetched(data: str, digest: str, *, part: str = "1/1") -> Iterator[Path]:
             for shard in dataset.shards(Path(data))[number - 1 :: count]:
                 (folder / shard.name).symlink_to(shard.absolute())
         yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 def is_remote(data: str) -> bool:

@@ -1,0 +1,55 @@
+"""Scratch folders in TMPDIR: gone when their block ends, or, when their maker was killed, at the start of the next."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from components.shared import files
+from components.shared.destination import MARKER
+from components.shared.errors import CannotRun
+
+_PREFIX, _KIND = "darkroom-", "scratch\n"
+
+
+@contextlib.contextmanager
+def folder(purpose: str = "") -> Iterator[Path]:
+    """Yield a folder that only this user can enter. Raises CannotRun when the disk of TMPDIR is full."""
+    with files.room(_place()):
+        _clear()
+        made = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{purpose}-" if purpose else _PREFIX))
+        # Held as long as we live, and let go by the system when we are killed. Marked only then: a folder without a marker
+        # is never cleared, so nobody takes it in between, nor where the file system has no locks.
+        lock = os.open(made, os.O_RDONLY)
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            (made / MARKER).write_text(_KIND, encoding="utf-8")
+        try:
+            yield made
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+            os.close(lock)
+
+
+def _place() -> Path:
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError:
+        raise CannotRun("TMPDIR: no folder for temporary files can be written; set TMPDIR to one that can") from None
+
+
+def _clear() -> None:
+    """Remove what killed processes of this user left behind; a folder without our marker is none of ours."""
+    for place in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if place.is_symlink() or place.stat().st_uid != os.getuid() or (place / MARKER).read_text() != _KIND:
+                continue
+            lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(place, ignore_errors=True)
+            finally:
+                os.close(lock)
