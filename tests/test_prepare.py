@@ -151,7 +151,7 @@ def test_nothing_half_written_is_left_when_decoding_fails(tmp_path, prepared, mo
     with pytest.raises(ZeroDivisionError):
         prepared(tmp_path / "s", shard_samples=1000)
     assert not (tmp_path / "prepared").exists()
-    assert not list(tmp_path.glob(".prepared*"))
+    assert not list(tmp_path.glob(".prepared*.tmp"))
 
 
 def test_adding_pictures_hardly_moves_the_others():

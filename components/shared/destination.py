@@ -8,6 +8,7 @@ from pathlib import Path
 from components.shared.errors import CannotRun
 
 MARKER = ".darkroom"  # its first line is the kind of the folder that it lies in, the others the files that were written there
+SCRATCH = "scratch"  # the kind of a folder in TMPDIR, where anything may be written
 _LITTER = {".DS_Store", "Thumbs.db", "desktop.ini", ".ipynb_checkpoints", "__pycache__"}  # of other programs, worth nothing
 
 Recognise = Callable[[Path], bool]
@@ -111,12 +112,19 @@ def _refuse_surroundings(final: Path, target: Path, inputs: Iterable[Path]) -> N
         if here == there or here in there.parents or there in here.parents:
             raise CannotRun(f"{final}: is, holds or lies in {given}, which is read from; name a folder of its own")
     for above in here.parents:
-        if (above / MARKER).is_file() or _holds_shards(above):
+        if _kind_of(above) not in (None, SCRATCH) or _holds_shards(above):
             raise CannotRun(f"{final}: lies in {above}, which darkroom replaces as a whole; name a folder outside it")
     above = next(above for above in here.parents if os.path.lexists(above))
     if not above.is_dir():
         raise CannotRun(f"{final}: {above} is a file, expected a folder; name another place")
     _refuse_unwritable(final, above)
+
+
+def _kind_of(folder: Path) -> str | None:
+    try:
+        return (folder / MARKER).read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    except OSError:
+        return None
 
 
 def _holds_shards(folder: Path) -> bool:

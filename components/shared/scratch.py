@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.shared import files
-from components.shared.destination import MARKER
+from components.shared.destination import MARKER, SCRATCH
 from components.shared.errors import CannotRun
 
-_PREFIX, _KIND = "darkroom-", "scratch\n"
+_PREFIX = "darkroom-"
 
 
 @contextlib.contextmanager
@@ -26,7 +26,7 @@ def folder(purpose: str = "") -> Iterator[Path]:
         lock = os.open(made, os.O_RDONLY)
         with contextlib.suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            (made / MARKER).write_text(_KIND, encoding="utf-8")
+            (made / MARKER).write_text(SCRATCH, encoding="utf-8")
         try:
             yield made
         finally:
@@ -45,7 +45,7 @@ def _clear() -> None:
     """Remove what killed processes of this user left behind; a folder without our marker is none of ours."""
     for place in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
-            if place.is_symlink() or place.stat().st_uid != os.getuid() or (place / MARKER).read_text() != _KIND:
+            if place.is_symlink() or place.stat().st_uid != os.getuid() or (place / MARKER).read_text() != SCRATCH:
                 continue
             lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:

@@ -10,7 +10,7 @@ from components.validate.config import ValidateConfig
 
 SCREEN = 16  # lines of findings that the terminal shows
 WIDTH = 110  # characters of one
-_WRITTEN = {"findings.json", "findings.parquet", "summary.json", "report.html", "classes.png", "data_docs"}
+_WRITTEN = {"findings.json", "findings.parquet", "summary.json", "report.html", "classes.png", "data_docs", "pairs.parquet"}
 
 
 def validate(
