@@ -1,28 +1,91 @@
-"""What the names and the pixels of a clip's frames say about its order: gaps, numbers that come twice, frames that repeat."""
+"""What the names of a clip's frames say about its order: numbers that are left out, and numbers that come twice."""
 
+import contextlib
 import itertools
 import re
 from collections import Counter
-from pathlib import PurePosixPath
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+# Digits -> what they may say when they are a date or a time; what is longer ends in a fraction of a second.
+_TIMES = {
+    4: ("%M%S", "%H%M"),
+    6: ("%H%M%S", "%y%m%d"),
+    8: ("%Y%m%d",),
+    12: ("%y%m%d%H%M%S", "%Y%m%d%H%M"),
+    14: ("%Y%m%d%H%M%S",),
+}
+
+_ENDING = re.compile(r"\.(png|jpe?g|apng)$", re.IGNORECASE)
 
 
-def order(paths: list[str]) -> dict[str, str]:
+def order(paths: Sequence[str]) -> dict[str, str]:
     """`frame_gap`: the first number missing, `frame_twin`: the first that comes twice; left out where there is none.
 
-    The number of a frame is the last one in its name. Numbers may rise by any one step: a clip that was thinned evenly has
-    no gap.
+    Numbers come twice when all numbers of a name do and all the text between them: `frame2.png`, `frame02.jpg`. A gap is told
+    of a counter alone: the one number that varies rises by the same step most of the time, and else by a multiple of it.
+    Thinned clips, timestamps, dates, several numbers that vary and a total beside the number are no gaps.
     """
-    found = [re.findall(r"\d+", PurePosixPath(path).stem) for path in paths]
-    if not all(found):
+    names = [re.split(r"(\d+)", _ENDING.sub("", path[-1000:])) for path in paths]  # text and number by turns
+    usual = Counter(tuple(name[::2]) for name in names).most_common(1)[0][0]
+    alike = [name for name in names if tuple(name[::2]) == usual]
+    columns = [[name[field] for name in alike] for field in range(1, len(alike[0]), 2)]
+    if not columns:
         return {}
-    numbers = sorted(int(several[-1]) for several in found)
+    varying = [column for column in columns if len(set(map(int, column))) > 1]
     facts = {}
-    twins = [number for number, count in Counter(numbers).items() if count > 1]
+    exact = [tuple(_exact(name, field) for field in range(1, len(name), 2)) for name in alike]
+    twins = [key for key, count in Counter(exact).items() if count > 1]
     if twins:
-        facts["frame_twin"] = f"frame {twins[0]}"
-    steps = [after - before for before, after in itertools.pairwise(numbers) if after > before]
-    usual = Counter(steps).most_common(1)[0][0] if steps else 1
-    gaps = [before + usual for before, after in itertools.pairwise(numbers) if after - before > usual]
-    if gaps:
-        facts["frame_gap"] = f"frame {gaps[0]}"
+        facts["frame_twin"] = f"frame {int((varying or columns)[-1][exact.index(twins[0])])}"
+    gaps = {_gap(list({int(number): number for number in column}.values())) for column in varying}
+    others = {int(number) for name in names if tuple(name[::2]) != usual for number in name[1::2]}
+    # Several numbers that vary are one counter only when they all miss the same frame; the slowest counts the frames.
+    if gaps and None not in gaps and len({place for place, _ in gaps}) == 1:
+        number = min(number for _, number in gaps)
+        facts |= {} if number in others else {"frame_gap": f"frame {number}"}
     return facts
+
+
+def _exact(name: list[str], field: int) -> str:
+    """A number without the zeros in front of it, unless it is a fraction: 1.05 is not 1.5."""
+    fraction = name[field - 1] == "." and field > 1
+    return name[field] if fraction else name[field].lstrip("0")
+
+
+def _gap(digits: list[str]) -> tuple[int, int] | None:
+    """Place and number of what a counter leaves out; None where nothing is left out, or this is no counter."""
+    numbers = [int(number) for number in digits]
+    place = _left_out(numbers)
+    if place is None:
+        return None
+    # What may be times has to leave one out as times, too: 235959 and 000000 follow each other, 20240131 and 20240201.
+    for times in _times(digits):
+        place = _left_out(times)
+        if place is None:
+            return None
+    return place, numbers[place] + min(after - before for before, after in itertools.pairwise(numbers))
+
+
+def _times(digits: list[str]) -> Iterator[list[int]]:
+    """The numbers as microseconds, in each way in which all of them are dates or times."""
+    length = len(digits[0])
+    if any(len(number) != length for number in digits):
+        return
+    for whole in (length, length - 3, length - 6):
+        for form in _TIMES.get(whole, ()):
+            with contextlib.suppress(ValueError):
+                yield [
+                    (datetime.strptime(number[:whole], form) - datetime(1900, 1, 1)) // timedelta(microseconds=1)
+                    + int(number[whole:].ljust(6, "0"))
+                    for number in digits
+                ]
+
+
+def _left_out(numbers: list[int]) -> int | None:
+    """The place behind which a counter leaves the first number out."""
+    steps = [after - before for before, after in itertools.pairwise(numbers)]
+    usual, count = Counter(steps).most_common(1)[0]
+    if usual <= 0 or 2 * count <= len(steps) or any(step <= 0 or step % usual for step in steps):
+        return None
+    return next((place for place, step in enumerate(steps) if step > usual), None)
