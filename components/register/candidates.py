@@ -7,6 +7,7 @@ from pathlib import Path
 
 from components.register.config import RegisterConfig
 from components.shared import files
+from components.shared.data import arrays
 from components.shared.errors import CannotRun
 
 ABSOLUTE = ("accuracy", "balanced_accuracy", "worst_class_recall")
@@ -36,12 +37,29 @@ class Candidate:
         content = [self.record["model"]["weights_sha256"], self.record["data_digest"], self.record["knobs"]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def classes_digest(self) -> str:
+        """What the candidate recognises, short enough for a tag however many classes there are."""
+        return hashlib.sha256("\n".join(self.record["classes"]).encode()).hexdigest()
+
     def on_validation(self, metric: str) -> float:
         """The value of a metric on the validation split: what architectures are chosen by."""
         return self.record["validation"][metric]
 
-    def below(self, config: RegisterConfig) -> list[str]:
-        """The absolute gates that the model does not pass, one line each."""
+    def faults(self, config: RegisterConfig) -> list[str]:
+        """The absolute gates that the model does not pass, one line each.
+
+        Every comparison with NaN is False, so that figures are first held to be figures.
+        """
+        shares = {name: self.metrics.get(name) for name in (*ABSOLUTE, config.compare_by)}
+        others = {name: value for name, value in self.metrics.items() if name not in shares}
+        on_validation = self.record.get("validation", {}).get(config.compare_by)
+        faults = [f"{name} on the test split is {_shown(value)}" for name, value in shares.items() if not _is_share(value)]
+        faults += [f"{name} on the test split is {_shown(value)}" for name, value in others.items() if not _is_finite(value)]
+        faults += [] if _is_share(on_validation) else [f"{config.compare_by} on validation data is {_shown(on_validation)}"]
+        if faults:
+            return [f"{self.architecture}: {fault}, expected a finite number; `dvc repro -f` trains and scores it anew"
+                    for fault in faults]  # fmt: skip
         limits = {name: getattr(config, f"minimum_{name}") for name in ABSOLUTE}
         return [
             f"{self.architecture}: {name} {self.metrics[name]:.4f} is below register.minimum_{name} = {limit:g}"
@@ -57,3 +75,28 @@ def read(model: Path, evaluation: Path) -> Candidate:
         raise CannotRun(f"{evaluation}: is of another training than {model}; `dvc repro` brings them together")
     metrics, cost = files.read_json(evaluation / "metrics.json"), files.read_json(evaluation / "cost.json")
     return Candidate(model, evaluation, record, metrics, cost, test["digest"])
+
+
+def read_all(models: list[Path], evaluations: list[Path], prepared: Path) -> list[Candidate]:
+    """All candidates, which were scored on the test split that lies in `prepared`. Raises CannotRun."""
+    if len(models) != len(evaluations):
+        raise CannotRun(f"register: {len(models)} models but {len(evaluations)} evaluations")
+    candidates = [read(model, evaluation) for model, evaluation in zip(models, evaluations, strict=True)]
+    if len({candidate.test_digest for candidate in candidates}) > 1:
+        raise CannotRun("register: the models were scored on different test splits; `dvc repro` brings them together")
+    if arrays.load(prepared / "test").content_digest() != candidates[0].test_digest:
+        raise CannotRun(f"{prepared}: its test split is not the one that the models were scored on; "
+                        "`dvc repro` brings them together")  # fmt: skip
+    return candidates
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) < float("inf")
+
+
+def _is_share(value: object) -> bool:
+    return _is_finite(value) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _shown(value: object) -> str:
+    return "missing" if value is None else repr(value)

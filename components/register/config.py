@@ -16,3 +16,4 @@ class RegisterConfig(Section):
     minimum_worst_class_recall: float = Field(ge=0, le=1)
     compare_by: Literal["balanced_accuracy", "accuracy"]
     tolerance: float = Field(ge=0, le=1)
+    replace_incomparable_champion: bool

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Annotated
 
-from components.register.candidates import Candidate, read
+from components.register.candidates import ABSOLUTE, Candidate, read_all
 from components.register.card import card
+from components.register.comparison import Verdict, compare
 from components.register.config import RegisterConfig
 from components.shared import destination, files
-from components.shared.data import arrays
-from components.shared.errors import CannotRun, Refused
-from components.shared.runs import tracking
+from components.shared.errors import Refused
+from components.shared.runs import tracking, values
 
 
 def register(
@@ -22,34 +22,30 @@ def register(
 ) -> None:
     """Each model that passes the absolute gates becomes a version; the best of them champion, unless the present one is better.
 
-    Which architecture is better is told by validation data. The champion is left by a model that is no worse on the same test
-    split. The same model again adds no version. Raises Refused when none passes, after the verdict is written.
+    Validation data decides which architecture is better. A candidate replaces the champion if it is no worse on test samples
+    that neither has learnt from. The same model again adds no version. Raises Refused when none passes, after the verdict is written.
     """
     destination.check_file(registration, ours=_is_verdict, inputs=[*models, *evaluations, prepared])
-    if len(models) != len(evaluations):
-        raise CannotRun(f"register: {len(models)} models but {len(evaluations)} evaluations")
-    candidates = [read(model, evaluation) for model, evaluation in zip(models, evaluations, strict=True)]
-    if len({candidate.test_digest for candidate in candidates}) > 1:
-        raise CannotRun("register: the models were scored on different test splits; `dvc repro` brings them together")
-    passing = []
+    candidates = read_all(models, evaluations, prepared)
     for candidate in candidates:
-        candidate.reasons = candidate.below(config)
-        passing += [] if candidate.reasons else [candidate]
+        candidate.reasons = candidate.faults(config) or _unusable(candidate)
+    passing = [candidate for candidate in candidates if not candidate.reasons]
     for candidate in candidates:
         # A refused model is worth comparing too, but only a version needs the server to be up.
-        if passing:
+        if candidate in passing:
             tracking.send_evaluation(candidate.model, candidate.evaluation)
         else:
             tracking.try_to(tracking.send_evaluation, candidate.model, candidate.evaluation)
     verdict = {"model": config.model, "version": None, "alias": "champion", "accepted": False}
+    verdict["data_digest"] = candidates[0].record["data_digest"]
     if passing:
         verdict |= _register(passing, prepared, config)
     else:
         verdict["reasons"] = ["no model passes the gates"]
-    files.write_json(
-        registration, verdict | {"candidates": [_row(candidate, config) for candidate in candidates]}, ours=_is_verdict
-    )
+    verdict["candidates"] = [_row(candidate, config) for candidate in candidates]
+    files.write_json(registration, verdict, ours=_is_verdict)
     print("\n".join(f"register: {reason}" for reason in verdict["reasons"]))
+    tracking.try_to(tracking.send_verdict, [candidate.record for candidate in candidates], verdict, config.model_dump())
     if not passing:
         raise Refused(*(reason for candidate in candidates for reason in candidate.reasons))
 
@@ -58,25 +54,66 @@ def _is_verdict(file: Path) -> bool:
     return {"model", "version", "alias", "accepted", "reasons"} <= files.read_json(file).keys()
 
 
+def _unusable(candidate: Candidate) -> list[str]:
+    """Why the model itself is not fit for the registry: weights that are no numbers load in silence."""
+    from components.shared.runs import logged_model
+
+    try:
+        logged_model.trained(candidate.model, candidate.record)
+    except Refused as refused:
+        return [f"{candidate.architecture}: {fault}" for fault in refused.faults]
+    return []
+
+
 def _register(passing: list[Candidate], prepared: Path, config: RegisterConfig) -> dict:
-    from components.register.registry import Registry
+    from components.shared.runs.registry import Registry
 
     best = max(passing, key=lambda candidate: candidate.on_validation(config.compare_by))
-    reasons = [_why_best(best, passing, config)]
+    why_best = _why_best(best, passing, config)
     mlflow = tracking.connect()
-    with tracking.said(mlflow):
-        registry = Registry(mlflow, config.model)
+    registry = Registry(mlflow, config.model)
+    for candidate in passing:
+        model_id, sha256 = tracking.verified_model(mlflow, candidate.model)
+        candidate.version = registry.add(_entry(candidate, sha256, f"Passed the gates. {why_best}"), model_id)
+        candidate.reasons = [f"{candidate.architecture}: passes the gates"]
+    verdict = _settle(mlflow, registry, best, prepared, config)
+    reasons = [why_best, verdict.reason]
+    registry.describe(best.version, card(best, reasons))
+    return {"version": best.version, "accepted": verdict.accepted, "reasons": reasons}
+
+
+def _settle(mlflow, registry, best: Candidate, prepared: Path, config: RegisterConfig) -> Verdict:
+    """Compare with the champion, and take its place or leave it. Others may do the same at this time: one after the other."""
+    from components.shared.runs.turns import turn
+
+    while True:
         champion = registry.champion()
-        accepted, why = _against(champion, best, registry, prepared, config)
-        reasons.append(why)
-        for candidate in passing:
-            model_id, sha256 = tracking.logged_model(mlflow, candidate.record["training_id"])
-            told = reasons if candidate is best else [f"Passed the gates. {reasons[0]}"]
-            candidate.version = registry.add(candidate, model_id, sha256, card(candidate, told))
-            candidate.reasons = [f"{candidate.architecture}: passes the gates"]
-        if accepted:
-            registry.promote(best.version)
-    return {"version": best.version, "accepted": accepted, "reasons": reasons}
+        # Outside of our turn, since it may take minutes to fetch the champion and to score it.
+        verdict = compare(champion, best, best.version, registry, prepared, config)
+        with turn(mlflow, registry.client, registry.name, best.version) as ours:
+            present = registry.champion()
+            if (present and present.version) != (champion and champion.version):
+                continue  # another one has become champion meanwhile: it is the one to be compared with
+            if not verdict.accepted or (present and str(present.version) == best.version):
+                return verdict
+            if ours.write(lambda: registry.promote(best.version)):
+                return verdict
+
+
+def _entry(candidate: Candidate, sha256: str, verdict: str):
+    from components.shared.runs.registry import Entry
+
+    tags = {
+        "architecture": candidate.architecture,
+        "data_digest": candidate.record["data_digest"],
+        "git_commit": candidate.record["tags"]["git_commit"],
+        "sha256": sha256,
+        "test_digest": candidate.test_digest,
+        "shape": str(candidate.record["shape"]),
+        "classes": candidate.classes_digest,
+        **{f"test_{name}": repr(value) for name, value in candidate.metrics.items()},
+    }
+    return Entry(candidate.identity, candidate.record["model"]["weights_sha256"], tags, card(candidate, [verdict]))
 
 
 def _why_best(best: Candidate, passing: list[Candidate], config: RegisterConfig) -> str:
@@ -86,28 +123,15 @@ def _why_best(best: Candidate, passing: list[Candidate], config: RegisterConfig)
     return f"{value}, against {', '.join(others)}." if others else f"{value}; no other model passes the gates."
 
 
-def _against(champion, best: Candidate, registry, prepared: Path, config: RegisterConfig) -> tuple[bool, str]:
-    if champion is None:
-        return True, "There was no champion before."
-    if champion.tags.get("identity") == best.identity:
-        return True, f"It is the champion already (version {champion.version})."
-    before = registry.score(champion, best, lambda: arrays.load(prepared / "test"), config.compare_by)
-    if before is None:
-        return True, f"The champion so far (version {champion.version}) recognises other classes; it is replaced."
-    now, name = best.metrics[config.compare_by], config.compare_by.replace("_", " ")
-    comparison = f"{name} {now:.4f} on the test split, the champion so far (version {champion.version}) {before:.4f}."
-    if now < before - config.tolerance:
-        return False, f"The champion stays: {comparison}"
-    return True, f"No worse than the champion: {comparison}"
-
-
 def _row(candidate: Candidate, config: RegisterConfig) -> dict:
+    metrics = dict.fromkeys((*ABSOLUTE, *candidate.metrics)) | values.finite(candidate.metrics)
     return {
         "architecture": candidate.architecture,
         "name": candidate.record["name"],
+        "training_id": candidate.record["training_id"],
         "version": candidate.version,
         "reasons": candidate.reasons,
-        "validation": {config.compare_by: candidate.on_validation(config.compare_by)},
-        "metrics": candidate.metrics,
+        "validation": values.finite({config.compare_by: candidate.record.get("validation", {}).get(config.compare_by)}),
+        "metrics": metrics,
         "cost": candidate.cost,
     }

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from components.shared import files
+from components.shared.errors import CannotRun, Refused
 
 _ROWS = (
     ("accuracy", "metrics", "accuracy", "{:.2%}"),
@@ -18,14 +19,20 @@ _ROWS = (
 
 
 def summary(registration: Annotated[Path, "what register wrote: outputs/registration.json"]) -> None:
-    """Show the models side by side on the test split, the verdict, and what to type next."""
+    """Show the models side by side on the test split, the verdict, and what to type next.
+
+    Raises Refused when the verdict is of an earlier run than what lies beside it: a failed run leaves the old one in its place.
+    """
     verdict = files.read_json(registration)
+    if newer := _newer(verdict, registration.parent):
+        raise Refused(f"{registration}: is the verdict of an earlier run: {newer}; it says nothing of the present data and models. "
+                      "`dvc repro` goes on where the last run stopped")  # fmt: skip
     candidates = verdict["candidates"]
     width = max(14, *(len(candidate["name"]) + 2 for candidate in candidates))
-    samples = candidates[0]["metrics"]["samples"]
-    print(f"\n{f'{samples:,} test samples':26}" + "".join(f"{candidate['name']:>{width}}" for candidate in candidates))
+    samples = _cell("{:,}", candidates[0]["metrics"].get("samples"))
+    print(f"\n{f'{samples} test samples':26}" + "".join(f"{candidate['name']:>{width}}" for candidate in candidates))
     for name, part, key, form in _ROWS:
-        print(f"{name:26}" + "".join(f"{form.format(candidate[part][key]):>{width}}" for candidate in candidates))
+        print(f"{name:26}" + "".join(f"{_cell(form, candidate[part].get(key)):>{width}}" for candidate in candidates))
     print(f"{'registered as version':26}" + "".join(f"{candidate['version'] or '-':>{width}}" for candidate in candidates))
     print()
     if verdict["accepted"]:
@@ -41,3 +48,28 @@ def summary(registration: Annotated[Path, "what register wrote: outputs/registra
         "  edit params.yaml, then dvc repro          only what a knob touches runs again\n"
         "  darkroom ingest FOLDER data --replace && dvc add data && make run      your own pictures"
     )
+
+
+def _cell(form: str, value: float | None) -> str:
+    return "-" if value is None else form.format(value)
+
+
+def _newer(verdict: dict, outputs: Path) -> str:
+    """What a later run left in the folder of the outputs, in words; nothing when the verdict is of the last run."""
+    validation = _read(outputs / "validation/summary.json")
+    if validation and not validation.get("passed", True):
+        return "since then data did not pass validation (see outputs/validation/report.html)"
+    if validation and validation.get("data_digest") != verdict.get("data_digest"):
+        return "since then other data was validated"
+    if (outputs / "models").is_dir():
+        present = {(_read(file) or {}).get("training_id") for file in (outputs / "models").glob("*/run.json")}
+        if missing := [row["name"] for row in verdict["candidates"] if row.get("training_id") not in present]:
+            return f"since then {' and '.join(missing)} was trained anew, or is gone"
+    return ""
+
+
+def _read(file: Path) -> dict | None:
+    try:
+        return files.read_json(file)
+    except CannotRun:
+        return None

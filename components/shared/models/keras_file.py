@@ -36,11 +36,16 @@ def save(model, folder: Path) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / FILE
     model.save(file)
+    return {"sha256": files.digest(file), "weights_sha256": weights_digest(model)}
+
+
+def weights_digest(model) -> str:
+    """sha256 over all weights with their shapes and types: the same however and whenever the file was written."""
     weights = hashlib.sha256()
     for weight in model.get_weights():
         weights.update(repr((weight.shape, weight.dtype)).encode())
         weights.update(np.ascontiguousarray(weight))
-    return {"sha256": files.digest(file), "weights_sha256": weights.hexdigest()}
+    return weights.hexdigest()
 
 
 def load(file: Path, *, sha256: str):

@@ -1,76 +1,27 @@
-"""MLflow: what a training and an evaluation left on disk -> a run; nothing is lost when the server is down.
+"""What a training and an evaluation left on disk -> a run in MLflow; nothing is lost when the server is down.
 
 The truth is on disk. Sending it is idempotent: a run is found again by its training's id, and what it has is not sent twice.
 So each later step can send what an earlier one could not.
 """
 
-import contextlib
 import csv
 import hashlib
-import logging
+import json
 import os
 import subprocess
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from components.shared import files
 from components.shared.errors import CannotRun
+from components.shared.runs import logged_model, training_run, values
+from components.shared.runs.connection import ask, connect, seconds_for
+from components.shared.runs.follow import live
+from components.shared.runs.pipeline_run import send_verdict
 
-STORE = Path("mlflow/runs.db")  # sqlite, where MLFLOW_TRACKING_URI names no server
-ARTIFACTS = Path("mlflow/artifacts")
-EXPERIMENT = "darkroom"
-TRAINING, COMPLETE, EVALUATED, MODEL = "darkroom.training", "darkroom.complete", "darkroom.evaluated", "darkroom.model_id"
-SHA256 = "darkroom.model_sha256"
-# A server that does not answer costs seconds. MLflow's own defaults wait for minutes.
-SETTINGS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "5",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "GIT_PYTHON_REFRESH": "quiet",
-}
+__all__ = ["code_version", "connect", "live", "send_evaluation", "send_training", "send_verdict", "try_to", "verified_model"]
 
-
-def connect():
-    """MLflow, set up for the server in MLFLOW_TRACKING_URI or the store beside the project. Raises CannotRun when it is down."""
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
-    import mlflow
-
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="mlflow")
-    address = os.environ.get("MLFLOW_TRACKING_URI")
-    own = None
-    if not address:
-        STORE.parent.mkdir(exist_ok=True)
-        # Absolute: MLflow keeps one connection per address, wherever the working folder has gone since.
-        address, own = f"sqlite:///{STORE.absolute()}", ARTIFACTS.absolute().as_uri()
-    try:
-        mlflow.set_tracking_uri(address)
-        if mlflow.get_experiment_by_name(experiment()) is None:
-            # A server keeps artifacts where it was told to; only our own file store has to be told here.
-            mlflow.create_experiment(experiment(), artifact_location=own)
-        mlflow.set_experiment(experiment())
-    except Exception as error:  # MLflow, requests and SQLAlchemy raise their own
-        raise CannotRun(f"MLflow at {masked(address)}: not reachable ({_first_line(error)})") from None
-    return mlflow
-
-
-def experiment() -> str:
-    """The experiment that runs belong to."""
-    return os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-
-
-def masked(address: str) -> str:
-    """An address without the user and password that may stand in it."""
-    scheme, found, rest = address.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if found else address
+COMPLETE, EVALUATED, MODEL, SHA256 = "darkroom.complete", "darkroom.evaluated", "darkroom.model_id", "darkroom.model_sha256"
+SENT = ("history.csv", "curves.png", "run.json", "seen.npy")  # of a model's folder, beside the model
 
 
 def code_version() -> str:
@@ -80,217 +31,151 @@ def code_version() -> str:
     """
     if commit := os.environ.get("DARKROOM_COMMIT"):
         return commit
-    here = Path(__file__).parents[1]  # all of components
+    here = Path(__file__).parents[2]  # all of components
     try:
-        ask = ["git", "-C", str(here)]
-        commit = subprocess.run([*ask, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        git = ["git", "-C", str(here)]
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
         changed = subprocess.run(
-            [*ask, "status", "--porcelain", "-uno", "."], capture_output=True, text=True, check=True
+            [*git, "status", "--porcelain", "-uno", "."], capture_output=True, text=True, check=True
         ).stdout
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return commit + ("+changes" if changed else "")
 
 
-@contextlib.contextmanager
-def live(record: dict) -> Iterator["Live"]:
-    """Follow a training as it goes. Whatever the server does, the training goes on; `send_training` completes the run later."""
-    follower = Live(record)
-    try:
-        yield follower
-    except BaseException:
-        follower.end("KILLED")
-        raise
-    follower.end(None)
-
-
-class Live:
-    """A run that is written to while its training lasts, until the server first fails."""
-
-    def __init__(self, record: dict) -> None:
-        self._mlflow: Any = None
-        self._run_id: str | None = None
-        with self._forgiving():
-            mlflow = connect()
-            runs = _find(mlflow, record["training_id"])
-            run = _start(mlflow, runs, record, log_system_metrics=True)
-            self._mlflow, self._run_id = mlflow, run.info.run_id
-            mlflow.log_params(_params(record))
-
-    def epoch(self, row: dict) -> None:
-        """Send one row of the history."""
-        if self._mlflow:
-            with self._forgiving():
-                _log_row(self._mlflow, self._run_id, row)
-
-    def end(self, status: str | None) -> None:
-        """Stop following; without a status the run stays open for `send_training`."""
-        if self._mlflow:
-            with self._forgiving():
-                self._mlflow.end_run(status or "RUNNING")
-
-    @contextlib.contextmanager
-    def _forgiving(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # whatever goes wrong there must not end a training
-            if self._mlflow:
-                with contextlib.suppress(Exception):
-                    self._mlflow.end_run("RUNNING")  # or the next run in this process could not start
-            self._mlflow = None
-            print(f"tracking: {_first_line(error)}; the training goes on, its run is sent by a later step")
-
-
 def send_training(folder: Path) -> str:
     """Send a trained model's folder (see train) and return its run's id. What is there already is not sent again."""
     record = files.read_json(folder / "run.json")
     mlflow = connect()
-    with said(mlflow):
-        run_id = _find(mlflow, record["training_id"])
-        if run_id and COMPLETE in mlflow.get_run(run_id).data.tags:
-            return run_id
-        with _start(mlflow, run_id, record) as run:
-            run_id = run.info.run_id
-            mlflow.log_params(_params(record))
-            with (folder / "history.csv").open(encoding="utf-8", newline="") as stream:
-                for row in csv.DictReader(stream):
-                    _log_row(mlflow, run_id, {name: float(value) for name, value in row.items()})
-            _log_lineage(mlflow, record)
-            for name in ("history.csv", "curves.png", "run.json"):
-                mlflow.log_artifact(str(folder / name))
-            model = mlflow.get_run(run_id).data.tags.get(MODEL) or _log_model(mlflow, folder, record)
-            mlflow.set_tag(MODEL, model)  # at once: killed after this, the next try does not log it again
-            logged = Path(mlflow.artifacts.download_artifacts(f"models:/{model}")) / "data/model.keras"
-            # Keras writes the date into the file that MLflow saves: its digest is not that of ours.
-            mlflow.set_tag(SHA256, files.digest(logged))
-            mlflow.set_tag(COMPLETE, "true")
+    run_id = ask(mlflow, lambda: training_run.find_or_make(mlflow, record))
+    if COMPLETE not in ask(mlflow, lambda: mlflow.get_run(run_id)).data.tags:
+        _start_tensorflow()
+        ask(mlflow, lambda: _send(mlflow, run_id, folder, record), seconds=2 * seconds_for(folder))
     return run_id
+
+
+def _send(mlflow, run_id: str, folder: Path, record: dict) -> None:
+    client = mlflow.MlflowClient()
+    values.log_knobs(client, run_id, record)
+    with (folder / "history.csv").open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            training_run.log_row(client, run_id, {name: float(value) for name, value in row.items()})
+    values.log_metrics(
+        client, run_id, {f"model_validation_{name}": value for name, value in record.get("validation", {}).items()}
+    )
+    _log_lineage(client, run_id, record)
+    for name in SENT:
+        if (folder / name).exists():
+            client.log_artifact(run_id, str(folder / name))
+    model, sha256 = _log_model(mlflow, run_id, folder, record)
+    # Keras writes the date into the file that MLflow saves: its digest is not that of ours.
+    for tag, value in ((SHA256, sha256), (MODEL, model), (COMPLETE, "true")):
+        client.set_tag(run_id, tag, value)
+    client.set_terminated(run_id)
+
+
+def _log_model(mlflow, run_id: str, folder: Path, record: dict) -> tuple[str, str]:
+    """The id of the run's model, and the digest of its file as the store gives it back; logged when there is none that holds."""
+    client, weights = mlflow.MlflowClient(), record["model"]["weights_sha256"]
+    present = client.get_run(run_id).data.tags.get(MODEL)
+    if present:
+        try:
+            return present, _read_back(mlflow, present, weights)
+        except logged_model.Unusable as error:
+            print(f"tracking: the model in the store is not the one that was trained: {error}; it is sent again")
+            client.delete_tag(run_id, MODEL)
+    model = logged_model.log(mlflow, run_id, folder, record)
+    try:
+        sha256 = _read_back(mlflow, model, weights)
+    except logged_model.Unusable as error:
+        raise CannotRun(
+            f"{folder}: the store did not keep the model as it was sent: {error}; the next step sends it again"
+        ) from None
+    other = client.get_run(run_id).data.tags.get(MODEL)
+    if other:  # another process sent the same training meanwhile
+        client.delete_logged_model(model)
+        return other, _read_back(mlflow, other, weights)
+    return model, sha256
+
+
+def _read_back(mlflow, model: str, weights: str) -> str:
+    """The digest of a logged model's file, which has these weights. Raises Unusable."""
+    address = logged_model.address_of(mlflow.MlflowClient(), model)
+    return logged_model.read_back(mlflow, address, weights_sha256=weights)[1]
 
 
 def send_evaluation(model: Path, evaluation: Path) -> str:
     """Add an evaluation to the run of its training: metrics of the test split, plots and tables. Returns the run's id."""
     run_id = send_training(model)
     mlflow = connect()
-    with said(mlflow):
-        parts = sorted(file for file in evaluation.iterdir() if file.name != "cost.json")
-        done = hashlib.sha256("".join(map(files.digest, parts)).encode()).hexdigest()
-        if mlflow.get_run(run_id).data.tags.get(EVALUATED) == done:
-            return run_id
-        metrics = {f"test_{name}": value for name, value in files.read_json(evaluation / "metrics.json").items()}
-        metrics |= files.read_json(evaluation / "cost.json")
-        with mlflow.start_run(run_id=run_id):
-            mlflow.log_metrics(metrics)
-            mlflow.log_artifacts(str(evaluation), "evaluation")
-            mlflow.set_tag(EVALUATED, done)
+    parts = sorted(file for file in evaluation.iterdir() if file.is_file() and file.name != "cost.json")
+    done = hashlib.sha256("".join(map(files.digest, parts)).encode()).hexdigest()
+    metrics = {f"test_{name}": value for name, value in files.read_json(evaluation / "metrics.json").items()}
+    metrics |= files.read_json(evaluation / "cost.json")
+    used = files.read_json(evaluation / "test.json").get("knobs")
+
+    def send() -> None:
+        client = mlflow.MlflowClient()
+        if client.get_run(run_id).data.tags.get(EVALUATED) == done:
+            return
+        values.log_metrics(client, run_id, metrics)
+        client.log_artifacts(run_id, str(evaluation), "evaluation")
+        if used:  # a tag, since parameters of a run cannot change
+            client.set_tag(run_id, "knobs.evaluate", json.dumps(used, sort_keys=True))
+        client.set_tag(run_id, EVALUATED, done)
+
+    ask(mlflow, send, seconds=seconds_for(evaluation))
     return run_id
 
 
-def try_to(send, *folders: Path) -> None:
+def try_to(send, *arguments: object) -> None:
     """Call a `send_...`; when the server is down say so and go on: `register` sends what is missing."""
     try:
-        send(*folders)
+        send(*arguments)
     except CannotRun as error:
         print(f"tracking: {error}; results are on disk, `dvc repro register` sends them")
 
 
-@contextlib.contextmanager
-def said(mlflow) -> Iterator[None]:
-    """Whatever MLflow raises inside becomes one line that names the server."""
-    try:
-        yield
-    except CannotRun:
-        raise
-    except Exception as error:
-        raise CannotRun(f"MLflow at {masked(mlflow.get_tracking_uri())}: {_first_line(error)}") from None
+def verified_model(mlflow, folder: Path) -> tuple[str, str]:
+    """Of a training that was sent: the id of its model in MLflow, and the digest of the file there, read back just now.
 
-
-def logged_model(mlflow, training: str) -> tuple[str, str]:
-    """Of a training that was sent: the id under which MLflow knows its model, and the digest of the file there."""
-    tags = mlflow.get_run(_find(mlflow, training)).data.tags
-    return tags[MODEL], tags[SHA256]
-
-
-def _find(mlflow, training: str) -> str | None:
-    runs = mlflow.search_runs(
-        experiment_names=[experiment()], filter_string=f"tags.`{TRAINING}` = '{training}'", output_format="list", max_results=1
-    )
-    return runs[0].info.run_id if runs else None
-
-
-def _start(mlflow, run_id: str | None, record: dict, **options: bool):
-    """Open the run of a training, or make it.
-
-    Kubeflow can give each task a run of its own (MLFLOW_RUN_ID). Ours has to be found again by the tasks after it, so that
-    one becomes its parent, and does not take its place.
+    Raises CannotRun when the store gives back another model than was trained; then the next call of `send_training` sends it.
     """
-    parent = os.environ.pop("MLFLOW_RUN_ID", None)
-    tags = {TRAINING: record["training_id"], **record["tags"]} | ({"mlflow.parentRunId": parent} if parent else {})
-    try:
-        return mlflow.start_run(run_id=run_id, run_name=record["name"], tags=None if run_id else tags, **options)
-    finally:
-        if parent:
-            os.environ["MLFLOW_RUN_ID"] = parent
+    record = files.read_json(folder / "run.json")
+    _start_tensorflow()
+
+    def read() -> tuple[str, str]:
+        client = mlflow.MlflowClient()
+        run_id = training_run.find_or_make(mlflow, record)
+        model = client.get_run(run_id).data.tags.get(MODEL, "")
+        try:
+            sha256 = _read_back(mlflow, model, record["model"]["weights_sha256"])
+        except logged_model.Unusable as error:
+            for tag in (COMPLETE, MODEL):
+                if tag in client.get_run(run_id).data.tags:
+                    client.delete_tag(run_id, tag)
+            raise CannotRun(f"{folder}: the store does not give back the model that was trained: {error}; "
+                            "nothing was registered, the same command again sends the model anew") from None  # fmt: skip
+        return model, sha256
+
+    return ask(mlflow, read, seconds=seconds_for(folder))
 
 
-def _params(record: dict) -> dict:
-    """The knobs of the training, its seed, and how large network and data are."""
-    knobs = record["knobs"]
-    sizes = {name: record[name] for name in ("parameters", "training_samples")}
-    return {**knobs["train"], "seed": knobs["seed"], **sizes}
-
-
-def _log_row(mlflow, run_id: str, row: dict) -> None:
-    """One epoch. With its own time, so that sending it twice leaves one point."""
-    from mlflow.entities import Metric
-
-    metrics = [
-        Metric(name, float(value), int(row["time"]), int(row["epoch"]))
-        for name, value in row.items()
-        if name not in ("time", "epoch")
-    ]
-    mlflow.MlflowClient().log_batch(run_id, metrics=metrics)
-
-
-def _log_lineage(mlflow, record: dict) -> None:
+def _log_lineage(client, run_id: str, record: dict) -> None:
     """The data as MLflow's dataset: its digest is the one in data.dvc, its source the commit of the code."""
     from mlflow.data.code_dataset_source import CodeDatasetSource
     from mlflow.data.meta_dataset import MetaDataset
+    from mlflow.entities import DatasetInput, InputTag
 
     source = CodeDatasetSource({"data.dvc": record["data_digest"], "mlflow.source.git.commit": record["tags"]["git_commit"]})
-    mlflow.log_input(MetaDataset(source, name="data", digest=record["data_digest"]), context="training")
+    data = MetaDataset(source, name="data", digest=record["data_digest"])._to_mlflow_entity()
+    client.log_inputs(run_id, datasets=[DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
 
 
-def _log_model(mlflow, folder: Path, record: dict) -> str:
-    """The model with a uint8 signature, by Keras's flavour: it writes no pickle. Returns the model's id."""
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
+def _start_tensorflow() -> None:
+    """It takes many seconds on a busy machine, which are not the server's."""
+    import mlflow.keras  # noqa: F401
 
-    from components.shared.models import keras_file
+    from components.shared.models import backend
 
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, *record["shape"]))]),
-        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, len(record["classes"])))]),
-    )
-    import keras
-
-    model = keras_file.load(folder / keras_file.FILE, sha256=record["model"]["sha256"])
-    logged = mlflow.keras.log_model(
-        model,
-        name="model",
-        signature=signature,
-        # Given, not guessed: guessing starts TensorFlow in another process.
-        pip_requirements=[f"keras=={keras.__version__}", f"numpy=={np.__version__}", "tensorflow"],
-        metadata={"classes": record["classes"], "sha256": record["model"]["sha256"]},
-    )
-    return logged.model_id
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return masked_text(lines[0][:300]) if lines else type(error).__name__
-
-
-def masked_text(text: str) -> str:
-    """A message without the passwords that addresses in it may carry."""
-    return " ".join(masked(word) if "://" in word and "@" in word else word for word in text.split(" "))
+    backend.start()

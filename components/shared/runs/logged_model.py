@@ -1,0 +1,114 @@
+"""A model in MLflow's store: logged, and read back. What the store gives must be what was trained.
+
+It is never loaded through MLflow's flavours, which import whatever module the files name: only `model.keras` is read, through
+the list of what a network of ours may hold.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from components.shared import files, scratch
+from components.shared.errors import CannotRun, Refused, Stop
+from components.shared.models import keras_file
+
+GONE = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
+PLACE = "data"  # where MLflow's flavour for Keras keeps the file
+
+
+class Unusable(Exception):
+    """The store answered, but what it holds is gone, damaged, foreign, or another model; the text says which."""
+
+
+def log(mlflow, run_id: str, folder: Path, record: dict) -> str:
+    """Log a trained model with a uint8 signature, by Keras's flavour: it writes no pickle. Returns the model's id."""
+    import keras
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, *record["shape"]))]),
+        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, len(record["classes"])))]),
+    )
+    logged = Model.log(
+        artifact_path=None,
+        name="model",
+        flavor=mlflow.keras,
+        run_id=run_id,
+        model=keras_file.load(folder / keras_file.FILE, sha256=record["model"]["sha256"]),
+        signature=signature,
+        # Given, not guessed: guessing starts TensorFlow in another process.
+        pip_requirements=[f"keras=={keras.__version__}", f"numpy=={np.__version__}", "tensorflow"],
+        metadata={"classes": record["classes"], "sha256": record["model"]["sha256"]},
+    )
+    return logged.model_id
+
+
+def address_of(client, model_id: str) -> str:
+    """Where the files of a logged model lie. Raises Unusable when the store does not know it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_logged_model(model_id).artifact_location
+    except MlflowException as error:
+        if error.error_code in GONE:
+            raise Unusable("the store does not know it any more") from None
+        raise
+
+
+def read_back(mlflow, address: str, *, weights_sha256: str | None = None, sha256: str | None = None):
+    """Download the model at an address of the store and load it: the Keras model, and the digest of its file.
+
+    `weights_sha256` is the digest of the weights that were trained, `sha256` that of the file as it was logged. Raises Unusable.
+    """
+    with scratch.folder("model") as folder:
+        file = _download(mlflow, address, folder)
+        digest = files.digest(file)
+        if sha256 not in (None, digest):
+            raise Unusable(f"its file is damaged (sha256 {digest[:12]}..., logged as {sha256[:12]}...)")
+        try:
+            model = keras_file.load(file, sha256=digest)
+        except Stop as stop:
+            raise Unusable(str(stop).removeprefix(f"{file}: ")) from None
+        except Exception as error:  # Keras and HDF5 raise whatever they please over a damaged file
+            raise Unusable(f"its file cannot be read ({type(error).__name__})") from None
+    weights = keras_file.weights_digest(model)
+    if weights_sha256 not in (None, weights):
+        raise Unusable(f"its weights are not those that were trained (sha256 {weights[:12]}..., "
+                       f"trained {weights_sha256[:12]}...)")  # fmt: skip
+    return model, digest
+
+
+def _download(mlflow, address: str, folder: Path) -> Path:
+    """Only the one file. When the store lists it but does not send it the store is at fault, not the model."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        listed = {Path(entry.path).name for entry in mlflow.artifacts.list_artifacts(artifact_uri=f"{address}/{PLACE}") or ()}
+    except (MlflowException, OSError) as error:
+        if getattr(error, "error_code", "") in GONE or isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise Unusable("its files are gone") from None
+        raise
+    if keras_file.FILE not in listed:
+        raise Unusable(f"its files are gone: the store has no {PLACE}/{keras_file.FILE}")
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{address}/{PLACE}/{keras_file.FILE}", dst_path=str(folder)))
+
+
+def refuse_unusable_weights(model, what: str) -> None:
+    """Raise Refused for weights that are not a number or infinite: they load in silence, and every comparison with them is False."""
+    for name, weight in zip([weight.path for weight in model.weights], model.get_weights(), strict=True):
+        if not np.isfinite(weight).all():
+            raise Refused(
+                f"{what}: the weights of {name} hold values that are not finite (NaN); lower learning_rate and train anew"
+            )
+
+
+def trained(folder: Path, record: dict):
+    """The model in the folder that train wrote. Raises CannotRun when missing, Refused when it is another or not finite."""
+    model = keras_file.load(folder / keras_file.FILE, sha256=record["model"]["sha256"])
+    if keras_file.weights_digest(model) != record["model"]["weights_sha256"]:
+        raise CannotRun(
+            f"{folder}: run.json is about other weights than {keras_file.FILE}; `dvc repro -f train` makes both anew"
+        )
+    refuse_unusable_weights(model, str(folder / keras_file.FILE))
+    return model

@@ -1,0 +1,61 @@
+"""A run that exists once, however many processes ask for it at the same time: found by a tag, or made.
+
+MLflow makes run ids itself and has no "create if absent". So each maker announces its run with a claim, and reads again:
+
+* who sees no other claim settles its own, by taking the claim off; all later ones see that, and use the run;
+* of those that see each other the lowest id stays and waits, the others delete theirs and wait for it.
+
+Two are never settled: the second to read after writing its claim sees the first. A claim whose maker died is taken over.
+"""
+
+import time
+from collections.abc import Callable
+
+CLAIM = "darkroom.claim"
+PATIENCE = 20.0  # seconds, after which the maker of a claim counts as dead
+
+
+def find(client, experiment_id: str, tag: str, value: str):
+    """The settled run with this tag, or None. By its tag and id alone: clocks differ."""
+    runs = [run for run in _search(client, experiment_id, tag, value) if CLAIM not in run.data.tags]
+    return min(runs, key=_order, default=None)
+
+
+def find_or_make(client, experiment_id: str, tag: str, value: str, *, name: str, tags: Callable[[], dict]) -> str:
+    """The id of the one run with this tag. `tags()` says what a new one has besides it."""
+    mine, since = None, time.monotonic()
+    while True:
+        runs = _search(client, experiment_id, tag, value)
+        settled = [run for run in runs if CLAIM not in run.data.tags]
+        claims = sorted(run.info.run_id for run in runs if CLAIM in run.data.tags)
+        if settled:
+            if mine in claims:
+                client.delete_run(mine)
+            return min(settled, key=_order).info.run_id
+        late = time.monotonic() - since > PATIENCE
+        if mine is None and not claims:
+            given = {"mlflow.runName": name, tag: value, **tags(), CLAIM: "open"}
+            mine, since = client.create_run(experiment_id, tags=given).info.run_id, time.monotonic()
+        elif mine is None and late:
+            client.delete_tag(claims[0], CLAIM)
+        elif claims == [mine]:
+            client.delete_tag(mine, CLAIM)
+        elif mine is not None and mine not in claims:
+            mine = None  # taken for dead, and deleted
+        elif mine is not None and mine > claims[0]:
+            client.delete_run(mine)
+            mine, since = None, time.monotonic()
+        elif late:
+            for other in set(claims) - {mine}:
+                client.delete_run(other)
+        else:
+            time.sleep(0.1)
+
+
+def _search(client, experiment_id: str, tag: str, value: str) -> list:
+    return client.search_runs([experiment_id], filter_string=f"tags.`{tag}` = '{value}'")
+
+
+def _order(run) -> tuple[bool, str]:
+    """Of several, which only an older Darkroom can have left, the complete one."""
+    return "darkroom.complete" not in run.data.tags, run.info.run_id

@@ -1,0 +1,122 @@
+"""MLflow's registry: one registered model, its versions, and the alias of its champion."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from components.shared import scratch
+from components.shared.errors import CannotRun
+from components.shared.runs import logged_model
+from components.shared.runs.connection import SEND, ask
+
+ALIAS = "champion"
+IDENTITY, DAMAGED = "identity", "damaged"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a new version says of itself. `identity`: the same weights from the same data and knobs, however often they come."""
+
+    identity: str
+    weights_sha256: str
+    tags: dict[str, str]
+    description: str
+
+
+class Registry:
+    """One registered model. Each call goes to the server, in time, and holds when other processes call at the same time."""
+
+    def __init__(self, mlflow, name: str) -> None:
+        self._mlflow, self.client, self.name = mlflow, mlflow.MlflowClient(), name
+        ask(mlflow, self._make)
+
+    def _make(self) -> None:
+        if not self.client.search_registered_models(f"name = '{self.name}'"):
+            self.client.create_registered_model(self.name)
+
+    def champion(self):
+        """The version that the alias names, or None."""
+
+        def read():
+            version = self.client.get_registered_model(self.name).aliases.get(ALIAS)
+            return self.client.get_model_version(self.name, version) if version else None
+
+        return ask(self._mlflow, read)
+
+    def promote(self, version: str) -> None:
+        """Let the alias name this version."""
+        ask(self._mlflow, lambda: self.client.set_registered_model_alias(self.name, ALIAS, version))
+
+    def describe(self, version: str, description: str) -> None:
+        """Replace a version's description."""
+        ask(self._mlflow, lambda: self.client.update_model_version(self.name, version, description))
+
+    def add(self, entry: Entry, model_id: str) -> str:
+        """The version with this identity, whose files were read back just now: the one that is there, or a new one.
+
+        A version whose files are not what was trained is marked, and a new one made.
+        """
+        while present := ask(self._mlflow, lambda: self._versions(entry.identity)):
+            try:
+                self.read(present[0], weights_sha256=entry.weights_sha256)
+            except logged_model.Unusable as error:
+                print(f"register: {self.name} version {present[0].version}: {error}; a new version takes its place")
+                self._mark(present[0].version, str(error))
+                continue
+            return str(present[0].version)
+        made = ask(self._mlflow, lambda: self._create(entry, model_id))
+        # Numbers are given in turn: of several that came at once all see the lowest, which stays.
+        lowest = next((str(one.version) for one in ask(self._mlflow, lambda: self._versions(entry.identity))), made)
+        if lowest != made:
+            ask(self._mlflow, lambda: self.client.delete_model_version(self.name, made))
+        return lowest
+
+    def _mark(self, version, reason: str) -> None:
+        ask(self._mlflow, lambda: self.client.set_model_version_tag(self.name, version, DAMAGED, reason))
+
+    def _create(self, entry: Entry, model_id: str) -> str:
+        tags = {**entry.tags, IDENTITY: entry.identity, "weights_sha256": entry.weights_sha256}
+        # A server refuses a source without the model's id.
+        made = self.client.create_model_version(
+            self.name, f"models:/{model_id}", tags=tags, description=entry.description, model_id=model_id
+        )
+        return str(made.version)
+
+    def _versions(self, identity: str) -> list:
+        found = self.client.search_model_versions(f"name = '{self.name}' and tags.{IDENTITY} = '{identity}'")
+        return sorted((version for version in found if DAMAGED not in version.tags), key=lambda one: int(one.version))
+
+    def read(self, version, *, weights_sha256: str | None = None):
+        """The Keras model of a version. Raises Unusable when its files are gone, damaged or foreign."""
+        weights = weights_sha256 or version.tags.get("weights_sha256")
+        sha256 = None if weights else version.tags.get("sha256")
+
+        def read():
+            address = self.client.get_model_version_download_uri(self.name, version.version)
+            return logged_model.read_back(self._mlflow, address, weights_sha256=weights, sha256=sha256)[0]
+
+        return ask(self._mlflow, read, seconds=5 * SEND)
+
+    def seen(self, version) -> np.ndarray | None:
+        """uint64 (m,): the keys of what a version has learnt from (see shared/data/seen); None when that was not kept."""
+        from mlflow.exceptions import MlflowException
+
+        from components.shared.data import seen
+
+        def read() -> np.ndarray | None:
+            with scratch.folder("model") as folder:
+                try:
+                    if seen.FILE not in {entry.path for entry in self.client.list_artifacts(version.run_id)}:
+                        return None
+                    file = self.client.download_artifacts(version.run_id, seen.FILE, str(folder))
+                except MlflowException as error:
+                    if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # the run was deleted for good
+                        return None
+                    raise
+                try:
+                    return seen.read(Path(file))
+                except CannotRun:
+                    return None
+
+        return ask(self._mlflow, read) if version.run_id else None

@@ -1,0 +1,27 @@
+"""The one run of a training: found by the training's id, or made."""
+
+from components.shared.runs import one_run, pipeline_run
+from components.shared.runs.connection import experiment_id
+from components.shared.runs.pipeline_run import TRAINING
+
+
+def find_or_make(mlflow, record: dict) -> str:
+    """The id of the training's run; a new one gets its tags and its parent."""
+
+    def tags() -> dict[str, str]:
+        from mlflow.tracking.context.registry import resolve_tags
+
+        parent = pipeline_run.parent(mlflow, record)
+        return {**resolve_tags(), **record["tags"]} | ({"mlflow.parentRunId": parent} if parent else {})
+
+    client, experiment = mlflow.MlflowClient(), experiment_id(mlflow)
+    return one_run.find_or_make(client, experiment, TRAINING, record["training_id"], name=record["name"], tags=tags)
+
+
+def log_row(client, run_id: str, row: dict) -> None:
+    """One epoch. With its own time, so that sending it twice leaves one point."""
+    from mlflow.entities import Metric
+
+    names = [name for name in row if name not in ("time", "epoch")]
+    metrics = [Metric(name, float(row[name]), int(row["time"]), int(row["epoch"])) for name in names]
+    client.log_batch(run_id, metrics=metrics)
