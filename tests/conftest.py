@@ -1,6 +1,7 @@
 """Toys drawn by code: small pictures with something to learn in them, and a project folder to run steps in."""
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,14 @@ def draw_clips(folder: Path, *, each: int = 16, size: int = 16, seed: int = 0) -
                 same = np.random.default_rng(scene.integers(1) + number)  # the box keeps its height and colour
                 (clip / f"frame{time}.png").write_bytes(png(drawing("box", same, size=size, at=max(0, start + step * time))))
     return folder
+
+
+def by_code(findings: Path) -> dict[str, dict]:
+    """The findings of findings.json by code; `items` are the lines that people read, `records` what programs read."""
+    read = json.loads(findings.read_text())
+    return {
+        each["code"]: {**each, "items": [item["text"] for item in each["items"]], "records": each["items"]} for each in read
+    }
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ Files (1-57, and 61, 62, 74) are planted among good pictures, all at once: one r
 
 import contextlib
 import io
-import json
 import os
 import pickle
 import random
@@ -23,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import MEASURE, ROOT, draw_clips, draw_stills, drawing, png
+from conftest import MEASURE, ROOT, by_code, draw_clips, draw_stills, drawing, png
 from PIL import Image
 
 from components.ingest.step import ingest
@@ -236,7 +235,7 @@ def judge(source: Path, folder: Path, *, group: str = "", spoil: Callable[[Path]
     config = ValidateConfig(**{**yaml.safe_load((ROOT / "params.yaml").read_text())["validate"], **changes})
     with contextlib.suppress(Refused):
         validate(manifest=folder / "manifest", config=config, validation=folder / "validation")
-    return {finding["code"]: finding for finding in json.loads((folder / "validation/findings.json").read_text())}
+    return by_code(folder / "validation/findings.json")
 
 
 def said(findings: dict, code: str) -> str:

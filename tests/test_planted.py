@@ -2,14 +2,13 @@
 
 import contextlib
 import io
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import MEASURE, ROOT
+from conftest import MEASURE, ROOT, by_code
 from PIL import Image, ImageFilter
 
 from components.ingest.step import ingest
@@ -33,7 +32,7 @@ def judge(samples: list[Sample], folder: Path) -> tuple[dict, pd.DataFrame]:
     config = ValidateConfig(**yaml.safe_load((ROOT / "params.yaml").read_text())["validate"])
     with contextlib.suppress(Refused):
         validate(manifest=folder / "manifest", config=config, validation=folder / "validation")
-    findings = {finding["code"]: finding for finding in json.loads((folder / "validation/findings.json").read_text())}
+    findings = by_code(folder / "validation/findings.json")
     return findings, pd.read_parquet(folder / "validation/findings.parquet")
 
 

@@ -1,13 +1,12 @@
 """What pictures tell of people: found by validate, taken out by ingest or fix, the pixels left alone."""
 
 import io
-import json
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
-from conftest import MEASURE, draw_stills
+from conftest import MEASURE, by_code, draw_stills
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from components.fix.step import fix
@@ -82,7 +81,7 @@ def judged(here: Path, knobs, *, faces: bool) -> dict:
     measure(data=here / "data", config=MeasureConfig(faces=faces, max_megapixels=100), manifest=here / "manifest")
     config = knobs(ValidateConfig, "validate", max_odd_sizes=1e6)
     validate(manifest=here / "manifest", config=config, validation=here / "validation")
-    return {finding["code"]: finding for finding in json.loads((here / "validation/findings.json").read_text())}
+    return by_code(here / "validation/findings.json")
 
 
 def test_a_header_that_no_decoder_knows_is_no_picture_to_strip():

@@ -1,8 +1,8 @@
-"""The table of checks: what is looked at, what it is called, and what a person can do about it.
+"""The table of checks: what each looks for, what it is called, and what a person can do about it.
 
-A check is a function of what there is to look at (`Context`). It returns a row per faulty sample (see `found`), or, where the
-data set as a whole is at fault, a text; nothing found is an empty table or None. To add one: the function, a row here, its
-severity in params.yaml. The function's docstring says what it looks for.
+A check is a function of the `Context`. It returns a table with a row per faulty sample (see `finding.rows`), or a text when the
+data set as a whole is at fault; an empty table or None when all is well. To add one: the function, a row here, its severity in
+params.yaml. The function's docstring says what it looks for.
 """
 
 import functools
@@ -14,7 +14,7 @@ from typing import Annotated
 import pandas as pd
 
 from components.shared import config
-from components.validate import class_balance, clip_checks, drift, label_checks, picture_checks, split_checks
+from components.validate import class_balance, clip_checks, drift, expectations, label_checks, picture_checks, split_checks
 from components.validate.context import Context
 
 
@@ -22,11 +22,11 @@ from components.validate.context import Context
 class Check:
     """One row of the table. `code`: stable; `message` says what is wrong, `fix` what to do, `example` how an item reads.
 
-    `action`: what `darkroom fix` does about it; empty where a person has to.
+    `action`: what `darkroom fix` does about it; empty where a person has to. `run` is None for what Great Expectations finds.
     """
 
     code: str
-    run: Callable[[Context], pd.DataFrame | str | None]
+    run: Callable[[Context], pd.DataFrame | str | None] | None
     message: str
     fix: str
     example: str
@@ -35,7 +35,8 @@ class Check:
     @property
     def doc(self) -> str:
         """What the check looks for, in a line."""
-        return (self.run.func if isinstance(self.run, functools.partial) else self.run).__doc__.splitlines()[0]
+        run = self.run or expectations.broken
+        return (run.func if isinstance(run, functools.partial) else run).__doc__.splitlines()[0]
 
 
 def _note(code: str, message: str, fix: str, action: str = "") -> Check:
@@ -45,13 +46,17 @@ def _note(code: str, message: str, fix: str, action: str = "") -> Check:
 LOOK = "look at them in report.html; remove what shows nothing"
 CHECKS = (
     Check("E_NO_DATA", picture_checks.no_data, "no samples", "darkroom ingest SOURCE data", "0 samples"),
+    Check("E_EXPECTATION", None, "the manifest is not as expected (Great Expectations; see data_docs/index.html)",
+          "give each sample a path of its own at the source; if that is not it, delete the manifest and run `dvc repro measure`",
+          "every sample has a source of its own (not so for 2 of 91: 'cat/1.png')"),
     Check(
         "E_UNDECODABLE", picture_checks.undecodable, "files that are no whole picture",
         "replace or remove them at the source and ingest again, or set validate.quarantine: skip",
         "cat/1.png: image file is truncated", "drop",
     ),
-    Check("E_LABEL_EMPTY", label_checks.empty, "samples without a label", "label them, or take them out of the source",
-          "cat/1.png: label 'nan'", "drop"),
+    Check("E_LABEL_EMPTY", label_checks.empty, "samples without a label",
+          "label them, or take them out of the source; a class that is really called nan or null needs another name, one called "
+          "none, NA, n/a or ? needs 10 samples", "cat/1.png: label 'nan'", "drop"),
     Check("E_LABEL_UNKNOWN", label_checks.unknown, "labels that look like a slip for another one",
           "give them one name", "Dog/1.png: label 'Dog', did you mean 'dog'?", "relabel"),
     Check("E_ONE_CLASS", label_checks.one_class, "too few classes", "a recogniser needs at least two classes to tell apart",
@@ -63,8 +68,10 @@ CHECKS = (
     Check("W_IMBALANCE", class_balance.imbalance, "uneven classes (validate.max_imbalance_ratio)",
           "set train.*.imbalance (deferred, effective_number), raise augment.balance; best of all, add pictures of rare classes",
           "27.0:1 > 20:1 ('dog' 2,700, 'cat' 100)"),
-    Check("E_LABEL_CONFLICT", label_checks.conflict, "the same picture under two labels", "keep it under the right label alone",
-          "cat/1.png: 'cat' = dog/7.png 'dog'", "drop"),
+    Check("E_LABEL_CONFLICT", label_checks.conflict, "the same picture under two labels",
+          "keep it under the right label alone; `darkroom fix` keeps the label that most copies have, else the one that a simple "
+          "model finds more probable, else that of the first path; with --only it drops the copies that you name",
+          "cat/1.png: 'cat' = dog/7.png 'dog'; fix keeps 'cat' (more probable)", "drop"),
     Check("W_NEAR_CONFLICT", label_checks.near_conflict, "pictures that look the same under two labels (validate.near_bits)",
           "look at each pair in report.html; one of the labels is probably wrong", "cat/1.png: 'cat' ~ dog/7.png 'dog'"),
     Check("W_LABEL_SUSPECT", label_checks.suspect, "labels that are probably wrong (validate.max_label_trust)",

@@ -36,11 +36,17 @@ class Context:
     @functools.cached_property
     def picture(self) -> pd.Series:
         """A number for each picture that is another one: by its pixels, or by its bytes when it does not decode."""
-        return pd.Series(pd.factorize(self._picture)[0], index=self.rows.index)
+        return pd.Series(pd.factorize(self.pixels)[0], index=self.rows.index)
 
-    @property
-    def _picture(self) -> pd.Series:
+    @functools.cached_property
+    def pixels(self) -> pd.Series:
+        """A digest of what each row shows: of its pixels, or of its bytes when it does not decode."""
         return self.rows["pixels_digest"].fillna(self.rows["id"])
+
+    @functools.cached_property
+    def row_in_shard(self) -> np.ndarray:
+        """The number of each row within its shard, int (n,)."""
+        return self.rows.groupby("shard", sort=False).cumcount().to_numpy()
 
     @functools.cached_property
     def splits(self) -> pd.Series:
@@ -76,10 +82,14 @@ class Context:
         both = known.merge(first, on="picture", suffixes=("", "_twin"))
         return both.loc[both["value"] != both["value_twin"], ["row", "row_twin"]].to_numpy(int)
 
-    def name(self, row: int) -> str:
-        """A sample's path, with its split where the path does not say it."""
-        source, split = self.rows["source"].iat[row], self.splits.iat[row]
-        return source if not split or source.startswith(f"{split}/") else f"{split}: {source}"
+    def names(self, rows: np.ndarray) -> np.ndarray:
+        """The path of each of these samples, with its split where the path does not say it: str (m,)."""
+        sources, splits = self.rows["source"].iloc[rows], self.splits.iloc[rows]
+        names = sources.astype("str").copy()
+        for split in splits.unique():
+            bare = (splits == split) & (split != "") & ~sources.str.startswith(f"{split}/")
+            names[bare] = f"{split}: " + names[bare]
+        return names.to_numpy(object)
 
     def notes(self, code: str) -> pd.Series:
         """Whether the decoder noted this."""
@@ -118,7 +128,7 @@ class Context:
         labels = self.labels.map({label: index for index, label in enumerate(self.classes)})
         labels = labels.where(learnt).fillna(-1).astype(int).to_numpy()
         # A group, or a picture that comes twice, is in one fold: no model has seen what it judges.
-        key = self.rows["group"].fillna(self._picture)
+        key = self.rows["group"].fillna(self.pixels)
         folds = (pd.util.hash_array(key.to_numpy(object)) % suspects.FOLDS).astype(int)
         return suspects.opinion(self._features, labels, folds, len(self.classes))
 

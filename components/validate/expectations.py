@@ -1,34 +1,100 @@
-"""Great Expectations, in a process of its own: it takes seconds to load, and meanwhile the checks are at work.
+"""What Great Expectations expects of the manifest, and the process in which it judges: it loads while the checks run.
 
-It gets a column per check, empty where all is well, and expects just that: its verdict and its Data Docs are about what our
-checks found, sample by sample.
+Most of it is about what no check looks at, because our own steps should write nothing else: identity, sets and ranges of columns.
+Where a check says the same, its finding stands; anything else that fails becomes the finding E_EXPECTATION.
 """
 
-import atexit
 import functools
-import gc
-import importlib.util
-import logging
 import multiprocessing
-import os
-import sys
-import types
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from components.shared import supervise
+from components.shared.data import dataset
 from components.shared.errors import CannotRun
+from components.validate import great
+from components.validate.config import ValidateConfig
 
-if TYPE_CHECKING:  # to load pandas here would keep that process waiting
-    import pandas as pd
+CODE = "E_EXPECTATION"
+_SEVERITIES = {"error": "critical", "warning": "warning", "info": "info"}  # our word -> Great Expectations'
+_MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "I", "I;16", "I;16B", "I;16L", "I;16N"]
 
-_writing: list[Future] = []  # here: Data Docs that are not whole yet
-_context: Any = None  # in that process: Great Expectations' own, with the last verdict in it
+
+@dataclass(frozen=True)
+class Expected:
+    """One expectation: `kind` is its class in Great Expectations (or in `ratio.py`), `check` the code that says the same, if any."""
+
+    name: str
+    kind: str
+    options: dict
+    check: str = CODE
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`evaluated`: names of all expectations; `failed`: name -> what was observed; `critical`: names of those that must hold."""
+
+    evaluated: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    critical: list[str] = field(default_factory=list)
+
+
+def _never_null(column: str, check: str = CODE) -> Expected:
+    return Expected(f"{column} is given", "ExpectColumnValuesToNotBeNull", {"column": column}, check)
+
+
+def _one_of(column: str, values: list[str]) -> Expected:
+    name = f"{column} is one of {', '.join(values)}"
+    return Expected(name, "ExpectColumnValuesToBeInSet", {"column": column, "value_set": values})
+
+
+def _between(column: str, low: float, high: float | None = None) -> Expected:
+    name = f"{column} is at least {low:g}" if high is None else f"{column} lies between {low:g} and {high:g}"
+    return Expected(name, "ExpectColumnValuesToBeBetween", {"column": column, "min_value": low, "max_value": high})
+
+
+def expected(limits: ValidateConfig) -> list[Expected]:
+    """All expectations. Levels go from 0 to 255, so their standard deviation is at most 127.5."""
+    unique = "ExpectColumnValuesToBeUnique"
+    both = {"column_list": ["shard", "source"]}
+    return [
+        Expected("there are samples", "ExpectTableRowCountToBeBetween", {"min_value": 1}, "E_NO_DATA"),
+        Expected("every sample of a shard has a source of its own", "ExpectCompoundColumnsToBeUnique", both),
+        Expected("every sample has a source of its own", unique, {"column": "source"}),
+        *(_never_null(column) for column in ("id", "source", "shard", "frames")),
+        _never_null("label", "E_LABEL_EMPTY"),
+        Expected("every sample decodes", "ExpectColumnValuesToBeNull", {"column": "fault_code"}, "E_UNDECODABLE"),
+        _one_of("split", list(dataset.SPLITS)),
+        _one_of("mode", _MODES),
+        _one_of("format", ["PNG", "JPEG", "MPO"]),
+        *(_between(column, 1) for column in ("frames", "width", "height", "frame_sizes")),
+        *(_between(column, 0) for column in ("bytes", "trailing", "faces")),
+        *(_between(column, 0, 255) for column in ("brightness", "dark_level", "bright_level", "red", "green", "blue")),
+        _between("contrast", 0, 127.5),
+        _between("common", 0, 1),
+        _between("entropy", 0, 8),
+        _between("sharpness", 0, 1),
+        Expected("there are at least two classes", "ExpectColumnUniqueValueCountToBeBetween",
+                 {"column": "label", "min_value": 2}, "E_ONE_CLASS"),
+        Expected(f"the largest class has at most {limits.max_imbalance_ratio:g} times the training samples of the smallest",
+                 "ExpectColumnClassRatioToBeAtMost", {"column": "training_label", "max_ratio": limits.max_imbalance_ratio},
+                 "W_IMBALANCE"),
+    ]  # fmt: skip
+
+
+def broken(outcome: Outcome, checks: Collection[str], limits: ValidateConfig) -> str | None:
+    """An expectation on the manifest fails, and no check says the same."""
+    said_by = {each.name: each.check for each in expected(limits)}
+    silent = [
+        f"{name} ({observed})"
+        for name, observed in outcome.failed.items()
+        if said_by[name] == CODE or (name in outcome.critical and said_by[name] not in checks)
+    ]
+    return "; ".join(silent) or None
 
 
 def start() -> None:
@@ -37,35 +103,33 @@ def start() -> None:
         _process()
 
 
-def judge(tables: "dict[str, pd.DataFrame]", expected: dict[str, tuple[str, str]], docs: Path) -> Callable[[], set[str]]:
-    """Begin to judge, and do not wait; what is returned waits for the codes whose column is not empty.
+def judge(manifest: Path, limits: ValidateConfig, docs: Path) -> Callable[[], Outcome]:
+    """Begin to judge the manifest, and do not wait; what is returned waits for the outcome and for Data Docs in `docs`.
 
-    `tables`: a column per code beside `source`. `expected`: code -> Great Expectations' severity, and a description. Its Data
-    Docs go to `docs`, which is whole after `finish`.
+    The severity of an expectation is that of its check; where that is off, it is not expected.
     """
+    wanted = [(each, limits.severity[each.check]) for each in expected(limits) if limits.severity[each.check] != "off"]
+    suite = [
+        {"kind": each.kind, "options": each.options, "severity": _SEVERITIES[severity], "name": each.name}
+        for each, severity in wanted
+    ]
     with _alive():
-        verdict = _process().submit(_run, tables, expected, docs.absolute())
-        _writing.append(_process().submit(_write_docs))
+        verdict: Future = _process().submit(great.judge, manifest.absolute(), suite, docs.absolute())
 
-    def failed() -> set[str]:
+    def outcome() -> Outcome:
         with _alive():
-            return verdict.result()
+            failed = verdict.result()
+        critical = [each.name for each, severity in wanted if severity == "error"]
+        return Outcome([each.name for each, _ in wanted], failed, critical)
 
-    return failed
-
-
-def finish() -> None:
-    """Wait until all Data Docs are written."""
-    with _alive():
-        while _writing:
-            _writing.pop().result()
+    return outcome
 
 
 @functools.cache
 def _process() -> ProcessPoolExecutor:
     # Spawned, not forked: Arrow runs threads that do not survive a fork.
-    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
-    pool.submit(_load)
+    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=supervise.end_with_parent)
+    pool.submit(great.load)
     return pool
 
 
@@ -75,79 +139,4 @@ def _alive() -> Iterator[None]:
         yield
     except BrokenProcessPool:
         _process.cache_clear()
-        _writing.clear()
         raise CannotRun("validate: Great Expectations' process was killed, perhaps for want of memory; run it again") from None
-
-
-def _load() -> None:
-    supervise.end_with_parent()
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    # What it can do without, and is here for others: databases and clouds, a fifth of the time to load. A third is what a few of
-    # its expectations need, none of ours.
-    sys.modules.update(dict.fromkeys(("sqlalchemy", "boto3", "botocore", "google.cloud", "google.api_core", "google.auth")))
-    _load_when_used("scipy.stats")
-    sys.modules["altair"] = types.ModuleType("altair")  # draws for one of them; it cannot be loaded later, and is not asked for
-    # Thousands of classes are made, none of them garbage: not to look for any saves a fifth of the time.
-    gc.disable()
-    import great_expectations.expectations  # noqa: F401
-
-    gc.freeze()
-    gc.enable()
-    atexit.register(os._exit, 0)  # nor to take them apart in the end
-    warnings.filterwarnings("ignore", module="great_expectations")
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)
-
-
-def _load_when_used(name: str) -> None:
-    """Python's own recipe for a lazy import, for a module that others import by its name."""
-    spec = importlib.util.find_spec(name)
-    spec.loader = importlib.util.LazyLoader(spec.loader)
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    package, _, child = name.rpartition(".")
-    setattr(sys.modules[package], child, module)
-
-
-def _run(tables: "dict[str, pd.DataFrame]", expected: dict[str, tuple[str, str]], docs: Path) -> set[str]:
-    import great_expectations as gx
-    import great_expectations.expectations as gxe
-
-    global _context
-    _context = gx.get_context(mode="ephemeral")
-    _context.variables.progress_bars = {"globally": False}
-    _context.add_data_docs_site(
-        site_name="docs",
-        site_config={
-            "class_name": "SiteBuilder",
-            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-            "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)},
-        },
-    )
-    source = _context.data_sources.add_pandas("darkroom")
-    failing = set()
-    for name, table in tables.items():
-        expectations = [
-            gxe.ExpectColumnValuesToBeNull(column=code, severity=severity, description=description, meta={"code": code})
-            for code, (severity, description) in expected.items()
-            if code in table
-        ]
-        suite = _context.suites.add(gx.ExpectationSuite(name=name, expectations=expectations))
-        batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
-        definition = _context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
-        checkpoint = gx.Checkpoint(
-            name=name,
-            validation_definitions=[definition],
-            result_format={"result_format": "SUMMARY", "unexpected_index_column_names": ["source"]},
-        )
-        outcome = _context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": table})
-        for result in next(iter(outcome.run_results.values())).results:
-            code = result.expectation_config.meta["code"]
-            if result.exception_info and result.exception_info.get("raised_exception"):
-                raise CannotRun(f"validate: check {code} broke: {result.exception_info.get('exception_message')}")
-            if not result.success:
-                failing.add(code)
-    return failing
-
-
-def _write_docs() -> None:
-    _context.build_data_docs(site_names=["docs"])

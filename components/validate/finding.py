@@ -1,31 +1,57 @@
-"""What a check returns: a row per faulty sample, with its reason."""
+"""What a check returns: a table with a row per faulty sample, numbered as in the manifest."""
 
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
-COLUMNS = ["reason", "other", "suggested", "code"]
+# `other`: number of the sample that it clashes with, -1 for none. `action`: what `darkroom fix` does with this very sample, where
+# that differs from its check's (empty: nothing; `keep`: nothing, unless a person names it). `suggested`: the label or split that
+# it should have. `code`: the finding that it belongs to, where a check has several.
+COLUMNS = {"reason": "str", "other": "int64", "action": "str", "suggested": "str", "code": "str"}
 
 
-def rows(faulty: pd.Index | pd.Series, reason: pd.Series | str, **others: pd.Series | np.ndarray) -> pd.DataFrame:
-    """A row per faulty sample, given by number or as a mask over all, with its reason.
+def rows(faulty: pd.Index | pd.Series, reason: pd.Series | np.ndarray | str, **others: pd.Series | np.ndarray) -> pd.DataFrame:
+    """A row per faulty sample, given by number or as a mask over all, with its reason and what COLUMNS names.
 
-    `other`: number of the sample it clashes with; `suggested`: the label that it probably should have; `code`: the finding
-    it belongs to, where a check has several. Pass only the faulty rows' values: texts for a million others cost seconds.
+    Pass the values of the faulty rows only: texts for a million others cost seconds.
     """
     index = faulty.index[faulty.to_numpy(bool)] if isinstance(faulty, pd.Series) else faulty
-    return pd.DataFrame({"reason": reason, **others}, index=index).reindex(columns=COLUMNS).astype(object)
+    table = pd.DataFrame({"reason": reason, **others}, index=index).reindex(columns=list(COLUMNS))
+    return table.fillna({"other": -1}).astype(COLUMNS)
 
 
 def none() -> pd.DataFrame:
-    """Nothing found."""
+    """Nothing is at fault."""
     return rows(pd.Index([], dtype=int), "")
 
 
-def pairs(one: np.ndarray, other: np.ndarray, reason: Callable[[int, int], str]) -> pd.DataFrame:
-    """A row for `one` of each pair, with `other` beside it; of several pairs of a sample, the first."""
+def pairs(one: np.ndarray, other: np.ndarray, reason: Callable[[np.ndarray, np.ndarray], pd.Series], **others) -> pd.DataFrame:
+    """A row for `one` of each pair, with `other` beside it; of several pairs of a sample, the first.
+
+    `reason` gets both sides at once, int (m,), and returns the m texts. `others` are columns for each pair, see COLUMNS.
+    """
     numbers, first = np.unique(one, return_index=True)
-    others = other[first]
-    said = [reason(row, twin) for row, twin in zip(numbers, others, strict=True)]
-    return rows(pd.Index(numbers, dtype=int), pd.Series(said, index=numbers, dtype=object), other=others)
+    twins = other[first]
+    texts = np.asarray(reason(numbers, twins), object)
+    return rows(pd.Index(numbers, dtype=int), texts, other=twins, **{name: column[first] for name, column in others.items()})
+
+
+def redundant(pairs: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """Which samples to drop so that of no pair both stay: int (n,), the sample that stays in place of each, -1 if it stays.
+
+    `pairs`: int (m, 2); `rank`: int (n,), all different; the one of lower rank has the right to stay. Greedy, in the order of
+    ranks: a sample goes only for one that stays. So of a chain A ~ B ~ C, where A is unlike C, B alone goes.
+    """
+    swapped = rank[pairs[:, 0]] > rank[pairs[:, 1]]
+    first, second = np.where(swapped, pairs[:, ::-1].T, pairs.T)
+    order = np.lexsort([rank[first], rank[second]])
+    kept_for = np.full(len(rank), -1, np.int64)
+    gone = bytearray(len(rank))
+    for start in range(0, len(order), 1 << 16):  # Python's numbers are large: a part at a time
+        part = order[start : start + (1 << 16)]
+        for stays, goes in zip(first[part].tolist(), second[part].tolist(), strict=True):
+            if not gone[stays] and not gone[goes]:
+                gone[goes] = 1
+                kept_for[goes] = stays
+    return kept_for

@@ -1,13 +1,18 @@
 """Checks of labels: missing, misspelt, too rare, contradicted by the same picture, or by what the picture looks like."""
 
-import difflib
 import unicodedata
 
 import numpy as np
 import pandas as pd
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
 
+from components.shared.data import dataset
 from components.validate import finding
 from components.validate.context import Context
+
+_RARER = 20  # a misspelling is at least so many times rarer than what it is for
+_CELLS = 1 << 22  # distances that are held at once
 
 
 def empty(context: Context) -> pd.DataFrame:
@@ -17,26 +22,47 @@ def empty(context: Context) -> pd.DataFrame:
 
 
 def unknown(context: Context) -> pd.DataFrame:
-    """Labels that look like a slip for a more frequent one: case, spaces, accents' encoding, a letter or two."""
+    """Labels that look like a slip for a more frequent one: case, spaces, accents' encoding, or a misspelling that is rare."""
     counts = context.labels.value_counts()
-    meant: dict[str, str] = {}
-    plain = {label: unicodedata.normalize("NFC", label).strip().casefold() for label in counts.index}
-    known: dict[str, str] = {}
+    first: dict[str, str] = {}
     for label in counts.index:  # the most frequent comes first
-        # A misspelling is rare beside what it is for; short names (A1, A2) differ by a letter on purpose.
-        close = [
-            other for other in difflib.get_close_matches(plain[label], known, n=1, cutoff=0.6)
-            if _is_slip(plain[label], other) and counts[label] * 20 <= counts[known[other]]
-        ]  # fmt: skip
-        if plain[label] in known:
-            meant[label] = known[plain[label]]
-        elif close:
-            meant[label] = known[close[0]]
-        else:
-            known[plain[label]] = label
-    said = {label: f"label {label!r}, did you mean {other!r}?" for label, other in meant.items()}
+        first.setdefault(_plain(label), label)
+    meant = {label: first[_plain(label)] for label in counts.index if first[_plain(label)] != label}
+    meant |= _misspelt({plain: int(counts[label]) for plain, label in first.items()}, first, context.limits.min_class_size)
+    reasons = {label: f"label {label!r}, did you mean {other!r}?" for label, other in meant.items()}
     bad = context.labels[context.labels.isin(list(meant))]
-    return finding.rows(bad.index, bad.map(said), suggested=bad.map(meant))
+    return finding.rows(bad.index, bad.map(reasons), suggested=bad.map(meant))
+
+
+def _plain(label: str) -> str:
+    """What twins have in common. A letter in both cases is two classes, as in handwriting."""
+    text = " ".join(unicodedata.normalize("NFC", label).split())
+    return text if len(text) == 1 else text.casefold()
+
+
+def _misspelt(counts: dict[str, int], names: dict[str, str], min_class_size: int) -> dict[str, str]:
+    """The label that each rare label is probably meant for: the nearest, of equals the most frequent.
+
+    A class that is large enough to be learnt is meant as it is written: `boat` is no slip of `goat`. Nor are short names (A1,
+    A2) or numbers (lot 12, lot 21) that differ on purpose. Distance: letters replaced, left out, added or swapped (optimal
+    string alignment), one at most, two from six letters on. The table rare x frequent is computed a part at a time.
+    """
+    rare = [plain for plain, count in counts.items() if count < min_class_size and len(plain) >= 3]
+    frequent = [plain for plain, count in counts.items() if count >= _RARER and len(plain) >= 3]
+    sizes = np.array([counts[plain] for plain in frequent])
+    digits = {plain: [c for c in plain if c.isdigit()] for plain in (*rare, *frequent)}
+    meant = {}
+    for start in range(0, len(rare), max(1, _CELLS // max(len(frequent), 1))):
+        part = rare[start : start + max(1, _CELLS // max(len(frequent), 1))]
+        distances = process.cdist(part, frequent, scorer=OSA.distance, score_cutoff=2, dtype=np.uint8)
+        for plain, row in zip(part, distances, strict=True):
+            near = np.flatnonzero((row <= 2) & (sizes >= _RARER * counts[plain]))
+            for other in sorted((frequent[index] for index in near), key=lambda other: OSA.distance(plain, other)):
+                shorter = min(len(plain), len(other))
+                if OSA.distance(plain, other) <= (1 if shorter < 6 else 2) and digits[plain] == digits[other]:
+                    meant[names[plain]] = names[other]
+                    break
+    return meant
 
 
 def one_class(context: Context) -> str | None:
@@ -48,37 +74,78 @@ def one_class(context: Context) -> str | None:
 def too_small(context: Context) -> pd.DataFrame:
     """Classes with too few samples to split, let alone learn."""
     least = context.limits.min_class_size
-    said = {label: f"{label!r} {size} < {least}" for label, size in context.labels.value_counts().items() if size < least}
-    bad = context.labels[context.labels.isin(list(said))]
-    return finding.rows(bad.index, bad.map(said))
+    reasons = {label: f"{label!r} {size} < {least}" for label, size in context.labels.value_counts().items() if size < least}
+    bad = context.labels[context.labels.isin(list(reasons))]
+    return finding.rows(bad.index, bad.map(reasons))
 
 
 def missing(context: Context) -> pd.DataFrame:
     """Classes that one of the official splits does not have."""
     if not context.official:
         return finding.none()
-    there = pd.crosstab(context.labels, context.splits) > 0
-    absent = {label: ", ".join(split for split in context.official if not row[split]) for label, row in there.iterrows()}
-    said = {label: f"{label!r} is missing in {splits}" for label, splits in absent.items() if splits}
-    bad = context.labels[context.labels.isin(list(said))]
-    return finding.rows(bad.index, bad.map(said))
+    present = pd.crosstab(context.labels, context.splits)[context.official] > 0
+    absent = {
+        label: ", ".join(split for split, has in zip(context.official, row, strict=True) if not has)
+        for label, row in zip(present.index, present.to_numpy(), strict=True)
+    }
+    reasons = {label: f"{label!r} is missing in {splits}" for label, splits in absent.items() if splits}
+    bad = context.labels[context.labels.isin(list(reasons))]
+    return finding.rows(bad.index, bad.map(reasons))
 
 
 def conflict(context: Context) -> pd.DataFrame:
-    """The same picture, pixel for pixel, with two labels."""
+    """The same picture, pixel for pixel, with two labels; `suggested` is the one that fix keeps.
+
+    It is the label that most copies have, else the one that a cheap model finds more probable, else that of the first path.
+    """
     torn = context.clashes(context.labels)
-    return finding.pairs(torn[:, 0], torn[:, 1], lambda row, twin: _says(context, row, twin, "="))
+    if not len(torn):
+        return finding.none()
+    copies = context.rows.loc[np.unique(torn[:, 0]), ["source"]]
+    copies = copies.assign(picture=context.picture, label=context.labels, probable=0.0)
+    sides = copies.groupby(["picture", "label"]).size().rename("copies").reset_index()
+    ties = sides["copies"] == sides.groupby("picture")["copies"].transform("max")
+    if (ties.groupby(sides["picture"]).sum() > 1).any() and context.opinion is not None:
+        copies["probable"] = context.opinion.trust[copies.index]
+    sides = copies.groupby(["picture", "label"], as_index=False).agg(
+        copies=("source", "size"), probable=("probable", "max"), source=("source", "min")
+    )
+    sides = sides.sort_values(["picture", "copies", "probable", "source"], ascending=[True, False, False, True])
+    best = sides.groupby("picture").head(1).set_index("picture")
+    second = sides.groupby("picture").nth(1).set_index("picture")
+    more, likelier = best["copies"] > second["copies"], best["probable"] > second["probable"]
+    why = pd.Series(np.where(more, "most copies", np.where(likelier, "more probable", "first path")), best.index)
+    keeps = copies["picture"].map(best["label"])
+    stays = (copies["label"] == keeps).to_numpy()
+    # The copy to keep beside each that goes: the one that is held back furthest, since that one is dropped for no other's sake.
+    held_back = context.splits[copies.index].map({split: number for number, split in enumerate(dataset.SPLITS)}).fillna(3)
+    kept = copies[stays].assign(held_back=held_back).sort_values("held_back", ascending=False, kind="stable")
+    kept = pd.Series(kept.index, kept["picture"]).groupby(level=0).first()
+    goes = copies[~stays]
+    pairs = np.concatenate(
+        [np.stack([goes.index, goes["picture"].map(kept)], axis=1), torn[np.isin(torn[:, 0], copies.index[stays])]]
+    )
+    said = "; fix keeps " + keeps.map(repr) + " (" + copies["picture"].map(why) + ")"
+
+    def reason(rows: np.ndarray, twins: np.ndarray) -> np.ndarray:
+        return _clash(context, rows, twins, "=") + said.loc[rows].to_numpy(object)
+
+    action = np.where(np.isin(pairs[:, 0], goes.index), "drop", "keep")
+    return finding.pairs(pairs[:, 0], pairs[:, 1], reason, action=action, suggested=keeps.loc[pairs[:, 0]].to_numpy(object))
 
 
 def near_conflict(context: Context) -> pd.DataFrame:
     """Pictures that look the same, with two labels."""
     one, other = context.near.T
     labels = context.labels.to_numpy(object)
-    clash = np.array(
-        [a is not None and b is not None and a != b for a, b in zip(labels[one], labels[other], strict=True)], bool
-    )
+    clash = (labels[one] != labels[other]) & (context.labels.notna().to_numpy()[context.near].all(axis=1))
     both = np.concatenate([context.near[clash], context.near[clash][:, ::-1]])
-    return finding.pairs(both[:, 0], both[:, 1], lambda row, twin: _says(context, row, twin, "~"))
+    return finding.pairs(both[:, 0], both[:, 1], lambda rows, twins: _clash(context, rows, twins, "~"))
+
+
+def _clash(context: Context, rows: np.ndarray, twins: np.ndarray, sign: str) -> np.ndarray:
+    own, others = (context.labels.iloc[each].map(repr).to_numpy(object) for each in (rows, twins))
+    return own + f" {sign} " + context.names(twins) + " " + others
 
 
 def suspect(context: Context) -> pd.DataFrame:
@@ -94,16 +161,4 @@ def suspect(context: Context) -> pd.DataFrame:
         f"label {label!r}, looks like {name!r} ({label!r} at {trust:.0e})"
         for label, name, trust in zip(labels, names, opinion.trust[positions], strict=True)
     ]
-    return finding.rows(pd.Index(positions), pd.Series(reasons, index=positions, dtype=object), suggested=names)
-
-
-def _is_slip(one: str, other: str) -> bool:
-    """At most two letters replaced, left out, added or swapped, in words of at least three, and no difference in digits."""
-    matcher = difflib.SequenceMatcher(None, one, other, autojunk=False)
-    edits = max(len(one), len(other)) - sum(block.size for block in matcher.get_matching_blocks())
-    digits = [character for character in one if character.isdigit()] == [c for c in other if c.isdigit()]
-    return min(len(one), len(other)) >= 3 and edits <= (1 if len(one) < 6 else 2) + (sorted(one) == sorted(other)) and digits
-
-
-def _says(context: Context, row: int, twin: int, sign: str) -> str:
-    return f"{context.labels.iat[row]!r} {sign} {context.name(twin)} {context.labels.iat[twin]!r}"
+    return finding.rows(pd.Index(positions), np.array(reasons, object), suggested=names)

@@ -10,7 +10,7 @@ from components.shared import files
 from components.shared.data import manifest as manifests
 from components.validate.class_chart import per_split
 from components.validate.context import Context
-from components.validate.suite import Finding, escaped
+from components.validate.items import Finding, escaped
 
 SHOWN = 12  # samples of a finding that are shown with their pictures
 LISTED = 100  # and that are listed
@@ -20,7 +20,7 @@ _CLASSES = 200  # that the tables show
 def write(findings: list[Finding], context: Context, summary: dict, file: Path) -> None:
     """Fill in `report.html` beside this module. Whatever names come in are escaped by the template engine."""
     wanted = {row for finding in findings for row in finding.rows.index[:SHOWN]}
-    wanted |= {int(row) for finding in findings for row in finding.rows["other"][:SHOWN].dropna()}
+    wanted |= {int(row) for finding in findings for row in finding.rows["other"][:SHOWN] if row >= 0}
     previews = manifests.read_previews(context.manifest, wanted)
     counts = per_split(context)
     environment = jinja2.Environment(
@@ -48,11 +48,11 @@ def _shown(finding: Finding, context: Context, previews: dict[int, bytes]) -> di
         "code": finding.code,
         "severity": finding.severity,
         "message": finding.message,
-        "doc": finding.check.doc,
+        "doc": finding.doc,
         "fix": finding.fix,
-        "action": finding.check.action,
+        "action": finding.action,
         "pictures": _pictures(finding, context, previews),
-        "items": finding.items(context)[:LISTED],
+        "items": [item["text"] for item in finding.items(context, most=LISTED)],
         "count": len(finding.rows),
     }
 
@@ -61,18 +61,19 @@ def _pictures(finding: Finding, context: Context, previews: dict[int, bytes]) ->
     """Each sample, with the one it clashes with beside it; a pair that clashes both ways is shown once."""
     shown, pairs = [], set()
     for row, fact in finding.rows.head(SHOWN).iterrows():
-        twin = None if pd.isna(fact["other"]) else int(fact["other"])
+        twin = None if fact["other"] < 0 else int(fact["other"])
         if (twin, row) in pairs:
             continue
         pairs.add((row, twin))
+        rows = [row] if twin is None else [row, twin]
         samples = [
             {
-                "name": context.name(each),
-                "label": context.labels.iat[each],
+                "name": name,
+                "label": None if pd.isna(context.labels.iat[each]) else context.labels.iat[each],
                 "picture": base64.b64encode(previews.get(each, b"")).decode(),
                 "type": "image/png" if previews.get(each, b"").startswith(b"\x89PNG") else "image/jpeg",
             }
-            for each in ((row,) if twin is None else (row, twin))
+            for each, name in zip(rows, context.names(rows), strict=True)
         ]
         shown.append({"reason": fact["reason"] if twin is None else "", "samples": samples})
     return shown

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from components.shared.data import dataset
 from components.validate import finding
 from components.validate.context import Context
 
@@ -14,17 +15,19 @@ def leakage(context: Context) -> pd.DataFrame:
 
 
 def near_leakage(context: Context) -> pd.DataFrame:
-    """Pictures that look the same in two splits, too few of them to be told as leakage."""
+    """Pictures that look the same in two splits, too few of them to count as leakage."""
     return finding.none() if _is_leak(context) else _across(context, _near(context))
 
 
 def group_leakage(context: Context) -> pd.DataFrame:
-    """A group on two sides of the official split."""
+    """A group on two sides of the official split; `suggested` is the split that has most of it."""
     sides = context.splits.groupby(context.rows["group"]).transform("nunique")
     bad = context.rows[sides > 1]
-    return finding.rows(
-        bad.index, "group " + bad["group"].map(repr) + " is in other splits than " + context.splits[bad.index] + " too"
-    )
+    splits = context.splits[bad.index]
+    sizes = pd.crosstab(bad["group"], splits).reindex(columns=list(dataset.SPLITS), fill_value=0)
+    largest = bad["group"].map(sizes.idxmax(axis=1)) if len(bad) else splits
+    reason = "group " + bad["group"].map(repr) + " is in other splits than " + splits + " too"
+    return finding.rows(bad.index, reason, action=np.where(largest == splits, "", "move"), suggested=largest)
 
 
 def duplicate(context: Context) -> pd.DataFrame:
@@ -32,27 +35,32 @@ def duplicate(context: Context) -> pd.DataFrame:
     key = [context.picture, context.splits, context.labels.fillna("")]
     first = pd.Series(context.rows.index, index=context.rows.index).groupby(key).transform("first")
     again = np.flatnonzero(first != context.rows.index)
-    return finding.pairs(again, first.to_numpy()[again], lambda row, twin: f"= {context.name(twin)}")
+    return finding.pairs(again, first.to_numpy()[again], lambda _, twins: "= " + context.names(twins))
 
 
 def near_duplicate(context: Context) -> pd.DataFrame:
-    """Near twins within a split and under one label; the first of them is not counted."""
+    """Near twins within a split and under one label; one is counted only if it is like an earlier one that is not."""
     splits, labels = context.splits.to_numpy(object), context.labels.fillna("").to_numpy(object)
     one, other = context.near.T
     same = (splits[one] == splits[other]) & (labels[one] == labels[other])
-    return finding.pairs(other[same], one[same], lambda row, twin: f"~ {context.name(twin)}")
+    rows, stays = _redundant(context.near[same], np.arange(len(context.rows)))
+    return finding.pairs(rows, stays, lambda _, twins: "~ " + context.names(twins))
 
 
 def overlap(context: Context) -> pd.DataFrame:
-    """Clips of one split that share frames: windows of one recording."""
+    """Clips of one split that share frames, windows of one recording; counted as near twins are."""
     shared = context.shared_frames
     splits = context.splits.to_numpy(object)
-    one, other = shared["one"].to_numpy(int), shared["other"].to_numpy(int)
-    same = splits[one] == splits[other]
-    share = dict(zip(zip(one, other, strict=True), shared["share"], strict=True))
-    return finding.pairs(
-        other[same], one[same], lambda row, twin: f"{share[twin, row]:.0%} of its frames are in {context.name(twin)}"
-    )
+    pairs = shared[["one", "other"]].to_numpy(int)
+    same = splits[pairs[:, 0]] == splits[pairs[:, 1]]
+    rows, stays = _redundant(pairs[same], np.arange(len(context.rows)))
+    share = shared.set_index(["one", "other"])["share"]
+
+    def reason(rows: np.ndarray, twins: np.ndarray) -> np.ndarray:
+        shares = share.reindex(pd.MultiIndex.from_arrays([twins, rows]))
+        return np.array([f"{value:.0%} of its frames are in " for value in shares], object) + context.names(twins)
+
+    return finding.pairs(rows, stays, reason)
 
 
 def case_twin(context: Context) -> pd.DataFrame:
@@ -61,17 +69,32 @@ def case_twin(context: Context) -> pd.DataFrame:
     twin = plain.duplicated(keep=False)
     first = pd.Series(context.rows.index, index=context.rows.index).groupby(plain).transform("first")
     rows = np.flatnonzero(twin & (first != context.rows.index))
-    return finding.pairs(rows, first.to_numpy()[rows], lambda row, other: f"beside {context.rows['source'].iat[other]!r}")
+    sources = context.rows["source"]
+    return finding.pairs(rows, first.to_numpy()[rows], lambda _, twins: "beside " + sources.iloc[twins].map(repr))
+
+
+def _redundant(pairs: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The samples that `finding.redundant` drops, and the one that stays in place of each."""
+    kept_for = finding.redundant(pairs, rank)
+    rows = np.flatnonzero(kept_for >= 0)
+    return rows, kept_for[rows]
 
 
 def _across(context: Context, torn: np.ndarray) -> pd.DataFrame:
-    """A row for each side of a pair; which is which a person sees by the paths."""
+    """A row for each side of a pair. Of two that are the same, the one goes that is learnt from, or tuned on."""
     picture = context.picture.to_numpy()
 
-    def said(row: int, twin: int) -> str:
-        return f"{'=' if picture[row] == picture[twin] else '~'} {context.name(twin)}"
+    def reason(rows: np.ndarray, twins: np.ndarray) -> np.ndarray:
+        return np.where(picture[rows] == picture[twins], "= ", "~ ").astype(object) + context.names(twins)
 
-    return finding.pairs(torn[:, 0], torn[:, 1], said)
+    order = {split: order for order, split in enumerate(("", *dataset.SPLITS[::-1]))}
+    learnt_from = context.splits.map(order).fillna(0)
+    rank = np.empty(len(picture), np.int64)
+    rank[np.argsort(learnt_from.to_numpy(int), kind="stable")] = np.arange(len(picture))
+    goes, stays = _redundant(torn, rank)
+    both = np.concatenate([np.stack([goes, stays], axis=1), torn])  # of several pairs of a sample, the first counts
+    action = np.repeat(["drop", ""], [len(goes), len(torn)])
+    return finding.pairs(both[:, 0], both[:, 1], reason, action=action)
 
 
 def _is_leak(context: Context) -> bool:

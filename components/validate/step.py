@@ -25,18 +25,23 @@ def validate(
     destination.check_folder(validation, kind="validation", ours=_is_older, inputs=[manifest])
     expectations.start()  # before all that is slow to import
     from components.shared.data import manifest as manifests
-    from components.validate import class_balance, drift, pairs, report, suite
+    from components.validate import class_balance, drift, items, pairs, report, suite
     from components.validate.class_chart import classes_per_split
     from components.validate.context import Context
 
+    suite.refuse_unknown_severities(config)
     digest = manifests.data_digest(manifest)
-    context = Context(manifests.read(manifest), config, manifest, _accepted(validation, digest))
+    accepted = _accepted(validation, digest)
     with files.whole_folder(validation, kind="validation", ours=_is_older) as fresh:
-        checked = suite.check(context, docs=fresh / "data_docs")
-        # Great Expectations is at work now: time for what does not need its answer.
+        outcome = expectations.judge(manifest, config, fresh / "data_docs")
+        # Great Expectations is at work now, in its own process: time for what does not need its outcome.
+        context = Context(manifests.read(manifest), config, manifest, accepted)
+        findings = suite.check(context)
         classes_per_split(context, fresh / "classes.png")
+        pairs.write(context, fresh / "pairs.parquet")
         facts, figures = class_balance.facts(context), drift.figures(context)
-        findings = suite.findings(context, checked)
+        judged = outcome()
+        findings = suite.expected(context, judged, findings)
         severities = Counter(finding.severity for finding in findings)
         summary = {
             "passed": not severities["error"],
@@ -56,21 +61,21 @@ def validate(
             "imbalance": facts,
             "figures": figures,
             "accepted": context.accepted,
+            "expectations": {"evaluated": len(judged.evaluated), "failed": judged.failed},
             "knobs": {"measure": manifests.knobs(manifest), "validate": config.model_dump()},
         }
-        files.write_json(fresh / "findings.json", [_as_json(finding, context) for finding in findings])
+        files.write_json(fresh / "findings.json", [finding.record(context) for finding in findings])
         files.write_json(fresh / "summary.json", summary)
-        suite.write_table(findings, context, fresh / "findings.parquet")
-        pairs.write(context, fresh / "pairs.parquet")
+        items.write_table(findings, context, fresh / "findings.parquet")
         report.write(findings, context, summary, fresh / "report.html")
-        expectations.finish()
-    lines = [line for finding in findings for line in _told(finding, context)]
-    print("\n".join(lines[:SCREEN]))
+    lines = [line for finding in findings for line in _lines(finding, context)]
+    for line in lines[:SCREEN]:
+        print(line)
     if len(lines) > SCREEN:
         print(f"and {len(lines) - SCREEN} lines more in {validation}/findings.json")
     if severities["error"]:
-        raise Refused(f"validate: {severities['error']} errors; look at {validation}/report.html. What `darkroom fix` can do about "
-                      f"them: darkroom fix data {validation}")  # fmt: skip
+        raise Refused(f"validate: {severities['error']} errors; {validation}/report.html shows them, and "
+                      f"`darkroom fix data {validation}` lists what it can do about them")  # fmt: skip
     ratio = f"{summary['imbalance_ratio']:.1f}" if summary["imbalance_ratio"] else "infinite"
     print(f"validate: {len(context.rows):,} samples in {len(context.classes)} classes pass with {severities['warning']} warnings "
           f"(largest class / smallest: {ratio}); {validation}/report.html shows it all")  # fmt: skip
@@ -82,9 +87,9 @@ def _is_older(file: Path) -> bool:
 
 
 def _accepted(validation: Path, digest: str) -> dict | None:
-    """The figures of the data that passed before this, if any: what drift is told against.
+    """The figures of the data that passed before this, if any, from which drift is measured.
 
-    The same data judged twice is held against the same data as the first time, so that it gives the same findings.
+    The same data judged twice is compared with the same data as the first time, so that it gives the same findings.
     """
     files.restore(validation)
     if not (validation / "summary.json").exists():
@@ -100,22 +105,12 @@ def _accepted(validation: Path, digest: str) -> dict | None:
     )
 
 
-def _as_json(finding, context) -> dict:
-    return {
-        "code": finding.code,
-        "severity": finding.severity,
-        "message": finding.message,
-        "items": finding.items(context),
-        "fix": finding.fix,
-    }
-
-
-def _told(finding, context) -> list[str]:
-    """An error has three lines, a warning two, an info one."""
+def _lines(finding, context) -> list[str]:
+    """What the terminal shows: three lines for an error, two for a warning, one for an info."""
     lines = [f"{finding.code} {finding.severity}: {finding.message}"]
-    items = finding.items(context)
+    items = finding.items(context, most=2)
     if items and finding.severity != "info":
-        lines.append(f"    {items[0]}" + (", ..." if len(items) > 1 else ""))
+        lines.append(f"    {items[0]['text']}" + (", ..." if len(items) > 1 else ""))
     if finding.severity == "error":
         lines.append(f"    -> {finding.fix}")
     return [line if len(line) <= WIDTH else line[: WIDTH - 3] + "..." for line in lines]

@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 from components.shared.data import dataset
 from components.shared.errors import CannotRun
 
-_NO_LABEL = {"", "nan", "null", "none", "n/a", "na", "?"}
+_NO_LABEL = {"", "nan", "null"}  # what programs write where there is nothing
+_PERHAPS = {"none", "n/a", "na", "?"}  # what people write there; and the name of a class of what is none of the others
+_CLASS = 10  # samples under such a name that make it a class: a slip is rare, and with fewer a class is not learnt anyway
 THUMBNAIL, FEATURES = 16 * 16, 160  # bytes
 SCHEMA = pa.schema(
     [
@@ -81,10 +83,16 @@ def parts(folder: Path, columns: list[str]) -> Iterator[tuple[str, pa.Table]]:
 
 
 def labels(rows):
-    """The label of each row as a pandas Series, null where there is none, or what people write where there is none."""
-    said = rows["label"]
-    none = [label for label in said.dropna().unique() if str(label).strip().casefold() in _NO_LABEL]
-    return said.where(said.notna() & ~said.isin(none), None)
+    """The label of each row as a pandas Series, null where there is none, or a word that stands for none.
+
+    `nan` and `null` are never labels; `none`, `NA`, `n/a` and `?` are, in any case of letters, from 10 samples on.
+    """
+    written = rows["label"]
+    counts = written.value_counts()
+    words = {label: str(label).strip().casefold() for label in counts.index}
+    sizes = counts.groupby(words).sum()
+    none = [label for label, word in words.items() if word in _NO_LABEL or (word in _PERHAPS and sizes[word] < _CLASS)]
+    return written.where(written.notna() & ~written.isin(none), None)
 
 
 def read_previews(folder: Path, rows: Collection[int]) -> dict[int, bytes]:
