@@ -37,6 +37,7 @@ def fix(
     doubled. Raises CannotRun when the findings are about other data, or a code has no fix.
     """
     summary = files.read_json(validation / "summary.json")
+    files.restore(data)  # a kill may have come between the two renames of the fix before
     before = _digest_of(data)
     destination.check_file(log, ours=record.is_record, inputs=[data, validation])
     record.settle(log, before)
