@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -15,7 +16,12 @@ from typing import Any
 from components.shared import destination
 from components.shared.errors import CannotRun
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota of this disk is used up",
+    errno.EFBIG: "no file there may grow so large",
+}
+_BEING_WRITTEN = re.compile(r"\.([^/]+)\.(?:new|\w{8})\.tmp")
 _LOCKLESS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # what a network disk answers that has no locks
 
 
@@ -26,14 +32,15 @@ def whole_file(final: Path, *, ours: Callable[[Path], bool] | None = None) -> It
     A file that a person names is overwritten only when `ours` recognises it, and by one process at a time. Raises CannotRun.
     """
     target = destination.check_file(final, ours=ours) if ours else destination.followed(final)
-    with room(target), _locked(final, target) if ours else contextlib.nullcontext():
+    with _locked(final, target) if ours else contextlib.nullcontext():
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
         os.close(handle)
         temporary = Path(name)
         try:
-            yield temporary
-            _sync(temporary)
+            with room(target):
+                yield temporary
+                _sync(temporary)
             temporary.chmod(0o666 & ~_umask())
             if ours:
                 destination.check_file(final, ours=ours)
@@ -51,18 +58,19 @@ def whole_folder(final: Path, *, kind: str, ours: Callable[[Path], bool] | None 
     another one is told so at once. What a killed one left behind is cleared away. Raises CannotRun.
     """
     target = destination.check_folder(final, kind=kind, ours=ours)
-    with room(target), _locked(final, target):
-        _mend(target)
+    with _locked(final, target):
         temporary = _beside(target, "new")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(mode=0o700)
         try:
-            yield temporary
-            if kind:
-                destination.mark(temporary, kind)
-            for file in temporary.rglob("*"):
-                if file.is_file():
-                    _sync(file)
+            with room(target):
+                _mend(target)
+                shutil.rmtree(temporary, ignore_errors=True)
+                temporary.mkdir(mode=0o700)
+                yield temporary
+                if kind:
+                    destination.mark(temporary, kind)
+                for file in temporary.rglob("*"):
+                    if file.is_file():
+                        _sync(file)
             temporary.chmod(0o777 & ~_umask())
             destination.check_folder(final, kind=kind, ours=ours)  # again: the work may have taken hours
             if target.exists():
@@ -79,7 +87,7 @@ def whole_folder(final: Path, *, kind: str, ours: Callable[[Path], bool] | None 
 def restore(final: Path) -> None:
     """Undo half a replacement: when a kill came between the two renames, the old folder gets its name back.
 
-    Nothing is done while a process is at work there. Raises CannotRun when the folder cannot be written.
+    Raises CannotRun while another process is at work there, and when the folder cannot be written.
     """
     target = destination.followed(final)
     if target.name and not target.exists() and _beside(target, "old").exists():
@@ -88,17 +96,30 @@ def restore(final: Path) -> None:
 
 
 @contextlib.contextmanager
-def room(place: Path) -> Iterator[None]:
-    """Turns a disk that is full, or over its quota, into one line: which path, and how much is free there. Raises CannotRun."""
+def room(place: Path, *, needed: int = 0) -> Iterator[None]:
+    """Turns a disk that is full, or over its quota, into one line that says which, and how many bytes are free there.
+
+    When the bytes that are `needed` are known, they are compared with the free ones first. Raises CannotRun.
+    """
     try:
+        if needed > free_bytes(place):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         yield
     except OSError as error:
-        if error.errno not in _FULL and os.strerror(errno.ENOSPC) not in str(error):
+        code = error.errno or next((code for code in _FULL if os.strerror(code) in str(error)), None)
+        if code not in _FULL:
             raise
-        named = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else place
-        what = "the quota is used up" if error.errno == errno.EDQUOT else "the disk is full"
-        raise CannotRun(f"{place}: {what} ({free_bytes(named):,} bytes free where {named} lies); "
+        # What fills up may be another disk than that of the destination: the one of TMPDIR.
+        fullest = min((place, Path(tempfile.gettempdir())), key=free_bytes)
+        where = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else place if needed else fullest
+        amount = f"{needed:,} bytes needed, " if needed else ""
+        raise CannotRun(f"{final_name(where)}: {_FULL[code]} ({amount}{free_bytes(where):,} bytes free); "
                         "nothing was changed; make room, and run the same command again") from None  # fmt: skip
+
+
+def final_name(path: Path) -> Path:
+    """The path as a person knows it: without the temporary name of the folder that is being written."""
+    return Path(_BEING_WRITTEN.sub(r"\1", str(path)))
 
 
 def free_bytes(place: Path) -> int:
@@ -143,8 +164,9 @@ def _locked(final: Path, target: Path) -> Iterator[None]:
     except filelock.Timeout:
         raise CannotRun(f"{final}: another process is writing it; wait for it, or stop it") from None
     except OSError as error:
-        if error.errno in _FULL:
-            raise
+        with room(target):
+            if error.errno in _FULL:
+                raise
         raise CannotRun(
             f"{final}: cannot be written ({target.parent}: {error.strerror or error}); name another place"
         ) from None

@@ -13,25 +13,32 @@ from components.shared.destination import MARKER, SCRATCH
 from components.shared.errors import CannotRun
 
 _PREFIX = "darkroom-"
+_NEARLY_FULL = 2**24  # bytes; what was to be written next was more
 
 
 @contextlib.contextmanager
 def folder(purpose: str = "") -> Iterator[Path]:
     """Yield a folder that only this user can enter. Raises CannotRun when the disk of TMPDIR is full."""
-    with files.room(_place()):
-        _clear()
-        made = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{purpose}-" if purpose else _PREFIX))
-        # Held as long as we live, and let go by the system when we are killed. Marked only then: a folder without a marker
-        # is never cleared, so nobody takes it in between, nor where the file system has no locks.
-        lock = os.open(made, os.O_RDONLY)
-        with contextlib.suppress(OSError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            (made / MARKER).write_text(SCRATCH, encoding="utf-8")
-        try:
-            yield made
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
-            os.close(lock)
+    place = _place()
+    _clear(place)
+    with files.room(place):
+        made = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{purpose}-" if purpose else _PREFIX, dir=place))
+    # Held as long as we live, and let go by the system when we are killed. Marked only then: a folder without a marker is
+    # never cleared, so nobody takes it in between, nor where the file system has no locks.
+    lock = os.open(made, os.O_RDONLY)
+    with contextlib.suppress(OSError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        (made / MARKER).write_text(SCRATCH, encoding="utf-8")
+    try:
+        yield made
+    except OSError:
+        if files.free_bytes(made) < _NEARLY_FULL:  # else it is another disk that is full
+            with files.room(made):
+                raise
+        raise
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        os.close(lock)
 
 
 def _place() -> Path:
@@ -41,9 +48,9 @@ def _place() -> Path:
         raise CannotRun("TMPDIR: no folder for temporary files can be written; set TMPDIR to one that can") from None
 
 
-def _clear() -> None:
+def _clear(folder: Path) -> None:
     """Remove what killed processes of this user left behind; a folder without our marker is none of ours."""
-    for place in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+    for place in folder.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
             if place.is_symlink() or place.stat().st_uid != os.getuid() or (place / MARKER).read_text() != SCRATCH:
                 continue

@@ -6,6 +6,8 @@ order. `picture` is the digest of the decoded pixels: the same for a picture tha
 """
 
 import hashlib
+import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,9 +116,19 @@ def load(folder: Path) -> Split:
 
 
 def create(folder: Path, count: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Make `images.npy` in its final size, to be filled piece by piece: never in memory as a whole."""
+    """Make `images.npy` in its final size, to be filled piece by piece: never in memory as a whole.
+
+    Its room on the disk is taken now: a full disk would otherwise end the process by SIGBUS, when it writes to memory that
+    stands for a file without room. Raises CannotRun with the bytes that are needed and free.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    return np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(count, *shape))
+    file = folder / "images.npy"
+    with files.room(file, needed=count * math.prod(shape)):
+        images = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(count, *shape))
+        if hasattr(os, "posix_fallocate"):
+            with file.open("r+b") as stream:
+                os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+    return images
 
 
 def describe(folder: Path, labels: np.ndarray, samples: list[dict] | pa.Table) -> None:
