@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Markdown, Metrics
 
+SHOWN_CLASSES = 60  # rows of the confusion matrix; the table of classes has ten times as many
 STYLE = """:root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse}td,th{padding:.2rem .8rem;text-align:left;border-bottom:1px solid #8884}img{max-width:100%}"""
 
@@ -38,13 +39,13 @@ def show_evaluation(evaluation: Dataset, *, metrics: Metrics, curves: Classifica
     for name, value in figures.items():
         metrics.log_metric(name, value)
     counts = Counter((row["true"], row["predicted"]) for row in _rows(folder / "confusion.csv"))
-    classes = sorted({name for pair in counts for name in pair})
+    classes = _most_confused(counts)
     curves.log_confusion_matrix(classes, [[counts[true, predicted] for predicted in classes] for true in classes])
     points = [row for row in _rows(folder / "roc.csv") if row["class"] == "(micro-average)"]
     columns = ("false_positive_rate", "true_positive_rate", "threshold")
     curves.log_roc_curve(*([float(row[column]) for row in points] for column in columns))
     tables = {"Metrics": [{"metric": name, "value": f"{value:.4g}"} for name, value in figures.items()],
-              "Classes": _rows(folder / "classes.csv")}  # fmt: skip
+              **_weakest(_rows(folder / "classes.csv"))}  # fmt: skip
     pictures = ("confusion", "roc", "reliability", "mistakes", "explanations")
     _write(report, page("Evaluation", tables, [folder / f"{name}.png" for name in pictures]))
     # An artifact without a file would be lost between steps.
@@ -76,6 +77,22 @@ def page(title: str, tables: dict[str, list[dict]], pictures: list[Path]) -> str
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>{body}'
     )
+
+
+def _most_confused(counts: Counter) -> list[str]:
+    """The classes that Kubeflow's table shows: it has a cell per pair, and draws all of them."""
+    mistakes = Counter(dict.fromkeys(sorted({name for pair in counts for name in pair}), 0))
+    for (true, predicted), count in counts.items():
+        if true != predicted:
+            mistakes.update({true: count, predicted: count})
+    return sorted(name for name, _ in mistakes.most_common(SHOWN_CLASSES))
+
+
+def _weakest(rows: list[dict]) -> dict[str, list[dict]]:
+    if len(rows) <= 10 * SHOWN_CLASSES:
+        return {"Classes": rows}
+    rows = sorted(rows, key=lambda row: float(row["recall"]))[: 10 * SHOWN_CLASSES]
+    return {f"The {len(rows)} classes of the lowest recall": rows}
 
 
 def _rows(file: Path) -> list[dict]:

@@ -44,7 +44,7 @@ def digest_of(data: Path) -> str:
 
 
 def one_machine(data: Path, to: Path) -> None:
-    call("measure", data=data, config={"faces": False}, manifest=to / "manifest")
+    call("measure", data=data, config={"faces": False, "max_megapixels": 100}, manifest=to / "manifest")
     call("validate", section="validate", manifest=to / "manifest", config=PARAMS["validate"], validation=to / "validation")
     call("prepare", section="prepare", data=data, manifest=to / "manifest", verdict=to / "validation/summary.json",
          config=KNOBS, seed=1, prepared=to / "prepared")  # fmt: skip
@@ -54,7 +54,7 @@ def many_machines(data: str, digest: str, to: Path, parts: int) -> None:
     numbered = [f"{number}/{parts}" for number in range(1, parts + 1)]
     for number, part in enumerate(numbered):
         with fetched(data, digest, part=part) as shards:
-            call("measure_part", data=shards, config={"faces": False}, manifest=to / f"m{number}")
+            call("measure_part", data=shards, config={"faces": False, "max_megapixels": 100}, manifest=to / f"m{number}")
     call("gather_manifest", parts=[to / f"m{n}" for n in range(parts)][::-1], digest=digest, manifest=to / "manifest")
     call("validate", section="validate", manifest=to / "manifest", config=PARAMS["validate"], validation=to / "validation")
     judged = {"manifest": to / "manifest", "verdict": to / "validation/summary.json", "config": KNOBS, "seed": 1}
@@ -135,7 +135,7 @@ def test_a_listing_that_was_tampered_with_is_refused(pushed):
 
 def test_parts_of_other_data_are_not_put_together(data, tmp_path):
     with fetched(str(data), "", part="1/2") as shards:
-        call("measure_part", data=shards, config={"faces": False}, manifest=tmp_path / "m0")
+        call("measure_part", data=shards, config={"faces": False, "max_megapixels": 100}, manifest=tmp_path / "m0")
     with pytest.raises(CannotRun, match=f"expected {digest_of(data)}"):
         call("gather_manifest", parts=[tmp_path / "m0"], digest=digest_of(data), manifest=tmp_path / "manifest")
     assert not (tmp_path / "manifest").exists()

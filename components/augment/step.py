@@ -79,7 +79,9 @@ def _preview(train: arrays.Split, layout: arrays.Layout, varied, file: Path, *, 
     with plots.figure(file, width=1 + variants, height=0.4 + len(chosen), rows=len(chosen), columns=1 + variants) as axes:
         axes = np.atleast_2d(axes)
         for row, origin in enumerate(chosen):
-            plots.picture(axes[row, 0], middle(train.images[origin]), title=layout.classes[train.labels[origin]])
+            plots.picture(
+                axes[row, 0], middle(train.images[origin]), title=plots.label(layout.classes[train.labels[origin]], 14)
+            )
             for column in range(variants):
                 title = "variants" if (row, column) == (0, 0) else ""
                 plots.picture(axes[row, 1 + column], middle(repeated[row * variants + column]), title=title)

@@ -3,27 +3,45 @@
 from pathlib import Path
 
 import numpy as np
-from sklearn import metrics
 
 from components.shared import plots
 
-SHOWN_CLASSES = 12  # curves of more classes would be a tangle; the weakest are drawn
+SHOWN_CURVES = 12  # curves of more classes would be a tangle; the weakest are drawn
+SHOWN_CONFUSED = 60  # rows of the confusion picture: more of them cannot be read
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, classes: list[str], file: Path) -> None:
-    """Rows are true classes and sum to one; the number is the count."""
-    counts = metrics.confusion_matrix(labels, predicted, labels=range(len(classes)))
-    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    side = min(2.5 + 0.45 * len(classes), 16)
+    """Rows are true classes and sum to one; the number is the count. Of many classes those that are confused most often."""
+    chosen = most_confused(labels, predicted, len(classes))
+    share = _counts(labels, predicted, chosen) / np.maximum(np.bincount(labels, minlength=len(classes))[chosen, None], 1)
+    side = min(2.5 + 0.45 * len(chosen), 16)
+    names = [plots.label(classes[index], 24) for index in chosen]
     with plots.figure(file, width=side, height=side) as axis:
         axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
-        axis.set_xticks(range(len(classes)), classes, rotation=90)
-        axis.set_yticks(range(len(classes)), classes)
+        axis.set_xticks(range(len(chosen)), names, rotation=90)
+        axis.set_yticks(range(len(chosen)), names)
         axis.set(xlabel="predicted", ylabel="true")
-        if len(classes) <= 25:
+        if len(chosen) < len(classes):
+            axis.set_title(f"The {len(chosen)} classes of {len(classes):,} that are confused most often")
+        if len(chosen) <= 25:
+            counts = _counts(labels, predicted, chosen)
             for row, column in zip(*np.nonzero(counts), strict=True):
                 colour = "white" if share[row, column] > 0.5 else plots.INK
                 axis.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=7)
+
+
+def most_confused(labels: np.ndarray, predicted: np.ndarray, classes: int, *, at_most: int = SHOWN_CONFUSED) -> np.ndarray:
+    """The classes in which or for which most samples are mistaken, in their own order; all where they are few."""
+    wrong = labels != predicted
+    mistakes = np.bincount(labels[wrong], minlength=classes) + np.bincount(predicted[wrong], minlength=classes)
+    return np.sort(np.argsort(-mistakes, kind="stable")[:at_most])
+
+
+def _counts(labels: np.ndarray, predicted: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """The confusion matrix of these classes: int (n, n), never larger than they are many."""
+    within = np.isin(labels, chosen) & np.isin(predicted, chosen)
+    row, column = np.searchsorted(chosen, labels[within]), np.searchsorted(chosen, predicted[within])
+    return np.bincount(row * len(chosen) + column, minlength=len(chosen) ** 2).reshape(len(chosen), -1)
 
 
 def reliability(table: list[dict], error: float, file: Path) -> None:
@@ -44,18 +62,19 @@ def reliability(table: list[dict], error: float, file: Path) -> None:
 
 def curves(tables: dict[str, list[dict]], classes: list[str], areas: dict[str, float], folder: Path) -> None:
     """`roc.png` and `pr.png`, one line a class: the weakest ones when there are many."""
-    weakest = sorted(areas, key=areas.get)[:SHOWN_CLASSES]
+    weakest = sorted(areas, key=areas.get)[:SHOWN_CURVES]
+    shown = [label for label in classes if label in weakest]
     for name, (x, y), title in (
         ("roc", ("false_positive_rate", "true_positive_rate"), "One class against the rest (area under the curve)"),
         ("pr", ("recall", "precision"), "One class against the rest"),
     ):
         with plots.figure(folder / f"{name}.png", width=5, height=4) as axis:
-            for label in [label for label in classes if label in weakest]:
+            for label in shown:
                 rows = [row for row in tables[name] if row["class"] == label]
-                shown = f"{label} ({areas[label]:.3f})" if name == "roc" else label
-                axis.plot([row[x] for row in rows], [row[y] for row in rows], linewidth=1.2, label=shown)
+                axis.plot([row[x] for row in rows], [row[y] for row in rows], linewidth=1.2)
             axis.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "), title=title, xlim=(0, 1), ylim=(0, 1.02))
-            axis.legend(frameon=False, fontsize=7)
+            names = [plots.label(label, 24) + (f" ({areas[label]:.3f})" if name == "roc" else "") for label in shown]
+            plots.legend(axis, names, frameon=False, fontsize=7)
 
 
 def gallery(images: np.ndarray, worst: np.ndarray, told: list[str], file: Path) -> None:

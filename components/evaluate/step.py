@@ -1,16 +1,18 @@
 """A trained model on the test split, once: metrics, tables, plots, the worst mistakes, what it costs."""
 
 import csv
+import itertools
 import resource
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 
 from components.evaluate.config import EvaluateConfig
-from components.shared import destination, files
+from components.shared import destination, files, plots
 from components.shared.data import arrays
 from components.shared.models import keras_file
 from components.shared.runs import tracking
@@ -27,7 +29,7 @@ def evaluate(
 ) -> None:
     """Score the model. `metrics.json` repeats byte for byte; what depends on the machine stands in `cost.json`."""
     from components.evaluate import charts, tables
-    from components.evaluate.shuffling import shuffled
+    from components.evaluate.shuffling import Shuffled
     from components.shared.models.scores import calibration, scores
 
     destination.check_folder(evaluation, kind="evaluation", inputs=[model, prepared])
@@ -38,7 +40,7 @@ def evaluate(
     labels, predicted, classes = test.labels, probabilities.argmax(1), layout.classes
     result = scores(labels, probabilities, bins=config.calibration_bins)
     if layout.is_clip:
-        mixed = keras_file.predict(network, shuffled(test.images), name="shuffled frames")
+        mixed = keras_file.predict(network, Shuffled(test.images), name="shuffled frames")
         # A model that is as good on shuffled frames does not use the order of time.
         result["shuffled_frames_accuracy"] = float((mixed.argmax(1) == labels).mean())
     with files.whole_folder(evaluation, kind="evaluation") as fresh:
@@ -48,12 +50,13 @@ def evaluate(
         _write(fresh / "classes.csv", tables.per_class(labels, predicted, classes, areas))
         _write(
             fresh / "confusion.csv",
-            [{"true": classes[a], "predicted": classes[b]} for a, b in zip(labels, predicted, strict=True)],
+            ({"true": classes[a], "predicted": classes[b]} for a, b in zip(labels, predicted, strict=True)),
         )
         _write(fresh / "calibration.csv", reliability)
         _write(fresh / "roc.csv", curves["roc"])
         _write(fresh / "pr.csv", curves["pr"])
-        _write(fresh / "predictions.csv", tables.predictions(test.samples(), labels, probabilities, classes))
+        sources = map(str, test.table()["source"])
+        _write(fresh / "predictions.csv", tables.predictions(sources, labels, probabilities, classes))
         charts.confusion(labels, predicted, classes, fresh / "confusion.png")
         charts.reliability(reliability, result["expected_calibration_error"], fresh / "reliability.png")
         charts.curves(curves, classes, areas, fresh)
@@ -74,13 +77,14 @@ def _mistakes(
     predicted = probabilities.argmax(1)
     wrong = np.flatnonzero(predicted != test.labels)
     surest = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")]
-    told = [f"{classes[test.labels[i]]}\ntaken for {classes[predicted[i]]}" for i in surest[: config.gallery]]
+    names = [plots.label(name, 20) for name in classes]
+    told = [f"{names[test.labels[i]]}\ntaken for {names[predicted[i]]}" for i in surest[: config.gallery]]
     charts.gallery(test.images, surest[: config.gallery], told, folder / "mistakes.png")
     # Half of what is explained went wrong, half went right: where it looks is telling in both.
     right = _in_turn(np.flatnonzero(predicted == test.labels), test.labels)
     shown = [*surest[: config.explained // 2], *right[: config.explained - min(config.explained // 2, len(surest))]]
     maps = [occlusion(lambda x: np.asarray(network(x, training=False)), test.images[i], predicted[i]) for i in shown]
-    told = [f"{classes[test.labels[i]]} -> {classes[predicted[i]]}" for i in shown]
+    told = [f"{names[test.labels[i]]} -> {names[predicted[i]]}" for i in shown]
     charts.explanations(test.images[shown] if shown else test.images[:0], maps, told, folder / "explanations.png")
 
 
@@ -111,11 +115,13 @@ def _cost(network, model: Path, record: dict, test: arrays.Split) -> dict[str, f
     }
 
 
-def _write(file: Path, rows: list[dict]) -> None:
+def _write(file: Path, rows: Iterable[dict]) -> None:
+    first = next(rows := iter(rows), None)
     with files.whole_file(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, rows[0].keys() if rows else ["empty"], lineterminator="\n")
+        writer = csv.DictWriter(stream, first or ["empty"], lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
+        for row in itertools.chain([first] if first else [], rows):
+            writer.writerow({name: _plain(value) for name, value in row.items()})
 
 
 def _plain(value: object) -> object:

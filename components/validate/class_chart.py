@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from components.shared import plots
@@ -23,10 +24,11 @@ def classes_per_split(context: Context, file: Path) -> None:
     if len(counts) > 60:
         counts = pd.concat([counts.head(30), counts.tail(30)])
     with plots.figure(file, width=7, height=1.2 + 0.22 * len(counts)) as axis:
-        left = 0
+        left = np.zeros(len(counts), int)
         for name in counts:
-            axis.barh(counts.index.astype(str), counts[name], left=left, color=_COLOURS[name], label=name)
-            left = left + counts[name]
+            axis.barh(range(len(counts)), counts[name], left=left, color=_COLOURS[name], label=name)
+            left = left + counts[name].to_numpy()
+        axis.set_yticks(range(len(counts)), [plots.label(str(label), 40) for label in counts.index])
         axis.set_xlabel("samples")
         axis.set_title("Samples per class and split", loc="left")
         if len(counts):

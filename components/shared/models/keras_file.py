@@ -93,9 +93,10 @@ def predict(model, images: np.ndarray, *, name: str = "predict", batch_size: int
     """uint8 (n, ...) -> float32 (n, classes) probabilities, batch after batch in order."""
     tf, _ = backend.start()
     run = tf.function(lambda pixels: model(pixels, training=False), reduce_retracing=True)
-    found = [np.zeros((0, model.output_shape[-1]), np.float32)]
+    found = np.empty((len(images), model.output_shape[-1]), np.float32)
     with tqdm(total=len(images), unit=" samples", desc=name, disable=None) as bar:
         for start in range(0, len(images), batch_size):
-            found.append(run(tf.constant(images[start : start + batch_size])).numpy())
-            bar.update(len(found[-1]))
-    return np.concatenate(found)
+            some = run(tf.constant(images[start : start + batch_size])).numpy()
+            found[start : start + len(some)] = some
+            bar.update(len(some))
+    return found

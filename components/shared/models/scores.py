@@ -11,8 +11,6 @@ def scores(labels: np.ndarray, probabilities: np.ndarray, *, bins: int = 15) -> 
     """
     predicted = probabilities.argmax(1)
     present = np.unique(labels)
-    exact = probabilities.astype(np.float64)
-    exact /= exact.sum(1, keepdims=True)  # float32 softmax sums to one but for its last digits
     recalls = metrics.recall_score(labels, predicted, labels=present, average=None, zero_division=0)
     return {
         "accuracy": float(metrics.accuracy_score(labels, predicted)),
@@ -20,9 +18,20 @@ def scores(labels: np.ndarray, probabilities: np.ndarray, *, bins: int = 15) -> 
         "macro_f1": float(metrics.f1_score(labels, predicted, labels=present, average="macro", zero_division=0)),
         "worst_class_recall": float(recalls.min()),
         "expected_calibration_error": calibration_error(labels, probabilities, bins=bins),
-        "log_loss": float(metrics.log_loss(labels, exact, labels=range(probabilities.shape[1]))),
+        "log_loss": log_loss(labels, probabilities),
         "samples": len(labels),
     }
+
+
+def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean negative logarithm of the probability of the true class, in nats; some rows at a time, in float64."""
+    true, batch = np.empty(len(labels)), max(1, 2**23 // probabilities.shape[1])
+    for start in range(0, len(labels), batch):
+        some = probabilities[start : start + batch].astype(np.float64)
+        some /= some.sum(1, keepdims=True)  # float32 softmax sums to one but for its last digits
+        true[start : start + batch] = some[np.arange(len(some)), labels[start : start + batch]]
+    eps = np.finfo(np.float64).eps
+    return float(-np.log(np.clip(true, eps, 1 - eps)).mean())
 
 
 def calibration(labels: np.ndarray, probabilities: np.ndarray, *, bins: int) -> list[dict[str, float]]:

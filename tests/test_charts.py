@@ -1,0 +1,192 @@
+"""Charts and tables of an evaluation, for class names of every kind and for very many classes."""
+
+import csv
+import json
+import string
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from sklearn import metrics
+
+from components.evaluate import charts, tables
+from components.evaluate.step import evaluate
+from components.shared import plots
+from components.shared.data import arrays
+from components.shared.models import keras_file
+
+NAMES = sorted([
+    "$", "$$", "$x^{", "_", "__", "_x", "{x}", "{", "a\nb", "a\tb", "\u202eabc", "\u05d0\u05d1\u05d2", "\u0627\u0644\u0639",
+    "\u732b", "\u65e5\u672c\u8a9e" * 30, "\U0001f600", "x" * 250, "W" * 250, " ", "<script>alert(1)</script>", "%s", "%(x)s", r"\alpha",
+    "=1+1", "NaN", "None", 'a,b"c', "1", "1.0", "\u00ad", "e\u0301" * 40,
+])  # fmt: skip
+
+
+def project(here, classes: list[str], shape: tuple[int, ...], *, each: int = 2) -> dict:
+    """A model that was trained on nothing and a test split with some samples of every class."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    images = keras.Input(shape, dtype="uint8", name="images")
+    x = layers.Dense(len(classes), dtype="float32", name="logits")(layers.Flatten()(layers.Rescaling(1 / 255)(images)))
+    model = keras.Model(images, layers.Activation("softmax", dtype="float32", name="probabilities")(x))
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(len(classes)), each)
+    prepared = here / "prepared"
+    for name in ("train", "validation", "test"):
+        pixels = arrays.create(prepared / name, len(labels), shape)
+        pixels[:] = rng.integers(0, 256, pixels.shape, dtype=np.uint8)
+        samples = [
+            {"id": f"{n}", "source": f"{n}.png", "label": classes[label], "group": None} for n, label in enumerate(labels)
+        ]
+        arrays.describe(prepared / name, labels, samples)
+    arrays.Layout(classes, shape, "0.dir").write(prepared)
+    record = {"model": keras_file.save(model, here / "model"), "name": "cnn", "training_id": "t", "training_seconds": 1.0,
+              "parameters": model.count_params(), "classes": classes, "shape": list(shape), "data_digest": "0.dir", "knobs": {},
+              "validation": {}, "tags": {}, "best": {}, "training_samples": len(labels)}  # fmt: skip
+    (here / "model" / "run.json").write_text(json.dumps(record))
+    return {"model": here / "model", "prepared": prepared, "evaluation": here / "evaluation"}
+
+
+def rows(file) -> list[dict]:
+    with file.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_class_names_of_every_kind_are_evaluated_without_a_warning(here, knobs, capfd):
+    from components.evaluate.config import EvaluateConfig
+
+    paths = project(here, NAMES, (3, 8, 8, 1))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", module="matplotlib|components")
+        evaluate(**paths, config=knobs(EvaluateConfig, "evaluate"))
+    assert not [line for line in capfd.readouterr().err.splitlines() if "arning" in line or "Glyph" in line or "font" in line]
+    written = {row["class"].removeprefix("'") for row in rows(here / "evaluation" / "classes.csv")}
+    assert written == set(NAMES)
+    assert {row["class"].removeprefix("'") for row in rows(here / "evaluation" / "roc.csv")} == {*NAMES, tables.AVERAGE}
+    for picture in ("confusion", "roc", "pr", "reliability", "mistakes", "explanations"):
+        with Image.open(here / "evaluation" / f"{picture}.png") as image:
+            assert max(image.size) < 4000
+
+
+def test_a_dollar_is_drawn_as_a_dollar_and_an_underscore_has_its_line_in_the_legend(tmp_path):
+    labels, probabilities = np.array([0, 1, 0, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7]], np.float32)
+    drawn = {}
+    for names in (["_a", "$b$"], ["_a", "b"], ["a", "b"]):
+        curves, areas = tables.curves(labels, probabilities, names)
+        charts.curves(curves, names, areas, tmp_path / "_".join(names))
+        drawn[names[0], names[1]] = (tmp_path / "_".join(names) / "pr.png").read_bytes()
+    assert len(set(drawn.values())) == 3
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=80), st.integers(4, 60))
+def test_a_name_becomes_one_line_of_bounded_width(name, width):
+    label = plots.label(name, width)
+    assert label.isprintable()
+    assert label.strip()
+    assert plots._columns(label) <= width
+    if name.isprintable() and name.strip() and len(name) <= width and name.isascii():
+        assert label == name
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.text(min_size=1, max_size=30), min_size=2, max_size=5, unique=True))
+def test_any_names_are_drawn(tmp_path_factory, names):
+    labels = np.arange(2 * len(names)) % len(names)
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(len(names)), len(labels)).astype(np.float32)
+    folder = tmp_path_factory.mktemp("drawn")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        charts.confusion(labels, probabilities.argmax(1), names, folder / "confusion.png")
+        charts.curves(*(lambda found: (found[0], names, found[1]))(tables.curves(labels, probabilities, names)), folder)
+
+
+def test_of_many_classes_the_weakest_have_curves_and_all_have_their_area():
+    rng = np.random.default_rng(0)
+    classes = [f"class {number}" for number in range(300)]
+    labels = rng.integers(0, 299, 4000)  # the last class has no sample
+    probabilities = rng.random((4000, 300), dtype=np.float32).round(2)  # with ties
+    probabilities[np.arange(4000), labels] += 0.2 * (labels % 7).astype(np.float32)
+    probabilities /= probabilities.sum(1, keepdims=True)
+    found, areas = tables.curves(labels, probabilities, classes)
+    assert set(areas) == set(classes[:299])
+    for index in (0, 5, 123, 298):
+        assert areas[classes[index]] == pytest.approx(
+            metrics.roc_auc_score(labels == index, probabilities[:, index]), abs=1e-12
+        )
+    drawn = {row["class"] for row in found["roc"]}
+    assert drawn == {*sorted(areas, key=areas.get)[: tables.CURVES], tables.AVERAGE}
+
+
+def test_what_is_pooled_in_steps_is_the_curve_of_every_probability(monkeypatch):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 20, 3000)
+    probabilities = rng.dirichlet(np.full(20, 0.2), 3000).astype(np.float32)
+    probabilities[np.arange(3000), labels] += 0.1
+    probabilities /= probabilities.sum(1, keepdims=True)
+    monkeypatch.setattr(tables, "POOLED", 5000)
+    found = tables.curves(labels, probabilities, list(string.ascii_letters[:20]))[0]
+    truth = labels[:, None] == np.arange(20)
+    curve = [row for row in found["roc"] if row["class"] == tables.AVERAGE]
+    assert len(curve) > 100
+    for row in curve[1:-1]:
+        above = probabilities >= row["threshold"]
+        assert row["true_positive_rate"] == pytest.approx(above[truth].mean())
+        assert row["false_positive_rate"] == pytest.approx(above[~truth].mean())
+    precision, recall, _ = metrics.precision_recall_curve(truth.ravel(), probabilities.ravel())
+    for row in [row for row in found["pr"] if row["class"] == tables.AVERAGE]:
+        assert np.hypot(precision - row["precision"], recall - row["recall"]).min() < 1e-9
+
+
+def test_the_confusion_picture_is_bounded_and_shows_what_is_confused(tmp_path):
+    labels = np.repeat(np.arange(5000), 2)
+    predicted = labels.copy()
+    predicted[:20] = 4999  # the first ten classes are all taken for the last
+    chosen = charts.most_confused(labels, predicted, 5000)
+    assert len(chosen) == charts.SHOWN_CONFUSED
+    assert {*range(10), 4999} <= set(chosen.tolist())
+    charts.confusion(labels, predicted, [f"class {n}" for n in range(5000)], tmp_path / "confusion.png")
+    with Image.open(tmp_path / "confusion.png") as image:
+        assert max(image.size) < 2500
+    assert charts._counts(labels, predicted, np.arange(5))[0].tolist() == [0] * 5
+    assert np.array_equal(
+        charts._counts(labels[:50], predicted[:50] % 30, np.arange(30)),
+        metrics.confusion_matrix(labels[:50], predicted[:50] % 30, labels=range(30)),
+    )
+
+
+def test_ten_thousand_classes_are_linear_in_rows(tmp_path):
+    rng = np.random.default_rng(0)
+    classes = [f"class {number:05d}" for number in range(10_000)]
+    labels = rng.permutation(10_000)
+    probabilities = rng.random((10_000, 10_000), dtype=np.float32)
+    curves, areas = tables.curves(labels[:2000], probabilities[:2000], classes)
+    assert len(curves["roc"]) <= tables.POINTS * (tables.CURVES + 1)
+    assert len(tables.per_class(labels, labels, classes, areas)) == 10_000
+    charts.curves(curves, classes, areas, tmp_path)
+
+
+def test_kubeflows_confusion_matrix_and_page_are_bounded(tmp_path):
+    from kfp.dsl import HTML, ClassificationMetrics, Dataset, Metrics
+
+    from pipelines import artifacts
+
+    folder = tmp_path / "evaluation"
+    folder.mkdir()
+    (folder / "metrics.json").write_text('{"accuracy": 0.5}')
+    wrong = "".join(f"{n},{(n + 1) % 7}\n" for n in range(7))
+    (folder / "confusion.csv").write_text("true,predicted\n" + wrong + "".join(f"{n},{n}\n" for n in range(7, 5000)))
+    (folder / "classes.csv").write_text("class,recall\n" + "".join(f"{n},{float(n > 6)}\n" for n in range(5000)))
+    (folder / "roc.csv").write_text("class,false_positive_rate,true_positive_rate,threshold\n(micro-average),0,0,1\n")
+    kinds = {"e": Dataset, "m": Metrics, "c": ClassificationMetrics, "r": HTML}
+    made = {name: kind(uri=str(folder if name == "e" else tmp_path / name)) for name, kind in kinds.items()}
+    artifacts.show_evaluation(made["e"], metrics=made["m"], curves=made["c"], report=made["r"])
+    shown = [row["displayName"] for row in made["c"].metadata["confusionMatrix"]["annotationSpecs"]]
+    assert len(shown) == artifacts.SHOWN_CLASSES
+    assert {str(n) for n in range(7)} <= set(shown)
+    assert "The 600 classes of the lowest recall" in (tmp_path / "r").read_text()
