@@ -101,8 +101,11 @@ def main() -> None:
         darkroom("validate", "--manifest", "manifest", "--config", "validate", "--validation", "validation", cwd=folder)
         results = defaultdict(list)
         for seed in options.seeds:
-            (folder / "params.yaml").write_text(yaml.safe_dump(params | {"seed": seed}))
-            darkroom("prepare", "--data", "data", "--manifest", "manifest", "--verdict", "validation/summary.json", "--config", "prepare",
+            (folder / "params.yaml").write_text(
+                yaml.safe_dump(params | {"seed": seed, "prepare": params["prepare"] | {"split_seed": seed}})
+            )
+            darkroom("prepare", "--data", "data", "--manifest", "manifest", "--verdict", "validation/summary.json", "--pairs",
+                     "validation/pairs.parquet", "--config", "prepare",
                      "--prepared", "prepared", cwd=folder)  # fmt: skip
             darkroom("augment", "--prepared", "prepared", "--config", "augment", "--augmented", "augmented",
                      cwd=folder)  # fmt: skip

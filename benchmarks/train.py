@@ -43,7 +43,8 @@ def prepare(folder: Path, source: object = "fashion-mnist", **changed: dict) -> 
     darkroom("ingest", source, "data", cwd=folder)
     darkroom("measure", "--data", "data", "--config", "measure", "--manifest", "manifest", cwd=folder)
     darkroom("validate", "--manifest", "manifest", "--config", "validate", "--validation", "validation", cwd=folder)
-    darkroom("prepare", "--data", "data", "--manifest", "manifest", "--verdict", "validation/summary.json", "--config", "prepare",
+    darkroom("prepare", "--data", "data", "--manifest", "manifest", "--verdict", "validation/summary.json", "--pairs",
+             "validation/pairs.parquet", "--config", "prepare",
              "--prepared", "prepared", cwd=folder)  # fmt: skip
     darkroom("augment", "--prepared", "prepared", "--config", "augment", "--augmented", "augmented", cwd=folder)
     return params

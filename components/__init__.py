@@ -51,6 +51,7 @@ TOOLS = {
 FAN_OUT = {
     "measure_part": Command("components.measure.fan_out", "Measure some of the shards"),
     "gather_manifest": Command("components.measure.fan_out", "Put the parts of the manifest together"),
+    "plan_arrays": Command("components.prepare.fan_out", "Split the data and give each sample its place"),
     "prepare_part": Command("components.prepare.fan_out", "Decode some of the shards"),
     "gather_arrays": Command("components.prepare.fan_out", "Put the decoded pixels in their places"),
 }

@@ -13,7 +13,7 @@ def training_pipeline(params: dict, *, image: str, code: str, parts: int, settin
 
     1. measure: every frame decoded once, some shards a task; gathered into the manifest
     2. validate: findings; an error ends the run here
-    3. prepare: split, decode, resize, some shards a task; gathered into arrays
+    3. prepare: planned (the split), decoded and resized, some shards a task; gathered into arrays
     4. augment: rebalance and vary the training split
     5. train: a CNN and an LSTM, side by side
     6. evaluate: each on the test split
@@ -61,11 +61,13 @@ def training_pipeline(params: dict, *, image: str, code: str, parts: int, settin
             task = wrappers.gather_manifest(parts=dsl.Collected(measured), digest=digest, code=code)
             manifest = made(task, "measure")["manifest"]
             validation = made(wrappers.validate(manifest=manifest, config=validate, code=code), "validate")["validation"]
-            judged = {"manifest": manifest, "validation": validation, "config": prepare, "seed": seed, "code": code}
+            task = wrappers.plan_arrays(manifest=manifest, validation=validation, config=prepare, code=code)
+            planned = made(task, "prepare plan")["planned"]
             with dsl.ParallelFor(numbered, name="prepare parts") as part:
-                task = wrappers.prepare_part(data=data, digest=digest, part=part, **judged)
+                task = wrappers.prepare_part(data=data, digest=digest, part=part, planned=planned, config=prepare, code=code)
                 decoded = made(task, "prepare part")["prepared"]
-            prepared = made(wrappers.gather_arrays(parts=dsl.Collected(decoded), **judged), "prepare")["prepared"]
+            task = wrappers.gather_arrays(parts=dsl.Collected(decoded), planned=planned, code=code)
+            prepared = made(task, "prepare")["prepared"]
             task = wrappers.augment(prepared=prepared, config=augment, seed=seed, code=code)
             augmented = made(task, "augment")["augmented"]
             models, evaluations = {}, {}

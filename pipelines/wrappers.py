@@ -40,23 +40,29 @@ def validate(manifest: Input[Dataset], config: dict, code: str, validation: Outp
 
 
 @component
-def prepare_part(data: str, digest: str, part: str, manifest: Input[Dataset], validation: Input[Dataset], config: dict,
-                 seed: int, code: str, prepared: Output[Dataset]):  # fmt: skip
+def plan_arrays(manifest: Input[Dataset], validation: Input[Dataset], config: dict, code: str, planned: Output[Dataset]):
+    from pipelines.execution import call
+
+    call("plan_arrays", section="prepare", manifest=manifest, verdict=f"{validation.path}/summary.json",
+         pairs=f"{validation.path}/pairs.parquet", config=config, planned=planned)  # fmt: skip
+
+
+@component
+def prepare_part(
+    data: str, digest: str, part: str, planned: Input[Dataset], config: dict, code: str, prepared: Output[Dataset]
+):
     from components.shared.data.remote import fetched
     from pipelines.execution import call
 
     with fetched(data, digest, part=part) as shards:
-        call("prepare_part", section="prepare", data=shards, manifest=manifest, verdict=f"{validation.path}/summary.json",
-             config=config, seed=seed, prepared=prepared)  # fmt: skip
+        call("prepare_part", section="prepare", data=shards, planned=planned, config=config, prepared=prepared)
 
 
 @component
-def gather_arrays(parts: Input[list[Dataset]], manifest: Input[Dataset], validation: Input[Dataset], config: dict, seed: int,
-                  code: str, prepared: Output[Dataset]):  # fmt: skip
+def gather_arrays(parts: Input[list[Dataset]], planned: Input[Dataset], code: str, prepared: Output[Dataset]):
     from pipelines.execution import call
 
-    call("gather_arrays", section="prepare", parts=parts, manifest=manifest, verdict=f"{validation.path}/summary.json",
-         config=config, seed=seed, prepared=prepared)  # fmt: skip
+    call("gather_arrays", section="prepare", parts=parts, planned=planned, prepared=prepared)
 
 
 @component

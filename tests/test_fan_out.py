@@ -44,26 +44,28 @@ def digest_of(data: Path) -> str:
 
 
 def one_machine(data: Path, to: Path) -> None:
-    call("measure", data=data, config={"faces": False, "max_megapixels": 100}, manifest=to / "manifest")
+    call("measure", data=data, section="measure", config=PARAMS["measure"], manifest=to / "manifest")
     call("validate", section="validate", manifest=to / "manifest", config=PARAMS["validate"], validation=to / "validation")
     call("prepare", section="prepare", data=data, manifest=to / "manifest", verdict=to / "validation/summary.json",
-         config=KNOBS, seed=1, prepared=to / "prepared")  # fmt: skip
+         pairs=to / "validation/pairs.parquet", config=KNOBS, prepared=to / "prepared")  # fmt: skip
+
+
+def judged(to: Path) -> dict[str, Path]:
+    return {"manifest": to / "manifest", "verdict": to / "validation/summary.json", "pairs": to / "validation/pairs.parquet"}
 
 
 def many_machines(data: str, digest: str, to: Path, parts: int) -> None:
     numbered = [f"{number}/{parts}" for number in range(1, parts + 1)]
     for number, part in enumerate(numbered):
         with fetched(data, digest, part=part) as shards:
-            call("measure_part", data=shards, config={"faces": False, "max_megapixels": 100}, manifest=to / f"m{number}")
+            call("measure_part", data=shards, section="measure", config=PARAMS["measure"], manifest=to / f"m{number}")
     call("gather_manifest", parts=[to / f"m{n}" for n in range(parts)][::-1], digest=digest, manifest=to / "manifest")
     call("validate", section="validate", manifest=to / "manifest", config=PARAMS["validate"], validation=to / "validation")
-    judged = {"manifest": to / "manifest", "verdict": to / "validation/summary.json", "config": KNOBS, "seed": 1}
+    call("plan_arrays", section="prepare", planned=to / "plan", config=KNOBS, **judged(to))
     for number, part in enumerate(numbered):
         with fetched(data, digest, part=part) as shards:
-            call("prepare_part", section="prepare", data=shards, prepared=to / f"p{number}", **judged)
-    call(
-        "gather_arrays", section="prepare", parts=[to / f"p{n}" for n in range(parts)][::-1], prepared=to / "prepared", **judged
-    )
+            call("prepare_part", section="prepare", data=shards, planned=to / "plan", config=KNOBS, prepared=to / f"p{number}")
+    call("gather_arrays", parts=[to / f"p{n}" for n in range(parts)][::-1], planned=to / "plan", prepared=to / "prepared")
 
 
 @pytest.mark.parametrize(("data", "parts"), [(draw_stills, 2), (draw_clips, 5)], indirect=["data"])  # 5: more than shards
@@ -135,25 +137,53 @@ def test_a_listing_that_was_tampered_with_is_refused(pushed):
 
 def test_parts_of_other_data_are_not_put_together(data, tmp_path):
     with fetched(str(data), "", part="1/2") as shards:
-        call("measure_part", data=shards, config={"faces": False, "max_megapixels": 100}, manifest=tmp_path / "m0")
+        call("measure_part", data=shards, section="measure", config=PARAMS["measure"], manifest=tmp_path / "m0")
     with pytest.raises(CannotRun, match=f"expected {digest_of(data)}"):
         call("gather_manifest", parts=[tmp_path / "m0"], digest=digest_of(data), manifest=tmp_path / "manifest")
     assert not (tmp_path / "manifest").exists()
 
 
-def test_a_shard_that_changed_under_the_run_is_refused(data, tmp_path):
+@pytest.fixture
+def plan(data, tmp_path: Path) -> Path:
     one_machine(data, tmp_path)
+    call("plan_arrays", section="prepare", planned=tmp_path / "plan", config=KNOBS, **judged(tmp_path))
+    return tmp_path / "plan"
+
+
+def decoded(data: Path, plan: Path, part: str, to: Path) -> Path:
+    with fetched(str(data), "", part=part) as shards:
+        call("prepare_part", section="prepare", data=shards, planned=plan, config=KNOBS, prepared=to)
+    return to
+
+
+def test_a_machine_that_decodes_is_sent_no_previews_and_no_manifest(plan):
+    size = sum(file.stat().st_size for file in plan.rglob("*") if file.is_file())
+    manifest = sum(file.stat().st_size for file in (plan.parent / "manifest").iterdir())
+    assert size < manifest / 4
+
+
+def test_a_shard_that_changed_under_the_run_is_refused(data, plan, tmp_path):
     shards = dataset.shards(data)
     shutil.copy(shards[0], shards[1])
     with pytest.raises(CannotRun, match=r"00001\.parquet: changed since it was measured"):
-        call("prepare_part", section="prepare", data=data, manifest=tmp_path / "manifest", config=KNOBS, seed=1,
-             verdict=tmp_path / "validation/summary.json", prepared=tmp_path / "p0")  # fmt: skip
+        call("prepare_part", section="prepare", data=data, planned=plan, config=KNOBS, prepared=tmp_path / "p0")
+    shutil.copy(shards[0], data / "00007.parquet")
+    with pytest.raises(CannotRun, match=r"00007\.parquet: was not measured"):
+        call("prepare_part", section="prepare", data=data, planned=plan, config=KNOBS, prepared=tmp_path / "p0")
 
 
-def test_a_missing_part_is_noticed(data, tmp_path):
-    one_machine(data, tmp_path)
-    judged = {"manifest": tmp_path / "manifest", "verdict": tmp_path / "validation/summary.json", "config": KNOBS, "seed": 1}
-    with fetched(str(data), "", part="1/2") as shards:
-        call("prepare_part", section="prepare", data=shards, prepared=tmp_path / "p0", **judged)
-    with pytest.raises(CannotRun, match="a part is missing"):
-        call("gather_arrays", section="prepare", parts=[tmp_path / "p0"], prepared=tmp_path / "gathered", **judged)
+def test_a_missing_part_and_one_that_came_twice_are_noticed(data, plan, tmp_path):
+    first, second = (decoded(data, plan, f"{n}/2", tmp_path / f"p{n}") for n in (1, 2))
+    for parts, told in (([first], "were not decoded, 0 came twice"), ([first, second, second], "0 of .* came twice")):
+        with pytest.raises(CannotRun, match=told):
+            call("gather_arrays", parts=parts, planned=plan, prepared=tmp_path / "gathered")
+    assert not (tmp_path / "gathered").exists()
+
+
+def test_a_part_of_another_run_is_refused(data, plan, tmp_path):
+    first = decoded(data, plan, "1/2", tmp_path / "p1")
+    other = KNOBS | {"split_seed": 99}
+    call("plan_arrays", section="prepare", planned=tmp_path / "other", config=other, **judged(tmp_path))
+    second = decoded(data, tmp_path / "other", "2/2", tmp_path / "p2")
+    with pytest.raises(CannotRun, match=r"p2: was decoded for another run .*other knobs of prepare"):
+        call("gather_arrays", parts=[first, second], planned=plan, prepared=tmp_path / "gathered")

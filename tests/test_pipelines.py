@@ -84,7 +84,7 @@ def leaves(compiled: dict) -> Iterator[tuple[dict, dict, dict | None, dict | Non
 def stage_of(task: dict) -> str:
     """A fan-out counts as the one step that it is."""
     name = task["taskInfo"]["name"]
-    return name.removesuffix(" part") if name.endswith(" part") else name.replace(" ", "@")
+    return name.split()[0] if name.endswith((" part", " plan")) else name.replace(" ", "@")
 
 
 def maker(compiled: dict, given: dict, dag: dict, task: dict | None, surroundings: list) -> dict:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from components.augment.config import AugmentConfig
+from components.shared.data import arrays
 from components.shared.models import backend
 
 
@@ -25,7 +26,9 @@ def vary(images: np.ndarray, mirrored: np.ndarray, config: AugmentConfig, rng: n
     if config.erase:
         pixels = _erased(pixels, config.erase, rng)
     pixels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
-    pixels[padding] = 0  # what stands for "no frame" stays that
+    if images.ndim == 5:
+        pixels = arrays.lifted(pixels)  # what became black is still a frame,
+        pixels[padding] = 0  # and what stands for "no frame" stays that
     return pixels.reshape(images.shape)
 
 

@@ -43,7 +43,8 @@ def augment(
         images.flush()
         replace(layout, knobs={**layout.knobs, "augment": config.model_dump()}).write(fresh)
         labels = np.concatenate([train.labels, train.labels[origins]])
-        arrays.describe(fresh, labels, train.table().take(np.concatenate([np.arange(len(train)), origins])))
+        table = train.table()
+        arrays.describe(fresh, labels, (table, table.take(origins)))
         _preview(
             train, layout, lambda some, sides: vary(some, sides, config, np.random.default_rng(seed)), fresh / "preview.png"
         )

@@ -15,5 +15,7 @@ class PrepareConfig(Section):
     channels: Literal[1, 3]
     resize: Literal["pad", "stretch"]
     max_frames: int = Field(ge=1)
+    split_seed: int = Field(ge=0, le=2**32 - 1)
+    keep_alike_together: bool
     validation_fraction: float = Field(gt=0, lt=0.5)
     test_fraction: float = Field(gt=0, lt=0.5)

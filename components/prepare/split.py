@@ -1,4 +1,4 @@
-"""Which sample goes where: stratified by label, seeded, and never a group (or a picture that came twice) on two sides."""
+"""Which sample goes where: stratified by label, seeded, and never a group (or pictures that look the same) on two sides."""
 
 import hashlib
 
@@ -7,64 +7,113 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from components.prepare.config import PrepareConfig
+from components.shared.data.dataset import SPLITS
 from components.shared.errors import Refused
 
 
-def assign(rows: pd.DataFrame, *, validation_fraction: float, test_fraction: float, seed: int) -> np.ndarray:
-    """The split of each row of the manifest: `train`, `validation` or `test`.
+def assign(rows: pd.DataFrame, unit: np.ndarray, config: PrepareConfig) -> np.ndarray:
+    """The split of each row: `train`, `validation` or `test`, object (n,).
 
+    `rows`: label, group and split (None where there is none), and `key`, uint64, of its picture. `unit`: int (n,), see `units`.
     Official splits are kept. What they lack is taken out of the training part: fractions are of all samples where there
     is no official split, and of the training part where there is one. Raises Refused when it cannot be done.
     """
     split = rows["split"].fillna("train").to_numpy(dtype=object, copy=True)
     _refuse_torn_groups(rows, split)
     official = set(rows["split"].dropna())
-    if "test" not in official:
-        split[_share(rows, split == "train", test_fraction, seed)] = "test"
-    if "validation" not in official:
-        # Of all samples without official splits, so that the two knobs mean the same.
-        fraction = validation_fraction if "test" in official else validation_fraction / (1 - test_fraction)
-        split[_share(rows, split == "train", fraction, seed + 1)] = "validation"
-    _refuse_missing_classes(rows, split)
+    # What has a twin in an official split stays in training: drawn, it would be a twin across two sides that are held back.
+    tied = np.isin(unit, unit[split != "train"])
+    if (tied & (split == "train")).any():
+        print(f"prepare: {(tied & (split == 'train')).sum():,} training samples belong together with some of an official split "
+              "and stay in training")  # fmt: skip
+    for name, fraction in (("test", config.test_fraction), ("validation", config.validation_fraction)):
+        if name in official:
+            continue
+        if name == "validation" and "test" not in official:
+            fraction /= 1 - config.test_fraction  # of all samples, so that the two knobs mean the same
+        split[_drawn(rows, unit, split == "train", ~tied, name=name, fraction=fraction, seed=config.split_seed)] = name
+    _refuse_missing_classes(rows, split, unit)
     return split
 
 
-def units(rows: pd.DataFrame) -> np.ndarray:
-    """A number per row; rows with the same number share a group or a picture, directly or through others."""
-    nodes = np.arange(len(rows))
-    links = []
-    picture = rows["pixels_digest"].fillna(rows["id"])
-    for key in (picture, rows["group"]):
-        known = key.notna().to_numpy()
-        codes = pd.factorize(key[known])[0]
-        first = nodes[known][np.unique(codes, return_index=True)[1]] if known.any() else nodes[:0]
-        links.append((nodes[known], first[codes] if known.any() else first))
+def units(key: np.ndarray, group: pd.Series, together: np.ndarray) -> np.ndarray:
+    """int (n,): rows with the same number belong together: by a group, a picture or a pair, directly or through others.
+
+    `key`: uint64 (n,), equal for equal pictures; `group`: None where there is none; `together`: int (m, 2), pairs of rows.
+    """
+    nodes = np.arange(len(key))
+    links = [(together[:, 0], together[:, 1])]
+    for codes in (pd.factorize(key)[0], pd.factorize(group)[0]):
+        known = codes >= 0
+        first = nodes[known][np.unique(codes[known], return_index=True)[1]]
+        links.append((nodes[known], first[codes[known]]))
     source, target = (np.concatenate(side) for side in zip(*links, strict=True))
-    graph = coo_array((np.ones(len(source)), (source, target)), shape=(len(rows), len(rows)))
+    graph = coo_array((np.ones(len(source), bool), (source, target)), shape=(len(nodes), len(nodes)))
     return connected_components(graph, directed=False)[1]
 
 
-def _share(rows: pd.DataFrame, candidates: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Positions of about `fraction` of the candidates: of each class that share, units whole.
+def _drawn(rows: pd.DataFrame, unit: np.ndarray, pool: np.ndarray, free: np.ndarray, *, name: str, fraction: float, seed: int):
+    """Positions of about `fraction` of the `pool`: of each class that share, units whole, those alone that are `free`.
 
-    Units are drawn in the order of a hash of what they hold. So adding pictures hardly moves the others: what a model was
-    trained on does not turn up in the next version's test split, where it would flatter that model.
+    Units are drawn in the order of a hash of what they hold, of the seed and of the split's name. So adding pictures hardly
+    moves the others: what a model was trained on does not turn up in the next version's test split, where it would flatter
+    that model. And no two seeds or splits have draws that depend on each other.
     """
-    positions = np.flatnonzero(candidates)
-    part = rows.iloc[positions]
-    picture = part["pixels_digest"].fillna(part["id"])
+    positions = np.flatnonzero(pool)
+    codes, classes = pd.factorize(rows["label"].iloc[positions])
+    numbers, of = np.unique(unit[positions], return_inverse=True)
+    size = np.bincount(of)
     # A unit is filed under its most frequent label, and known by the smallest of its keys.
-    members = pd.DataFrame({"unit": units(part), "label": part["label"], "key": part["group"].fillna(picture)})
-    by_unit = members.groupby("unit")
-    table = pd.DataFrame({"key": by_unit["key"].min(), "size": by_unit.size()})
-    frequent = members.groupby(["unit", "label"]).size().sort_values(ascending=False, kind="stable").reset_index("label")
-    table["label"] = frequent.loc[~frequent.index.duplicated(), "label"]
-    table["draw"] = [hashlib.blake2b(f"{seed} {key}".encode(), digest_size=8).hexdigest() for key in table["key"]]
-    table = table.sort_values("draw", kind="stable")
-    # Each class gives units until it has given its share; a unit that would pass it by more than half of itself stays.
-    reached = table.groupby("label")["size"].cumsum() - table["size"] / 2
-    quota = table.groupby("label")["size"].transform("sum") * fraction
-    return positions[members["unit"].isin(table.index[reached <= quota]).to_numpy()]
+    pairs, counts = np.unique(of * len(classes) + codes, return_counts=True)
+    frequent = np.lexsort((-counts, pairs // len(classes)))
+    label = (pairs % len(classes))[frequent[np.unique((pairs // len(classes))[frequent], return_index=True)[1]]]
+    known = _keys(rows.iloc[positions])
+    key = np.full(len(numbers), np.iinfo(np.uint64).max, np.uint64)
+    np.minimum.at(key, of, known)
+    salt = hashlib.blake2b(f"{seed} {name}".encode(), digest_size=32).digest()
+    hashes = b"".join(hashlib.blake2b(one.tobytes(), key=salt, digest_size=8).digest() for one in key)
+    order = np.lexsort((np.frombuffer(hashes, "<u8"), label))
+    can_move = np.bincount(of, weights=~free[positions]) == 0
+    chosen, stay = np.zeros(len(numbers), bool), []
+    for members in np.split(order, np.flatnonzero(np.diff(label[order])) + 1):
+        quota = size[members].sum() * fraction
+        taken = _filled(members[can_move[members]], size, quota)
+        chosen[taken] = True
+        too_large = members[(size[members] > max(quota, 1)) & ~chosen[members]]
+        stay += [(int(size[one]), classes[label[one]]) for one in too_large]
+    if stay:
+        largest, of_class = max(stay)
+        print(f"prepare: {name}: {len(stay):,} sets of samples that belong together are larger than their class's share and stay "
+              f"in training (the largest: {largest:,} samples, most of them {of_class!r})")  # fmt: skip
+    return positions[chosen[of]]
+
+
+def _filled(members: np.ndarray, size: np.ndarray, quota: float) -> list[int]:
+    """The first units, in their order, that fill a class's quota; one that would pass it by more than half of itself stays.
+
+    A unit larger than the quota stays, too: it would be the whole of its class there. Where all are that large, the smallest
+    one goes, if that leaves at least half of the class.
+    """
+    taken, chosen = 0, []
+    for one in members[size[members] <= quota]:
+        if taken + size[one] / 2 <= quota:
+            chosen.append(one)
+            taken += size[one]
+        elif quota - taken < 0.5:
+            break
+    if not chosen and quota >= 0.5 and len(members):
+        smallest = members[size[members].argmin()]
+        chosen = [smallest] if 2 * size[smallest] <= size[members].sum() else []
+    return chosen
+
+
+def _keys(rows: pd.DataFrame) -> np.ndarray:
+    """uint64 (n,): of the group, or of the picture where there is none."""
+    codes, groups = pd.factorize(rows["group"])
+    hashes = [hashlib.blake2b(str(group).encode(), digest_size=8).digest() for group in groups]
+    of_group = np.frombuffer(b"".join(hashes), "<u8")
+    return np.where(codes >= 0, of_group[codes] if len(groups) else 0, rows["key"].to_numpy(np.uint64))
 
 
 def _refuse_torn_groups(rows: pd.DataFrame, split: np.ndarray) -> None:
@@ -78,12 +127,19 @@ def _refuse_torn_groups(rows: pd.DataFrame, split: np.ndarray) -> None:
         raise Refused(*faults)
 
 
-def _refuse_missing_classes(rows: pd.DataFrame, split: np.ndarray) -> None:
-    table = pd.crosstab(rows["label"], split).reindex(columns=["train", "validation", "test"], fill_value=0)
-    faults = [
-        f"E_CLASS_MISSING prepare: class {label!r} has no sample in {name} ({counts.sum()} in all); add pictures or groups of it"
-        for label, counts in table.iterrows()
-        for name in table.columns[counts == 0]
-    ]
-    if faults:
-        raise Refused(*faults)
+def _refuse_missing_classes(rows: pd.DataFrame, split: np.ndarray, unit: np.ndarray) -> None:
+    table = pd.crosstab(rows["label"], split).reindex(columns=list(SPLITS), fill_value=0)
+    missing = [(label, name) for label, counts in table.iterrows() for name in table.columns[counts == 0]]
+    if not missing:
+        return
+    apart = units(rows["key"].to_numpy(), rows["group"], np.empty((0, 2), int))
+    faults = []
+    for label, name in missing[:20]:
+        of_class = (rows["label"] == label).to_numpy()
+        whole, alone = (len(np.unique(number[of_class])) for number in (unit, apart))
+        fix = "add pictures or groups of it"
+        if whole < alone:
+            fix = (f"they are {whole:,} sets of samples that look the same or share frames: add others, or set "
+                   "prepare.keep_alike_together to false")  # fmt: skip
+        faults.append(f"E_CLASS_MISSING prepare: class {label!r} has no sample in {name} ({of_class.sum():,} in all); {fix}")
+    raise Refused(*faults)

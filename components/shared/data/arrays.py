@@ -8,6 +8,7 @@ order. `picture` is the digest of the decoded pixels: the same for a picture tha
 import hashlib
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 from components.shared import files
 from components.shared.errors import CannotRun
 
+_ROW_GROUP = 1 << 17  # samples
 SAMPLES = pa.schema([(name, pa.string()) for name in ("id", "source", "label", "group", "picture")])
 
 
@@ -131,8 +133,27 @@ def create(folder: Path, count: int, shape: tuple[int, ...]) -> np.ndarray:
     return images
 
 
-def describe(folder: Path, labels: np.ndarray, samples: list[dict] | pa.Table) -> None:
-    """Write labels and samples beside the images."""
+def describe(folder: Path, labels: np.ndarray, samples: list[dict] | Iterable[pa.Table]) -> None:
+    """Write labels and samples beside the images: a list of dicts, or tables that are held one at a time.
+
+    How the tables are cut changes no byte.
+    """
     np.save(folder / "labels.npy", labels.astype(np.int32), allow_pickle=False)
-    table = samples if isinstance(samples, pa.Table) else pa.Table.from_pylist(samples, schema=SAMPLES)
-    pq.write_table(table, folder / "samples.parquet", compression="zstd")
+    tables = [pa.Table.from_pylist(samples, schema=SAMPLES)] if isinstance(samples, list) else samples
+    held = SAMPLES.empty_table()
+    with pq.ParquetWriter(folder / "samples.parquet", SAMPLES, compression="zstd") as writer:
+        for table in tables:
+            held = pa.concat_tables([held, table.cast(SAMPLES)])
+            while len(held) >= _ROW_GROUP:
+                writer.write_table(held[:_ROW_GROUP].combine_chunks())
+                held = held[_ROW_GROUP:]
+        writer.write_table(held.combine_chunks())
+
+
+def lifted(frames: np.ndarray) -> np.ndarray:
+    """uint8 (..., h, w, c), frames that are there: those that are black all over are raised by one level in 255.
+
+    Zeros stand for padding. Whatever makes or changes frames of a clip has to end with this.
+    """
+    black = ~frames.any(axis=(-3, -2, -1))
+    return np.where(black[..., None, None, None], np.uint8(1), frames) if black.any() else frames

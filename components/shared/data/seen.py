@@ -23,9 +23,9 @@ def keys(table: pa.Table) -> np.ndarray:
     picture = [pixels or id for pixels, id in zip(picture.to_pylist(), table["id"].to_pylist(), strict=True)]
     # Few groups hold many samples: each is hashed once.
     groups = table["group"].combine_chunks().dictionary_encode()
-    of_group = np.append(_digests("group", groups.dictionary.to_pylist()), np.uint64(NO_GROUP))
+    of_group = np.append(digests("group", groups.dictionary.to_pylist()), np.uint64(NO_GROUP))
     codes = groups.indices.fill_null(len(of_group) - 1).to_numpy(zero_copy_only=False)
-    return np.stack([_digests("picture", picture), of_group[codes]], axis=1)
+    return np.stack([digests("picture", picture), of_group[codes]], axis=1)
 
 
 def write(file: Path, tables: Iterable[pa.Table]) -> None:
@@ -51,7 +51,7 @@ def unseen(table: pa.Table, seen: np.ndarray) -> np.ndarray:
     return ~np.isin(keys(table), seen).any(axis=1)
 
 
-def _digests(kind: str, names: list[str]) -> np.ndarray:
-    """A group is never taken for a picture of the same name."""
+def digests(kind: str, names: list[str]) -> np.ndarray:
+    """uint64 (n,), never 0: of names of one kind. A group is not taken for a picture of the same name."""
     whole = b"".join(hashlib.blake2b(f"{kind} {name}".encode(), digest_size=8).digest() for name in names)
     return np.maximum(np.frombuffer(whole, "<u8").astype(np.uint64), 1)

@@ -1,0 +1,65 @@
+"""How many samples that are held back have a twin elsewhere: counted anew after the draw, whatever the draw went by."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.shared.data import manifest as manifests
+from components.shared.data import twins
+from components.shared.data.dataset import SPLITS
+
+_SIDE = {name: np.uint8(1 << number) for number, name in enumerate(SPLITS)}
+COLUMNS = ["frames", "contrast", "hash", "fault_code", "frame_digests"]
+
+
+def leaking(manifest: Path, key: np.ndarray, split: np.ndarray, limits: dict) -> dict[str, dict[str, int]]:
+    """For validation and test, how many of their samples look like, or share frames with, one of each other side.
+
+    `key`: uint64 (n,), equal for equal pictures; `split`: object (n,), None for rows of no side; both in the order of
+    `manifest.read`. `limits`: the knobs of validate, which say what looks the same.
+    """
+    facts = pa.concat_tables(table for _, table in manifests.parts(manifest, COLUMNS))
+    frames, decoded = facts["frames"].fill_null(0).to_numpy(), facts["fault_code"].is_null().to_numpy()
+    picture, pictures = pd.factorize(key)
+    first = ~pd.Series(picture).duplicated().to_numpy()
+    shows = facts["contrast"].fill_null(0).to_numpy() >= limits["min_contrast"]
+    once = np.flatnonzero(first & decoded & shows & (frames <= 1))
+    hashes = facts["hash"].fill_null(0).to_numpy()[once]
+    near = twins.near(manifest, once, hashes, bits=limits["near_bits"], correlation=limits["near_correlation"])
+    clips = np.flatnonzero(decoded & (frames > 1))
+    digests = pd.Series(facts["frame_digests"].take(clips).to_pylist(), clips, dtype=object)
+    shared = twins.shared_frames(digests, share=limits["min_shared_frames"])[["one", "other"]].to_numpy(int)
+    # On which sides each picture is, and on which its twins are, a bit a side.
+    own, others = np.zeros(len(pictures), np.uint8), np.zeros(len(pictures), np.uint8)
+    for name, bit in _SIDE.items():
+        own[picture[split == name]] |= bit
+    both = picture[np.concatenate([near, shared])]
+    for one, other in (both.T, both.T[::-1]):
+        np.bitwise_or.at(others, one, own[other])
+    around = (own | others)[picture]
+    return {
+        name: {other: int(((around & bit) > 0)[split == name].sum()) for other, bit in _SIDE.items() if other != name}
+        for name in ("validation", "test")
+    }
+
+
+def read_pairs(file: Path, count: int) -> np.ndarray:
+    """int64 (m, 2): the rows that validate found to look the same or to share frames, of a manifest with `count` rows.
+
+    Raises CannotRun when the file is missing, damaged, or about other data.
+    """
+    from components.shared.errors import CannotRun
+
+    try:
+        table = pq.read_table(file, columns=["one", "other"])
+        found = np.stack([table[name].to_numpy().astype(np.int64) for name in ("one", "other")], axis=1)
+    except FileNotFoundError:
+        raise CannotRun(f"{file}: no such file; `dvc repro validate` makes it") from None
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise CannotRun(f"{file}: no readable pairs ({str(error).splitlines()[0]}); `dvc repro -f validate` makes it") from None
+    if len(found) and (found.min() < 0 or found.max() >= count):
+        raise CannotRun(f"{file}: expected rows 0 to {count - 1:,}, got {found.max():,}; `dvc repro -f validate` makes it anew")
+    return found

@@ -1,0 +1,168 @@
+"""All that is decided before a picture is decoded: the split, each sample's place, labels, the layout; leakage counted anew."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.prepare.config import PrepareConfig
+from components.shared import files
+from components.shared.data import arrays, seen
+from components.shared.data import manifest as manifests
+from components.shared.data.dataset import SPLITS
+from components.shared.errors import CannotRun, Refused
+
+FEW = 20  # test samples of a class; with fewer, what is said of the class says little
+_FACTS = ["id", "label", "group", "split", "pixels_digest", "frames", "width", "height", "fault_code"]
+_PLACES, _SHARDS, SPLIT = "places.parquet", "shards.json", "split.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where every usable sample goes.
+
+    `places`: a row per sample in the manifest's order: `shard`, its `row` there, `key` (of its id), `split` (an index of
+    SPLITS), and its `position` in that split. `shards`: name -> md5 of each shard that was measured.
+    """
+
+    places: pa.Table
+    shards: dict[str, str]
+    layout: arrays.Layout
+
+    def count(self, split: str) -> int:
+        """The number of samples of a split."""
+        return int((self.places["split"].to_numpy() == SPLITS.index(split)).sum())
+
+    def write(self, folder: Path) -> None:
+        """Write what `read` reads; the layout stands there already."""
+        pq.write_table(self.places, folder / _PLACES, compression="zstd")
+        files.write_json(folder / _SHARDS, self.shards)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Plan":
+        """Raises CannotRun when the folder holds no plan."""
+        shards = files.read_json(folder / _SHARDS)
+        return cls(pq.read_table(folder / _PLACES), shards, arrays.Layout.read(folder))
+
+
+def make(*, manifest: Path, verdict: Path, pairs: Path, config: PrepareConfig, folder: Path) -> Plan:
+    """Decide everything that needs the whole, and write all but the pixels into `folder`: layout, labels, samples, split.json.
+
+    Raises Refused when the data did not pass or cannot be split, CannotRun when verdict or pairs are of other data.
+    """
+    from components.prepare import leakage
+    from components.prepare.split import assign, units
+
+    summary = files.read_json(verdict)
+    if not summary["passed"]:
+        raise Refused(f"{verdict}: the data did not pass; findings.json beside it says why")
+    if summary["data_digest"] != manifests.data_digest(manifest):
+        raise CannotRun(f"{verdict}: is about other data than {manifest}; `dvc repro` brings them together")
+    if "validate" not in summary.get("knobs", {}):
+        raise CannotRun(f"{verdict}: was written by an older version; `dvc repro -f validate` writes it anew")
+    rows = _read(manifest)
+    # A severity of less than error lets such samples pass validation; there is nothing of them to learn from.
+    usable = (rows.pop("decoded") & manifests.labels(rows).notna()).to_numpy()
+    if not usable.any():
+        raise Refused(f"prepare: {manifest} has no sample with pixels and a label; findings.json of validate says why")
+    if not usable.all():
+        print(f"prepare: {(~usable).sum():,} samples without pixels or label are left out; findings.json names them")
+    together = leakage.read_pairs(pairs, len(rows)) if config.keep_alike_together else np.empty((0, 2), np.int64)
+    unit = units(rows["key"].to_numpy(), rows["group"], together)
+    split = np.full(len(rows), None, object)
+    split[usable] = assign(rows[usable].reset_index(drop=True), unit[usable], config)
+    leaks = leakage.leaking(manifest, rows["key"].to_numpy(), split, summary["knobs"]["validate"])
+
+    rows["split_code"] = pd.Categorical(split, SPLITS).codes
+    rows["position"] = rows.groupby("split_code").cumcount()
+    time = min(int(rows.loc[usable, "frames"].max()), config.max_frames)
+    shape = (config.height, config.width, config.channels)
+    shape = (time, *shape) if rows.loc[usable, "frames"].max() > 1 else shape
+    classes = sorted(rows.loc[usable, "label"].unique())
+    knobs = {**summary["knobs"], "prepare": config.model_dump()}
+    plan = Plan(
+        _places(rows[usable]), manifests.shard_digests(manifest), arrays.Layout(classes, shape, summary["data_digest"], knobs)
+    )
+    plan.layout.write(folder)
+    for name in SPLITS:
+        (folder / name).mkdir(parents=True)
+        labels = np.searchsorted(classes, rows.loc[split == name, "label"].to_numpy(dtype=str))
+        arrays.describe(folder / name, labels, _samples(manifest, split == name))
+    _record(rows, split, leaks, config, folder)
+    _tell(rows[usable], split[usable], leaks, plan.layout, config)
+    return plan
+
+
+def _read(manifest: Path) -> pd.DataFrame:
+    """What a split needs of every row. Of texts that are many, a digest: names of 10 million files would fill a memory."""
+    columns = []
+    for shard, table in manifests.parts(manifest, _FACTS):
+        picture = table.rename_columns({"pixels_digest": "picture"})
+        part = table.select(["label", "group", "split", "frames", "width", "height"]).to_pandas()
+        part["shard"], part["row"] = shard, np.arange(len(part), dtype=np.int32)
+        part["key"], part["id_key"] = seen.keys(picture)[:, 0], seen.digests("id", table["id"].to_pylist())
+        part["decoded"] = table["fault_code"].is_null().to_numpy()
+        columns.append(part.astype({"label": "category", "group": "category", "split": "category", "shard": "category"}))
+    whole = {name: np.concatenate([part[name].to_numpy() for part in columns]) for name in columns[0]}
+    return pd.DataFrame(whole)
+
+
+def _places(rows: pd.DataFrame) -> pa.Table:
+    columns = {
+        "shard": pa.array(rows["shard"], pa.string()).dictionary_encode(),
+        "row": rows["row"].to_numpy(np.int32),
+        "key": rows["id_key"].to_numpy(np.uint64),
+        "split": rows["split_code"].to_numpy(np.int8),
+        "position": rows["position"].to_numpy(np.int64),
+    }
+    return pa.table(columns)
+
+
+def _samples(manifest: Path, chosen: np.ndarray) -> Iterator[pa.Table]:
+    """The samples of these rows, bool (n,), a part of the manifest at a time."""
+    start = 0
+    for _, table in manifests.parts(manifest, ["id", "source", "label", "group", "pixels_digest"]):
+        kept = table.filter(pa.array(chosen[start : start + len(table)]))
+        start += len(table)
+        picture = kept["pixels_digest"].combine_chunks()
+        yield kept.select(["id", "source", "label", "group"]).append_column(
+            "picture", picture.fill_null(kept["id"].combine_chunks())
+        )
+
+
+def _record(rows: pd.DataFrame, split: np.ndarray, leaks: dict, config: PrepareConfig, folder: Path) -> None:
+    official = set(rows["split"].dropna())
+    content = {
+        name: {
+            "origin": "official" if name in official else "drawn",
+            "samples": int((split == name).sum()),
+            "classes": dict(sorted(Counter(rows.loc[split == name, "label"]).items())),
+            **({"with_a_twin_in": leaks[name]} if name in leaks else {}),
+        }
+        for name in SPLITS
+    }
+    files.write_json(folder / SPLIT, {"split_seed": config.split_seed, "splits": content})
+
+
+def _tell(rows: pd.DataFrame, split: np.ndarray, leaks: dict, layout: arrays.Layout, config: PrepareConfig) -> None:
+    counts = ", ".join(f"{(split == name).sum():,} {name}" for name in SPLITS)
+    print(f"prepare: {counts}; arrays of {'x'.join(map(str, layout.shape))}")
+    official = set(rows["split"].dropna())
+    twins = " and ".join(
+        f"{leaks[name]['train']:,} samples of {name}{' (official)' if name in official else ''}"
+        for name in ("test", "validation")
+    )
+    print(f"prepare: {twins} have a twin in training")
+    test = rows.loc[split == "test", "label"].value_counts()
+    if test.min() < FEW:
+        print(f"prepare: class {test.idxmin()!r} has {test.min()} test samples: a single one moves its recall by "
+              f"{1 / test.min():.0%}; bring more, or raise prepare.test_fraction")  # fmt: skip
+    width, height = int(rows["width"].median()), int(rows["height"].median())
+    if max(width / config.width, height / config.height) >= 8:
+        print(f"prepare: pictures of {width}x{height} px (median) become {config.width}x{config.height}: "
+              "detail may be lost; see prepare.height and prepare.width")  # fmt: skip
