@@ -1,10 +1,10 @@
 """What a step wrote -> what Kubeflow's UI shows of it: figures, the confusion matrix, ROC, a page with pictures."""
 
-import base64
 import contextlib
 import csv
 import html
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +12,6 @@ from pathlib import Path
 from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Markdown, Metrics
 
 SHOWN_CLASSES = 60  # rows of the confusion matrix; the table of classes has ten times as many
-STYLE = """:root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse}td,th{padding:.2rem .8rem;text-align:left;border-bottom:1px solid #8884}img{max-width:100%}"""
 
 
 @contextlib.contextmanager
@@ -34,6 +32,8 @@ def show_validation(validation: Dataset, *, report: HTML, findings: Markdown) ->
 
 def show_evaluation(evaluation: Dataset, *, metrics: Metrics, curves: ClassificationMetrics, report: HTML) -> None:
     """Copy an evaluation's figures into Kubeflow's own artifacts, and its pictures into a page."""
+    from components.shared.page import render
+
     folder = Path(evaluation.path)
     figures = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     for name, value in figures.items():
@@ -46,8 +46,9 @@ def show_evaluation(evaluation: Dataset, *, metrics: Metrics, curves: Classifica
     curves.log_roc_curve(*([float(row[column]) for row in points] for column in columns))
     tables = {"Metrics": [{"metric": name, "value": f"{value:.4g}"} for name, value in figures.items()],
               **_weakest(_rows(folder / "classes.csv"))}  # fmt: skip
-    pictures = ("confusion", "roc", "reliability", "mistakes", "explanations")
-    _write(report, page("Evaluation", tables, [folder / f"{name}.png" for name in pictures]))
+    names = ("confusion", "roc", "reliability", "mistakes", "explanations")
+    pictures = {name: (folder / f"{name}.png").read_bytes() for name in names if (folder / f"{name}.png").exists()}
+    _write(report, render.tables("Evaluation", tables, pictures))
     # An artifact without a file would be lost between steps.
     for artifact in (metrics, curves):
         _write(artifact, json.dumps(artifact.metadata))
@@ -55,28 +56,11 @@ def show_evaluation(evaluation: Dataset, *, metrics: Metrics, curves: Classifica
 
 def show_registration(registration: Dataset, *, verdict: Markdown) -> None:
     """Say which model was registered, and why."""
-    said = json.loads(Path(registration.path).read_text(encoding="utf-8"))
-    head = (
-        f"**{said['model']}**, version {said['version']}, alias `{said['alias']}`" if said["accepted"] else "**Not registered**"
-    )
-    _write(verdict, "\n".join([head, "", *(f"- {reason}" for reason in said["reasons"])]))
-
-
-def page(title: str, tables: dict[str, list[dict]], pictures: list[Path]) -> str:
-    """One HTML page that needs no network: whatever names come in are escaped, pictures are in it."""
-    parts = [f"<h1>{html.escape(title)}</h1>"]
-    for name, rows in tables.items():
-        heads = "".join(f"<th>{html.escape(head)}" for head in rows[0])
-        lines = ("<tr>" + "".join(f"<td>{html.escape(str(value))}" for value in row.values()) for row in rows)
-        parts.append(f"<h2>{html.escape(name)}</h2><table><tr>{heads}{''.join(lines)}</table>")
-    for picture in filter(Path.exists, pictures):
-        content = base64.b64encode(picture.read_bytes()).decode()
-        parts.append(f'<h2>{html.escape(picture.stem)}</h2><img alt="{html.escape(picture.stem)}" '
-                     f'src="data:image/png;base64,{content}">')  # fmt: skip
-    body = "\n".join(parts)
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>{body}'
-    )
+    outcome = json.loads(Path(registration.path).read_text(encoding="utf-8"))
+    head = "**Not registered**"
+    if outcome["accepted"]:
+        head = f"**{_cell(outcome['model'])}**, version {outcome['version']}, alias {_cell(outcome['alias'])}"
+    _write(verdict, "\n".join([head, "", *(f"- {_cell(reason)}" for reason in outcome["reasons"])]))
 
 
 def _most_confused(counts: Counter) -> list[str]:
@@ -101,7 +85,8 @@ def _rows(file: Path) -> list[dict]:
 
 
 def _cell(text: str) -> str:
-    return html.escape(text).replace("|", "\\|").replace("\n", " ")
+    """Text that stays text in Markdown: neither a tag, nor a link, nor another cell."""
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", html.escape(" ".join(text.splitlines())))
 
 
 def _write(artifact: Artifact, text: str) -> None:

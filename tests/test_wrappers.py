@@ -9,6 +9,7 @@ import pytest
 from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Markdown, Metrics
 
 from components.shared.errors import CannotRun
+from components.shared.page import render
 from pipelines import artifacts, execution, local, notify
 
 
@@ -85,10 +86,12 @@ def test_a_cache_entry_of_a_damaged_artifact_is_forgotten(tmp_path):
 def test_the_page_needs_no_network_and_escapes_whatever_names_come_in(tmp_path):
     picture = tmp_path / "classes.png"
     picture.write_bytes(b"\x89PNG")
-    text = artifacts.page("<b>", {"Findings": [{"what": "<script>alert(1)</script>"}]}, [picture, tmp_path / "no.png"])
+    rows = [{"what": "<script>alert(1)</script>"}] * 700
+    text = render.tables("<b>", {"Findings": rows, "Nothing": []}, {"classes": picture.read_bytes()})
     assert "<script>" not in text
-    assert "&lt;script&gt;" in text
-    assert "http" not in text
+    assert text.count("&lt;script&gt;") == 600
+    assert "and 100 rows more" in text
+    assert "//" not in text
     assert text.count("<img") == 1
 
 

@@ -59,11 +59,11 @@ def facts(context: Context) -> dict:
 def _recommendation(worst: float, counts: pd.Series) -> str:
     if worst <= 1.5 or len(counts) < 2:
         return "Nothing to do: the classes are even."
-    told = f"Compare by balanced_accuracy (register.compare_by, train.*.monitor): accuracy alone flatters {str(counts.idxmax())!r}."
+    advice = f"Compare by balanced_accuracy (register.compare_by, train.*.monitor): accuracy alone flatters {str(counts.idxmax())!r}."
     if worst > 3:
         rare = int((counts < counts.max() / 3).sum())
-        told += (
+        advice += (
             f" {rare} of {len(counts)} classes have less than a third of the largest: train.*.imbalance (deferred, effective_number) "
             "makes the network mind them as much as the others, augment.balance gives them more copies. Best of all: more pictures."
         )
-    return told
+    return advice

@@ -61,11 +61,12 @@ def length_shortcut(context: Context) -> str | None:
     table = pd.crosstab(context.labels[known], lengths).to_numpy()
     sizes = table.sum(axis=1, keepdims=True)
     share = table / sizes
-    right = np.zeros(len(table))
-    for label, counts in enumerate(table):
-        # A clip must not vouch for itself: it is left out of its own class's share.
-        own = (counts - 1) / max(sizes[label, 0] - 1, 1)
-        right[label] = counts[(counts > 0) & (own > np.delete(share, label, axis=0).max(axis=0))].sum()
+    # The largest share that another class has of a length: the second largest for the class that has the largest itself.
+    first, second = np.argmax(share, axis=0), np.partition(share, -2, axis=0)[-2]
+    others = np.where(np.arange(len(table))[:, None] == first, second, share.max(axis=0))
+    # A clip must not vouch for itself: it is left out of its own class's share.
+    own = (table - 1) / np.maximum(sizes - 1, 1)
+    right = np.where((table > 0) & (own > others), table, 0).sum(axis=1)
     return _shortcut(context, float(np.mean(right / sizes[:, 0])), len(table), "the number of frames alone")
 
 

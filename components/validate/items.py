@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.shared import files
+from components.shared.page.render import plain
 from components.validate.context import Context
 
 KEPT = 1000  # items of one finding in findings.json; `count` says how many there are, findings.parquet has them all
@@ -61,13 +62,6 @@ def write_table(found: list[Finding], context: Context, file: Path) -> None:
                 writer.write_table(pa.Table.from_pandas(table[SCHEMA.names], schema=SCHEMA, preserve_index=False))
 
 
-def escaped(text: str) -> str:
-    """Control characters, bad bytes and what turns the direction of writing become escapes; other letters stay."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
-
-
 def _table(finding: Finding, context: Context, rows: pd.DataFrame) -> pd.DataFrame:
     """The items of these rows, columns as in _ITEM."""
     table = context.rows[_SAMPLE].loc[rows.index]
@@ -77,7 +71,7 @@ def _table(finding: Finding, context: Context, rows: pd.DataFrame) -> pd.DataFra
     between = pd.Series(np.where(reason == "", "", np.where(reason.str[:1].isin(["=", "~"]), " ", ": ")), reason.index)
     text = table["source"].astype("str") + between.astype("str") + reason
     return table.assign(
-        text=text.map(escaped),  # so that a hostile name cannot write over the terminal
+        text=text.map(plain),  # so that a hostile name cannot write over the terminal
         row=context.row_in_shard[rows.index.to_numpy()],
         picture=context.pixels[rows.index],
         reason=reason,

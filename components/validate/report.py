@@ -1,16 +1,15 @@
-"""One page that needs no network: the verdict first, then each finding with its pictures, then the classes."""
+"""report.html: the verdict first, then each finding with its pictures, then the classes."""
 
-import base64
 from pathlib import Path
 
-import jinja2
 import pandas as pd
 
 from components.shared import files
 from components.shared.data import manifest as manifests
+from components.shared.page import render
 from components.validate.class_chart import per_split
 from components.validate.context import Context
-from components.validate.items import Finding, escaped
+from components.validate.items import Finding
 
 SHOWN = 12  # samples of a finding that are shown with their pictures
 LISTED = 100  # and that are listed
@@ -18,17 +17,14 @@ _CLASSES = 200  # that the tables show
 
 
 def write(findings: list[Finding], context: Context, summary: dict, file: Path) -> None:
-    """Fill in `report.html` beside this module. Whatever names come in are escaped by the template engine."""
+    """Fill in `report.html` beside this module: names are escaped, and only so many samples and classes are listed."""
     wanted = {row for finding in findings for row in finding.rows.index[:SHOWN]}
     wanted |= {int(row) for finding in findings for row in finding.rows["other"][:SHOWN] if row >= 0}
     previews = manifests.read_previews(context.manifest, wanted)
     counts = per_split(context)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    environment.filters["plain"] = lambda value: escaped(str(value))
-    page = environment.get_template("report.html").render(
+    groups = sorted(summary["imbalance"]["groups_per_class"].items(), key=lambda item: item[1])
+    page = render.render(
+        Path(__file__).with_name("report.html"),
         summary=summary,
         findings=[_shown(finding, context, previews) for finding in findings],
         splits=list(counts.columns),
@@ -38,6 +34,7 @@ def write(findings: list[Finding], context: Context, summary: dict, file: Path) 
         hidden_classes=max(0, len(counts) - _CLASSES),
         largest=int(counts.sum(axis=1).max()) if len(counts) else 0,
         imbalance=summary["imbalance"],
+        groups=groups[:_CLASSES],
     )
     with files.whole_file(file) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
@@ -70,8 +67,7 @@ def _pictures(finding: Finding, context: Context, previews: dict[int, bytes]) ->
             {
                 "name": name,
                 "label": None if pd.isna(context.labels.iat[each]) else context.labels.iat[each],
-                "picture": base64.b64encode(previews.get(each, b"")).decode(),
-                "type": "image/png" if previews.get(each, b"").startswith(b"\x89PNG") else "image/jpeg",
+                "picture": render.picture(previews.get(each, b"")),
             }
             for each, name in zip(rows, context.names(rows), strict=True)
         ]

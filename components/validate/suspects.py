@@ -4,10 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 
 FOLDS = 5
 _SHRINKAGE = 0.01  # of the covariance towards a sphere: few samples do not fill its dimensions
+_CELLS = 1 << 22  # samples x classes that are held at once
+_FITTED = 20_000  # samples that the temperature is fitted on, fewer where they would be more than 8 * _CELLS
 
 
 @dataclass(frozen=True)
@@ -27,57 +30,78 @@ class Opinion:
 def opinion(read: Callable[[], Iterable[np.ndarray]], labels: np.ndarray, folds: np.ndarray, classes: int) -> Opinion:
     """Judge every label by a model that was fitted without its fold.
 
-    `read` gives the features, uint8 (rows, d), a part at a time, and is called twice; `labels` int (n,), -1 for a sample
-    that has none or does not decode; `folds` int (n,), 0 to FOLDS - 1.
+    `read` gives the features, uint8 (rows, d), a part at a time, and is called up to three times; `labels` int (n,), -1 for a
+    sample that has none or does not decode; `folds` int (n,), 0 to FOLDS - 1.
 
     The model is linear discriminant analysis (Fisher, 1936): all it needs are sums, and those of all folds but one are a
     subtraction. Levels are whole numbers, so the sums are exact. A label is a suspect when another class is more probable
     than that class is on average for its own samples, and its own is not (Northcutt et al., "Confident Learning", 2021).
+    Memory grows with samples and with classes, not with their product.
     """
-    known = labels >= 0
     # Many small products: threads of their own would only wait for each other, several times longer on a busy machine.
     with threadpool_limits(1, "blas"):
-        scores = _scores(read, labels, folds, classes)
-    probability = _softmax(scores / _temperature(scores[known], labels[known]))
-    own = np.zeros(len(labels), np.float32)
-    own[known] = probability[known, labels[known]]
-    best = scores.argmax(axis=1)
-    there = [known & (labels == label) for label in range(classes)]
-    usual = np.array([own[mask].mean() if mask.any() else np.inf for mask in there])
-    confident = np.where(probability >= usual, probability, -1)
-    named = confident.argmax(axis=1)
-    suspect = known & (confident.max(axis=1) >= 0) & (named != labels)
-    recalls = [float((best[mask] == label).mean()) for label, mask in enumerate(there) if mask.any()]
-    return Opinion(own, best, float(np.mean(recalls)) if recalls else 0.0, suspect)
+        return _opinion(read, labels, folds, classes)
 
 
-def _scores(read: Callable[[], Iterable[np.ndarray]], labels: np.ndarray, folds: np.ndarray, classes: int) -> np.ndarray:
-    """float32 (n, classes): discriminants of every sample by the model of the other folds."""
+def _opinion(read: Callable[[], Iterable[np.ndarray]], labels: np.ndarray, folds: np.ndarray, classes: int) -> Opinion:
+    known = labels >= 0
     sums = _Sums.over(_parts(read(), labels, folds), classes)
-    scores = np.zeros((len(labels), classes), np.float32)
     models = [sums.without(fold).discriminants() for fold in range(FOLDS)]
+    temperature = _temperature(read, np.flatnonzero(known), labels, folds, models)
+    own, top = np.zeros(len(labels), np.float32), np.zeros(len(labels), np.float32)
+    best = np.zeros(len(labels), np.intp)
+    for rows, scores in _scores(read, np.arange(len(labels)), folds, models):
+        best[rows] = scores.argmax(axis=1)
+        probability = _softmax(scores / temperature)
+        number = np.arange(len(rows))
+        own[rows] = np.where(known[rows], probability[number, labels[rows]], 0)
+        top[rows] = probability[number, best[rows]]
+    sizes = np.bincount(labels[known], minlength=classes)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        usual = np.bincount(labels[known], own[known], minlength=classes) / sizes
+        recalls = np.bincount(labels[known], best[known] == labels[known], minlength=classes) / sizes
+    usual = np.where(sizes > 0, usual, np.inf).astype(np.float32)
+    # The most probable class, where it is as probable as usual; of the others the most probable one that is.
+    suspect = known & (top >= usual[best]) & (best != labels)
+    for rows, scores in _scores(read, np.flatnonzero(known & (top < usual[best])), folds, models):
+        probability = _softmax(scores / temperature)
+        probability[probability < usual] = -1
+        named = probability.argmax(axis=1)
+        suspect[rows] = (probability[np.arange(len(rows)), named] >= 0) & (named != labels[rows])
+    return Opinion(own, best, float(recalls[sizes > 0].mean()) if known.any() else 0.0, suspect)
+
+
+def _scores(read: Callable[[], Iterable[np.ndarray]], rows: np.ndarray, folds: np.ndarray,
+            models: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
+    """Some of these rows (ascending) and their discriminants by the model of the other folds, float32 (m, classes); until all are."""
+    at_once = max(1, _CELLS // models[0][0].shape[1])
     start = 0
-    for features in read():
-        here = slice(start, start + len(features))
-        for fold, (weights, bias) in enumerate(models):
-            mine = folds[here] == fold
-            scores[here][mine] = features[mine].astype(np.float64) @ weights + bias
+    for features in read() if len(rows) else ():
+        here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(features))]
+        for first in range(0, len(here), at_once):
+            part = here[first : first + at_once]
+            scores = np.empty((len(part), models[0][0].shape[1]), np.float32)
+            for fold, (weights, bias) in enumerate(models):
+                mine = folds[part] == fold
+                scores[mine] = features[part[mine] - start].astype(np.float64) @ weights + bias
+            yield part, scores
         start += len(features)
-    return scores
 
 
-def _temperature(scores: np.ndarray, labels: np.ndarray) -> float:
+def _temperature(read: Callable[[], Iterable[np.ndarray]], known: np.ndarray, labels: np.ndarray, folds: np.ndarray,
+                 models: list[tuple[np.ndarray, np.ndarray]]) -> float:  # fmt: skip
     """What makes out-of-fold scores honest probabilities: the one of least log loss (Guo et al., 2017), within a factor of 1.25.
 
     Discriminants are far too sure of themselves: features that belong together are counted as if each spoke for itself.
     """
-    step = max(1, len(labels) // 20_000)
-    scores, labels = scores[::step], labels[::step]
+    most = min(_FITTED, max(1, 8 * _CELLS // models[0][0].shape[1]))
+    some = known[:: max(1, len(known) // most)]
     candidates = 1.25 ** np.arange(0, 21)
-    losses = []
-    for temperature in candidates:
-        right = _softmax(scores / temperature)[np.arange(len(labels)), labels]
-        losses.append(-np.log(np.maximum(right, 1e-12)).mean())
+    losses = np.zeros(len(candidates))
+    for rows, scores in _scores(read, some, folds, models):
+        for index, temperature in enumerate(candidates):
+            right = _softmax(scores / temperature)[np.arange(len(rows)), labels[rows]]
+            losses[index] -= np.log(np.maximum(right, 1e-12)).sum(dtype=np.float64)
     return float(candidates[int(np.argmin(losses))])
 
 
@@ -103,7 +127,7 @@ class _Sums:
                 sums = cls(np.zeros((FOLDS, classes)), np.zeros((FOLDS, classes, d)), np.zeros((FOLDS, d, d)))
             sums.counts[fold] += np.bincount(labels, minlength=classes)
             wide = features.astype(np.float64)
-            members = (labels == np.arange(classes)[:, None]).astype(np.float64)
+            members = csr_array((np.ones(len(labels)), (labels, np.arange(len(labels)))), shape=(classes, len(labels)))
             sums.totals[fold] += members @ wide
             sums.products[fold] += wide.T @ wide
         return sums
