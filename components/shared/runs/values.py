@@ -34,9 +34,9 @@ def log_knobs(client, run_id: str, record: dict) -> None:
     client.log_batch(run_id, params=[Param(name, value) for name, value in of(record).items()])
 
 
-def finite(metrics: dict) -> dict[str, float]:
+def finite(metrics: dict) -> dict[str, float | int]:
     """The metrics that a server takes: numbers, no NaN, no infinity."""
-    return {name: float(value) for name, value in metrics.items()
+    return {name: value for name, value in metrics.items()
             if isinstance(value, int | float) and math.isfinite(value)}  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def log_metrics(client, run_id: str, metrics: dict) -> None:
 
     numbers = finite(metrics)
     step, now = len(client.get_metric_history(run_id, next(iter(numbers)))) if numbers else 0, int(1000 * time.time())
-    client.log_batch(run_id, metrics=[Metric(name, value, now, step) for name, value in numbers.items()])
+    client.log_batch(run_id, metrics=[Metric(name, float(value), now, step) for name, value in numbers.items()])
 
 
 def _text(value: object) -> str:
