@@ -1,16 +1,21 @@
 import subprocess
 import time
+import tracemalloc
 
 import numpy as np
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import MEASURE, ROOT, drawing, png
 
 from components.ingest.step import ingest
-from components.measure.step import measure
+from components.measure.step import measure, measure_rows
 from components.shared import files
 from components.shared.data import dataset, manifest
-from components.shared.errors import CannotRun
+from components.shared.data.dataset import Sample
+from components.shared.errors import CannotRun, Refused
+from components.shared.pictures.encode import encode_png
 
 
 def test_a_row_per_sample_with_what_was_measured(stills, tmp_path):
@@ -131,3 +136,26 @@ def test_no_worker_outlives_a_command_that_is_killed(tmp_path):
     process.wait()
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive
+
+
+def test_large_pictures_are_read_and_measured_some_bytes_at_a_time(tmp_path):
+    rng = np.random.default_rng(0)
+    frames = [encode_png(rng.integers(0, 256, (1200, 1200, 3), dtype=np.uint8)) for _ in range(6)]  # 4.1 MiB each
+    samples = [Sample("a", f"a/{n}.png", ((frames[n % 6], f"a/{n}.png"),)) for n in range(36)]
+    shard = tmp_path / "00000.parquet"
+    dataset.write_shard(samples, shard)
+    assert [s.source for s in dataset.read_samples(shard)] == [s.source for s in samples]
+    assert pq.ParquetFile(shard).num_row_groups == 3
+    tracemalloc.start()
+    measure_rows(shard, range(36), MEASURE, tmp_path / "piece.arrow")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 80 * 2**20, "all of them are 148 MiB"
+    assert pa.ipc.open_file(tmp_path / "piece.arrow").read_all().num_rows == 36
+
+
+def test_a_clip_of_two_gibibytes_is_refused_in_words(tmp_path):
+    frame = bytes(2**27)
+    with pytest.raises(Refused, match=r"E_TOO_LARGE 'a/clip': 2\.0 GiB in one clip, 2 GiB at most"):
+        dataset.write_shard([Sample("a", "a/clip", ((frame, "a/clip/1.png"),) * 16)], tmp_path / "00000.parquet")
+    assert not list(tmp_path.iterdir())

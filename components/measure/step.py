@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import posixpath
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +26,7 @@ from components.shared.errors import CannotRun
 from components.shared.pictures import decode, encode, faces, formats, metadata
 from components.shared.pictures.formats import Undecodable
 
-BATCH = 256  # samples that are held at once
+BATCH = 256  # samples whose figures are computed and written at once
 CACHED = 2**17  # pixels that are computed on at once
 
 
@@ -87,8 +87,7 @@ def measure_rows(shard: Path, rows: range, config: MeasureConfig, piece: Path) -
     faults = 0
     with pa.ipc.new_file(piece, schema) as writer:
         samples = dataset.read_stored(shard, rows)
-        while batch := list(itertools.islice(samples, BATCH)):
-            measured = _measured(batch, shard.name, config)
+        while measured := _measured(itertools.islice(samples, BATCH), shard.name, config):
             writer.write_table(pa.Table.from_pylist(measured, schema=schema))
             faults += sum("fault" in row for row in measured)
     return faults
@@ -119,8 +118,11 @@ def _is_current(part: Path, shard: str, config: MeasureConfig) -> bool:
         return False
 
 
-def _measured(batch: list[tuple[str, Sample]], shard: str, config: MeasureConfig) -> list[dict]:
-    """A row per sample: one by one what decoding tells, then all at once what is computed from pixels."""
+def _measured(batch: Iterable[tuple[str, Sample]], shard: str, config: MeasureConfig) -> list[dict]:
+    """A row per sample: one by one what decoding tells, then all at once what is computed from pixels.
+
+    No more than one sample is held in its full size.
+    """
     rows, decoded = [], []
     for stored, sample in batch:
         row, frame = _row(stored, sample, config)

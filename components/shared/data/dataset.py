@@ -26,6 +26,8 @@ SCHEMA = pa.schema(
         pa.field("frames", pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())])), nullable=False),
     ]
 )
+GROUP = 64 * 2**20  # bytes of frames in a row group
+HELD = 16 * 2**20  # bytes that a reader turns into samples at once
 SPLITS = ("train", "validation", "test")
 FACTS = ["id", "label", "group", "split", "source"]  # what a sample is, without its bytes
 
@@ -54,17 +56,31 @@ class Sample:
 
 
 def write_shard(samples: list[Sample], file: Path) -> None:
-    """Deterministic: the same samples in the same order are the same bytes."""
-    rows = {name: [getattr(sample, name) for sample in samples] for name in FACTS}
-    rows["frames"] = [[{"bytes": data, "path": path} for data, path in sample.frames] for sample in samples]
-    with files.whole_file(file) as temporary:
-        pq.write_table(
-            pa.table(rows, schema=SCHEMA),
-            temporary,
-            compression="zstd",
-            use_dictionary=["label", "split", "group"],
-            row_group_size=1024,  # what a reader holds at once
-        )
+    """Deterministic: the same samples in the same order are the same bytes. Raises Refused for a clip of 2 GiB."""
+    with (
+        files.whole_file(file) as temporary,
+        pq.ParquetWriter(temporary, SCHEMA, compression="zstd", use_dictionary=["label", "split", "group"]) as writer,
+    ):
+        for group in _groups(samples):
+            rows = {name: [getattr(sample, name) for sample in group] for name in FACTS}
+            rows["frames"] = [[{"bytes": data, "path": path} for data, path in sample.frames] for sample in group]
+            writer.write_table(pa.table(rows, schema=SCHEMA))
+
+
+def _groups(samples: list[Sample]) -> Iterator[list[Sample]]:
+    """What a reader holds at once: 1,024 samples, or GROUP bytes, or a single sample that is larger."""
+    group, size = [], 0
+    for sample in samples:
+        if sample.size >= 2**31:  # Arrow counts the bytes of a column in 31 bits
+            raise Refused(
+                f"E_TOO_LARGE {sample.source!r}: {sample.size / 2**30:.1f} GiB in one clip, 2 GiB at most; thin it out"
+            )
+        if group and (len(group) == 1024 or size + sample.size > GROUP):
+            yield group
+            group, size = [], 0
+        group.append(sample)
+        size += sample.size
+    yield group
 
 
 def write_tree(sample: Sample, folder: Path) -> None:
@@ -132,7 +148,10 @@ def read_stored(shard: Path, rows: range | None = None) -> Iterator[tuple[str, S
             elif last <= rows.start:
                 skipped = last
             first = last
-        samples = (row for batch in file.iter_batches(batch_size=256, row_groups=groups) for row in batch.to_pylist())
+        sizes = (file.metadata.row_group(group) for group in groups)
+        size = max((group.total_byte_size // max(group.num_rows, 1) for group in sizes), default=0)  # of a sample
+        few = max(1, min(256, HELD // max(size, 1)))
+        samples = (row for batch in file.iter_batches(batch_size=few, row_groups=groups) for row in batch.to_pylist())
         for row in itertools.islice(samples, rows.start - skipped, rows.stop - skipped):
             frames = tuple((frame["bytes"], frame["path"]) for frame in row["frames"])
             yield row["id"], Sample(row["label"], row["source"], frames, row["group"], row["split"])
