@@ -84,3 +84,20 @@ def test_frames_are_shuffled_within_a_clip_and_padding_stays_at_its_end():
     assert (np.sort(mixed[:, :4, 0, 0, 0], axis=1) == [1, 2, 3, 4]).all()
     assert len({tuple(order) for order in mixed[:, :4, 0, 0, 0]}) > 5
     assert np.array_equal(mixed[30:], Shuffled(clips)[30:40])
+
+
+def test_a_patch_makes_no_frame_padding_and_no_padding_a_frame():
+    clip = np.zeros((5, 28, 28, 1), np.uint8)
+    clip[:3, 4:8, 20:24] = 3  # the only bright spot of a dark clip: its mean colour is black
+    asked = []
+
+    def predict(clips: np.ndarray) -> np.ndarray:
+        asked.append(clips.any(axis=(2, 3, 4)))
+        return np.full((len(clips), 2), 0.5)
+
+    occlusion(predict, clip, 0)
+    assert asked[0].tolist() == [[True] * 3 + [False] * 2] * 50
+    clip[:3] += 100  # the mean of what is there is no black, and is not painted over what is not there
+    occlusion(predict, clip, 0)
+    assert asked[1].tolist() == asked[0].tolist()
+    assert occlusion(predict, np.zeros_like(clip), 0).shape == (7, 7)

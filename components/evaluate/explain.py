@@ -4,15 +4,20 @@ from collections.abc import Callable
 
 import numpy as np
 
+from components.shared.data import arrays
+
 
 def occlusion(predict: Callable, image: np.ndarray, label: int, *, cells: int = 7) -> np.ndarray:
     """How far the probability of `label` falls when a patch is hidden, per cell: float (cells, cells), 0 where it does not.
 
     `image` is uint8 (h, w, c) or (time, h, w, c); a patch covers two by two cells, takes the picture's mean colour, and hides
-    the same place in every frame. `predict`: uint8 (n, ...) -> probabilities (n, classes).
+    the same place in every frame. Padding stays padding, and no frame becomes it. `predict`: uint8 (n, ...) -> probabilities
+    (n, classes).
     """
     height, width = image.shape[-3:-1]
-    mean = image.mean(axis=tuple(range(image.ndim - 1))).astype(np.uint8)
+    shown = image.any(axis=(-3, -2, -1)) if image.ndim == 4 else ...
+    frames = image[shown]
+    mean = frames.mean(axis=tuple(range(image.ndim - 1))).astype(np.uint8) if frames.size else 0
     rows = np.linspace(0, height, cells + 1).round().astype(int)
     columns = np.linspace(0, width, cells + 1).round().astype(int)
     hidden = np.repeat(image[None], cells * cells, axis=0)
@@ -20,6 +25,8 @@ def occlusion(predict: Callable, image: np.ndarray, label: int, *, cells: int = 
         for column in range(cells):
             top, bottom = rows[max(row - 1, 0)], rows[min(row + 2, cells)]
             left, right = columns[max(column - 1, 0)], columns[min(column + 2, cells)]
-            hidden[row * cells + column, ..., top:bottom, left:right, :] = mean
+            covered = frames.copy()
+            covered[..., top:bottom, left:right, :] = mean
+            hidden[row * cells + column][shown] = arrays.lifted(covered) if image.ndim == 4 else covered
     probabilities = predict(np.concatenate([image[None], hidden]))[:, label]
     return np.maximum(probabilities[0] - probabilities[1:], 0).reshape(cells, cells)
