@@ -4,31 +4,37 @@ import argparse
 import importlib
 import sys
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge
 
 from pipelines.settings import FILE as SETTINGS
 
-OVERVIEW = """Exit codes: 0 done; 1 a step failed; 2 could not run. Where Kubeflow is and who asks comes from the environment:
-KFP_HOST, KFP_NAMESPACE, and KFP_TOKEN, KFP_COOKIES or a service account's token (KF_PIPELINES_SA_TOKEN_PATH)."""
+OVERVIEW = """Exit codes: 0 done; 1 a step failed; 2 could not run; 3 a fault of Darkroom's own. Where Kubeflow is and who asks comes from
+the environment: KFP_HOST, KFP_NAMESPACE, and KFP_TOKEN, KFP_COOKIES or a service account's token (KF_PIPELINES_SA_TOKEN_PATH)."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; the exit code is 0 done, 1 a step failed, 2 could not run."""
-    options = _parser().parse_args(arguments)
-    from components.shared.errors import Stop
+    """Run one command; its exit code, as `--help` lists them. Without arguments, those of the command line."""
+    from components.shared import failures
 
-    try:
+    if arguments is None:
+        failures.open_standard_streams()
+        arguments = sys.argv[1:]
+
+    def work() -> int:
+        options = _parser().parse_args(arguments)
         module, function = options.do.split(":")
         return getattr(importlib.import_module(module), function)(options)  # loaded now: `--help` needs none of it
-    except Stop as stop:
-        print(stop, file=sys.stderr)
-        return stop.exit_code
-    except KeyboardInterrupt:
-        print(f"pipelines {options.command}: interrupted", file=sys.stderr)
-        return 130
+
+    return failures.guarded(work, name=" ".join(["pipelines", *arguments[:1]]))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    from components.shared.options import Parser, checked
+
+    path, text = checked(Path), checked(str)
+    parser = Parser(
         prog="python -m pipelines",
         description="Darkroom's steps as a Kubeflow pipeline.",
         epilog=OVERVIEW,
@@ -42,40 +48,46 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     compiling = command("compile", "pipelines.graph:compile_pipeline", "write the pipeline as the YAML that Kubeflow takes")
-    compiling.add_argument("--output", type=Path, default=Path("outputs/pipeline.yaml"), help="default: %(default)s")
+    compiling.add_argument("--output", type=path, default=Path("outputs/pipeline.yaml"), help="default: %(default)s")
     running = command("run", "pipelines.local:run", "run it here, through KFP's local runner: no cluster")
     running.add_argument("--containers", action="store_true", help="in the image, through podman or docker, locked down")
-    running.add_argument("--memory", default="4g", help="limit of each container (default: %(default)s)")
-    running.add_argument("--data", default="data", help="folder of shards, or a DVC remote (default: %(default)s)")
+    running.add_argument("--memory", type=text, default="4g", help="limit of each container (default: %(default)s)")
+    running.add_argument("--data", type=text, default="data", help="folder of shards, or a DVC remote (default: %(default)s)")
     running.add_argument(
         "--digest", default="", help="which data (default: what is in the folder; of a remote, what data.dvc records)"
     )
     running.add_argument(
-        "--root", type=Path, default=Path("outputs/kubeflow"), help="where artifacts go (default: %(default)s)"
+        "--root", type=path, default=Path("outputs/kubeflow"), help="where artifacts go (default: %(default)s)"
     )
     running.add_argument("--no-cache", action="store_true", help="run every step, also what was run before")
     submitting = command("submit", "pipelines.submit:submit", "start a run on Kubeflow, as a version named after the commit")
     submitting.add_argument("--wait", action="store_true", help="follow the run; the exit code says how it ended")
     scheduling = command("schedule", "pipelines.submit:schedule", "run on Kubeflow again and again")
-    scheduling.add_argument("--cron", required=True, help="when, in UTC: minute hour day month weekday, such as '0 2 * * *'")
+    scheduling.add_argument(
+        "--cron", type=text, required=True, help="when, in UTC: minute hour day month weekday, such as '0 2 * * *'"
+    )
     listing = command("list", "pipelines.submit:show", "list the latest runs and all schedules on Kubeflow")
-    listing.add_argument("--count", type=int, default=20, help="runs at most (default: %(default)s)")
-    command("stop", "pipelines.submit:stop", "stop a run, or delete a schedule").add_argument("id", help="as `list` prints it")
+    listing.add_argument("--count", type=checked(Annotated[int, Ge(1)]), default=20, help="runs at most (default: %(default)s)")
+    command("stop", "pipelines.submit:stop", "stop a run, or delete a schedule").add_argument(
+        "id", type=text, help="as `list` prints it"
+    )
     for added in (submitting, scheduling):
-        added.add_argument("--data", default="", help="DVC remote that holds the data (default: DVC's default remote)")
-        added.add_argument("--digest", default="", help="which data (default: what data.dvc records)")
+        added.add_argument(
+            "--data", type=text, default="", help="DVC remote that holds the data (default: DVC's default remote)"
+        )
+        added.add_argument("--digest", type=text, default="", help="which data (default: what data.dvc records)")
         added.add_argument("--unchecked", action="store_true", help="do not look first whether the remote holds the data")
-        added.add_argument("--name", default="", help="shown in the UI (default: darkroom and the commit)")
-        added.add_argument("--experiment", default="darkroom", help="groups runs in the UI (default: %(default)s)")
+        added.add_argument("--name", type=text, default="", help="shown in the UI (default: darkroom and the commit)")
+        added.add_argument("--experiment", type=text, default="darkroom", help="groups runs in the UI (default: %(default)s)")
     for added in (compiling, running, submitting, scheduling):
         added.add_argument(
-            "--params", type=Path, default=Path("params.yaml"), help="where the knobs stand (default: %(default)s)"
+            "--params", type=path, default=Path("params.yaml"), help="where the knobs stand (default: %(default)s)"
         )
         added.add_argument(
-            "--set", action="append", default=[], metavar="KNOB=VALUE", help="such as train.cnn.epochs=3; repeatable"
+            "--set", type=text, action="append", default=[], metavar="KNOB=VALUE", help="such as train.cnn.epochs=3; repeatable"
         )
     for added in (compiling, submitting, scheduling):
-        added.add_argument("--settings", type=Path, default=SETTINGS, help="resources, retries, secrets (default: %(default)s)")
+        added.add_argument("--settings", type=path, default=SETTINGS, help="resources, retries, secrets (default: %(default)s)")
     return parser
 
 

@@ -4,9 +4,11 @@ A seal is the sha256 of an artifact's files, in its metadata: what was changed o
 and a cache entry stands for that content alone.
 """
 
+import contextlib
 import hashlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +20,34 @@ LAST_WORDS, KUBERNETES = "DARKROOM_LAST_WORDS", "/dev/termination-log"
 
 
 def call(name: str, *, section: str = "", **values: Any) -> None:
-    """Run a step. An artifact, or a list of them, stands for its path. A refused step ends the process with its exit code."""
+    """Run a step. An artifact, or a list of them, stands for its path. A step that fails ends the process with its exit code."""
     from components.__main__ import call as run
-    from components.shared.errors import Stop
 
     artifacts = [item for value in values.values() for item in (value if isinstance(value, list) else [value])]
     artifacts = [item for item in artifacts if isinstance(item, Artifact)]
     given = [artifact for artifact in artifacts if SEAL in artifact.metadata]
-    try:
+    with ending(section or name):
         for artifact in given:
             check(artifact)
         run(name, section=section, **{key: _plain(value) for key, value in values.items()})
-    except Stop as stop:
-        leave(section or name, str(stop))
-        print(stop, file=sys.stderr)
-        sys.exit(stop.exit_code)
-    except Exception as error:
-        leave(section or name, f"{type(error).__name__}: {error}")
-        raise
     for artifact in artifacts:
         artifact.metadata[SEAL] = artifact.metadata.get(SEAL) or seal(Path(artifact.path))
+
+
+@contextlib.contextmanager
+def ending(step: str) -> Iterator[None]:
+    """End the process with its exit code when the block fails, and leave the reason; the traceback of a fault goes to the log."""
+    from components.shared import failures
+
+    try:
+        yield
+    except Exception as error:
+        failure = failures.explain(error)
+        leave(step, failure.reason)
+        if failure.code == failures.FAULT:
+            print(failures.details(error), file=sys.stderr)  # a container's files are gone with it
+        print(failure.reason, file=sys.stderr)
+        sys.exit(failure.code)
 
 
 def check(artifact: Artifact) -> None:

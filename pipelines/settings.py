@@ -71,10 +71,11 @@ class Settings(Strict):
 def read(file: Path = FILE) -> Settings:
     """Raises CannotRun with a line per fault."""
     from components import STEPS
-    from components.shared import config
+    from components.shared import config, yaml_reader
     from components.shared.errors import CannotRun
 
-    settings = config.parse(Settings, config.read_params(file), path=file.name)
+    content = yaml_reader.read(file, missing="run from the project's folder or name it with --settings")
+    settings = config.parse(Settings, content, path=file.name)
     missing = [name for name, value in settings.defaults if value is None]
     unknown = [name for name in settings.steps if name not in STEPS]
     faults = [f"{file.name}.defaults.{name}: missing; every default stands in the file" for name in missing]

@@ -16,9 +16,9 @@ component = functools.partial(dsl.component, base_image="darkroom", install_kfp_
 @component
 def measure_part(data: str, digest: str, part: str, config: dict, code: str, manifest: Output[Dataset]):
     from components.shared.data.remote import fetched
-    from pipelines.execution import call
+    from pipelines.execution import call, ending
 
-    with fetched(data, digest, part=part) as shards:
+    with ending("measure"), fetched(data, digest, part=part) as shards:
         call("measure_part", section="measure", data=shards, config=config, manifest=manifest)
 
 
@@ -33,9 +33,9 @@ def gather_manifest(parts: Input[list[Dataset]], digest: str, code: str, manifes
 def validate(manifest: Input[Dataset], config: dict, code: str, validation: Output[Dataset], report: Output[HTML],
              findings: Output[Markdown]):  # fmt: skip
     from pipelines.artifacts import show_validation
-    from pipelines.execution import call
+    from pipelines.execution import call, ending
 
-    with show_validation(validation, report=report, findings=findings):
+    with ending("validate"), show_validation(validation, report=report, findings=findings):
         call("validate", section="validate", manifest=manifest, config=config, validation=validation)
 
 
@@ -52,9 +52,9 @@ def prepare_part(
     data: str, digest: str, part: str, planned: Input[Dataset], config: dict, code: str, prepared: Output[Dataset]
 ):
     from components.shared.data.remote import fetched
-    from pipelines.execution import call
+    from pipelines.execution import call, ending
 
-    with fetched(data, digest, part=part) as shards:
+    with ending("prepare"), fetched(data, digest, part=part) as shards:
         call("prepare_part", section="prepare", data=shards, planned=planned, config=config, prepared=prepared)
 
 
@@ -84,21 +84,23 @@ def train(augmented: Input[Dataset], prepared: Input[Dataset], section: str, con
 def evaluate(model: Input[Model], prepared: Input[Dataset], config: dict, code: str, evaluation: Output[Dataset],
              metrics: Output[Metrics], curves: Output[ClassificationMetrics], report: Output[HTML]):  # fmt: skip
     from pipelines.artifacts import show_evaluation
-    from pipelines.execution import call
+    from pipelines.execution import call, ending
 
     call("evaluate", section="evaluate", model=model, prepared=prepared, config=config, evaluation=evaluation)
-    show_evaluation(evaluation, metrics=metrics, curves=curves, report=report)
+    with ending("evaluate"):
+        show_evaluation(evaluation, metrics=metrics, curves=curves, report=report)
 
 
 @component
 def register(cnn: Input[Model], lstm: Input[Model], cnn_evaluation: Input[Dataset], lstm_evaluation: Input[Dataset],
              prepared: Input[Dataset], config: dict, code: str, registration: Output[Dataset], verdict: Output[Markdown]):  # fmt: skip
     from pipelines.artifacts import show_registration
-    from pipelines.execution import call
+    from pipelines.execution import call, ending
 
     call("register", section="register", models=[cnn, lstm], evaluations=[cnn_evaluation, lstm_evaluation], prepared=prepared,
          config=config, registration=registration)  # fmt: skip
-    show_registration(registration, verdict=verdict)
+    with ending("register"):
+        show_registration(registration, verdict=verdict)
 
 
 @component

@@ -3,9 +3,9 @@
 import hashlib
 import reprlib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from components.shared import yaml_reader
 from components.shared.errors import CannotRun
@@ -103,6 +103,16 @@ def parse(model: type[SectionT], values: Any, *, path: str) -> SectionT:
         raise CannotRun(*(_explain(fault, path, model) for fault in error.errors())) from None
 
 
+def value(kind: Any, text: str) -> Any:
+    """A text of the command line as `kind`, which may be annotated with bounds. Raises ValueError with what was expected."""
+    try:
+        return TypeAdapter(kind).validate_python(text)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+        raise ValueError(f"expected {_expected(fault['msg'], base)}, got {text[:80]!r}") from None
+
+
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 _SHORT.maxlevel = _SHORT.maxdict = _SHORT.maxlist = 3
@@ -132,9 +142,14 @@ def _explain(fault: dict, path: str, model: type[Section]) -> str:
             return f"{where}: unknown knob; expected a name"
         case "value_error":
             return f"{path}.{fault['ctx']['error']}" if not fault["loc"] else f"{where}: {fault['ctx']['error']}, got {got}"
-    expected = fault["msg"].removeprefix("Input should be ").replace("greater than or equal to", "at least")
-    expected = expected.replace("less than or equal to", "at most").removesuffix(", unable to parse string as a number")
+    knob = model.model_fields.get(str(fault["loc"][0])) if fault["loc"] else None
+    return f"{where}: expected {_expected(fault['msg'], knob.annotation if knob else None)}, got {got}"
+
+
+def _expected(message: str, kind: Any) -> str:
+    """What pydantic expected, in our words."""
+    expected = message.removeprefix("Input should be ").replace("greater than or equal to", "at least")
+    expected = expected.replace("less than or equal to", "at most").partition(", unable to parse")[0]
     if "at " in expected or "than" in expected:
-        knob = model.model_fields.get(str(fault["loc"][0])) if fault["loc"] else None
-        expected = {int: "an integer of ", float: "a number of "}.get(knob.annotation if knob else None, "") + expected
-    return f"{where}: expected {expected}, got {got}"
+        expected = {int: "an integer of ", float: "a number of "}.get(kind, "") + expected
+    return expected
