@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from natsort import natsorted
 
-from components.ingest import array_files, motion, table
+from components.ingest import array_files, motion, sample_table
 from components.ingest.source import SPLIT_NAMES, Source
 from components.shared.data.dataset import Sample
 from components.shared.errors import CannotRun, Refused
@@ -37,7 +37,7 @@ def find(root: Path, *, kind: str, max_frames: int) -> Source:
     if root.is_file():
         return _file(root, max_frames)
     children = _children(root, root)
-    tables = [path for path in children if table.is_table(path)]
+    tables = [path for path in children if sample_table.is_table(path)]
     folders = [path for path in children if path.is_dir()]
     if array_files.idx_pairs(root):
         return array_files.idx(root)
@@ -56,7 +56,7 @@ def find(root: Path, *, kind: str, max_frames: int) -> Source:
 
 
 def _file(path: Path, max_frames: int) -> Source:
-    if table.is_table(path):
+    if sample_table.is_table(path):
         return _table(path, max_frames)
     if path.suffix == ".npz":
         return array_files.npz(path)
@@ -68,7 +68,7 @@ def _file(path: Path, max_frames: int) -> Source:
 def _table(file: Path, max_frames: int) -> Source:
     root = file.parent
     there = [_relative(path, root) for path in natsorted(root.rglob("*")) if path.suffix.lower() in STILLS and path.is_file()]
-    return table.read(file, opener=functools.partial(_frames, root), max_frames=max_frames, there=there)
+    return sample_table.read(file, opener=functools.partial(_frames, root), max_frames=max_frames, there=there)
 
 
 def _tree(root: Path, folders: list[Path], *, kind: str, max_frames: int) -> Source:
