@@ -32,7 +32,8 @@ def facts(context: Context) -> dict:
     counts = context.training.value_counts()
     share = counts / max(counts.sum(), 1)
     entropy = float(-(share * np.log(share)).sum()) if len(counts) else 0.0
-    groups = context.rows["group"][context.training.index]
+    groups = context.rows["group"][context.training.index].dropna()
+    per_class = {str(label): int(number) for label, number in groups.groupby(context.training[groups.index]).nunique().items()}
     per_split = pd.crosstab(context.labels, context.splits.where(context.splits != "", "to be split"))
     smallest = {
         split: {"class": str(per_split[split].idxmin()), "samples": int(per_split[split].min())} for split in per_split.columns
@@ -47,11 +48,7 @@ def facts(context: Context) -> dict:
         "majority_accuracy": round(float(share.max()), 4) if len(counts) else None,
         "majority_balanced_accuracy": round(1 / len(counts), 4) if len(counts) else None,
         "smallest_class": smallest,
-        "groups_per_class": {
-            str(label): int(number)
-            for label, number in groups.groupby(context.training).nunique().items()
-            if groups.notna().any()
-        },
+        "groups_per_class": per_class,
         "recommendation": _recommendation(worst, counts),
     }
 

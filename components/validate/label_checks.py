@@ -5,7 +5,7 @@ import unicodedata
 import numpy as np
 import pandas as pd
 from rapidfuzz import process
-from rapidfuzz.distance import OSA
+from rapidfuzz.distance import OSA, Levenshtein
 
 from components.shared.data import dataset
 from components.validate import finding
@@ -54,9 +54,10 @@ def _misspelt(counts: dict[str, int], names: dict[str, str], min_class_size: int
     meant = {}
     for start in range(0, len(rare), max(1, _CELLS // max(len(frequent), 1))):
         part = rare[start : start + max(1, _CELLS // max(len(frequent), 1))]
-        distances = process.cdist(part, frequent, scorer=OSA.distance, score_cutoff=2, dtype=np.uint8)
+        # Without swaps, which then count twice: ten times as fast for long names.
+        distances = process.cdist(part, frequent, scorer=Levenshtein.distance, score_cutoff=4, dtype=np.uint8)
         for plain, row in zip(part, distances, strict=True):
-            near = np.flatnonzero((row <= 2) & (sizes >= _RARER * counts[plain]))
+            near = np.flatnonzero((row <= 4) & (sizes >= _RARER * counts[plain]))
             for other in sorted((frequent[index] for index in near), key=lambda other: OSA.distance(plain, other)):
                 shorter = min(len(plain), len(other))
                 if OSA.distance(plain, other) <= (1 if shorter < 6 else 2) and digits[plain] == digits[other]:

@@ -10,7 +10,6 @@ from threadpoolctl import threadpool_limits
 FOLDS = 5
 _SHRINKAGE = 0.01  # of the covariance towards a sphere: few samples do not fill its dimensions
 _CELLS = 1 << 22  # samples x classes that are held at once
-_FITTED = 20_000  # samples that the temperature is fitted on, fewer where they would be more than 8 * _CELLS
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,7 @@ def _temperature(read: Callable[[], Iterable[np.ndarray]], known: np.ndarray, la
 
     Discriminants are far too sure of themselves: features that belong together are counted as if each spoke for itself.
     """
-    most = min(_FITTED, max(1, 8 * _CELLS // models[0][0].shape[1]))
-    some = known[:: max(1, len(known) // most)]
+    some = known[:: max(1, len(known) // _fitted(models[0][0].shape[1]))]
     candidates = 1.25 ** np.arange(0, 21)
     losses = np.zeros(len(candidates))
     for rows, scores in _scores(read, some, folds, models):
@@ -103,6 +101,11 @@ def _temperature(read: Callable[[], Iterable[np.ndarray]], known: np.ndarray, la
             right = _softmax(scores / temperature)[np.arange(len(rows)), labels[rows]]
             losses[index] -= np.log(np.maximum(right, 1e-12)).sum(dtype=np.float64)
     return float(candidates[int(np.argmin(losses))])
+
+
+def _fitted(classes: int) -> int:
+    """How many samples are enough to fit one number on."""
+    return min(20_000, max(1, 2 * _CELLS // classes))
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:
