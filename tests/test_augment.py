@@ -99,6 +99,28 @@ def test_all_frames_of_a_clip_move_alike_and_padding_stays(policy):
     assert (varied[:, 0] != clips[:, 0]).any()
 
 
+@pytest.mark.parametrize("strength", [0.0, 0.3, 0.9, 1.0])
+@pytest.mark.parametrize("level", [1, 2, 9, 255])
+def test_a_frame_that_is_there_never_becomes_padding_and_padding_never_a_frame(policy, level, strength):
+    clips = np.zeros((12, 6, 16, 16, 3), np.uint8)
+    clips[:, :4, 3, 5] = level  # dark but for one place, which a move can push out of the picture
+    clips[6:, :4] = level
+    for knobs in (
+        {"brightness": strength}, {"contrast": min(strength, 0.99)}, {"noise": strength}, {"erase": strength / 2},
+        {"shift": min(strength, 0.9), "rotate": 180 * strength, "scale": min(strength, 0.9)},
+        {"flip": True, "brightness": strength, "contrast": min(strength, 0.9), "noise": 0.01, "erase": 0.5, "rotate": 45.0},
+    ):  # fmt: skip
+        for seed in range(3):
+            varied = vary(clips, SIDES[:12], policy(**knobs), rng(seed))
+            assert varied[:, :4].any(axis=(2, 3, 4)).all(), knobs
+            assert not varied[:, 4:].any(), knobs
+
+
+def test_a_still_may_become_black(policy):
+    stills = np.full((40, 8, 8, 1), 1, np.uint8)
+    assert not vary(stills, SIDES, policy(brightness=1.0), rng()).all()
+
+
 def test_seeded(policy):
     config = policy(flip=True, shift=0.2, noise=0.1, erase=0.2)
     assert np.array_equal(vary(IMAGES, SIDES, config, rng()), vary(IMAGES, SIDES, config, rng()))

@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from components.evaluate import tables
 from components.evaluate.explain import occlusion
+from components.shared.errors import CannotRun
 from components.shared.models.scores import calibration, calibration_error, scores
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2, 2])
@@ -101,3 +105,68 @@ def test_a_patch_makes_no_frame_padding_and_no_padding_a_frame():
     occlusion(predict, clip, 0)
     assert asked[1].tolist() == asked[0].tolist()
     assert occlusion(predict, np.zeros_like(clip), 0).shape == (7, 7)
+
+
+CLASSES = ["dark", "light", "middle"]
+
+
+@pytest.fixture
+def scored(here, knobs, monkeypatch):
+    """`scored(layout, learnt=...)`: evaluate a model of three classes on what was prepared so; returns test.json."""
+    from components.evaluate.config import EvaluateConfig
+    from components.evaluate.step import evaluate
+    from components.shared import files
+    from components.shared.data import arrays, seen
+    from components.shared.models import backend, keras_file
+
+    _, keras = backend.start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    images = keras.Input((8, 8, 1), dtype="uint8")
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(images))
+    model = keras.Model(images, keras.layers.Dense(3, activation="softmax")(x))
+    layout = arrays.Layout(CLASSES, (8, 8, 1), "d.dir", {"prepare": {}})
+
+    def score(changed: dict, *, learnt: int = 0) -> dict:
+        labels = np.arange(30) % 3
+        pixels = arrays.create(here / "prepared/test", 30, (8, 8, 1))
+        pixels[:] = np.array([20, 230, 120])[labels, None, None, None]
+        pixels.flush()
+        samples = [{"id": f"{n}", "source": f"{n}.png", "label": CLASSES[y], "picture": f"p{n}"} for n, y in enumerate(labels)]
+        arrays.describe(here / "prepared/test", labels, samples)
+        replace(layout, **changed).write(here / "prepared")
+        files.write_json(here / "prepared/split.json", {"splits": {"test": {"with_a_twin_in": {"train": 2}}}})
+        record = {"training_id": "t", "name": "cnn-default", "classes": CLASSES, "shape": [8, 8, 1], "data_digest": "d.dir",
+                  "model": keras_file.save(model, here / "model"), "training_seconds": 1.0, "parameters": 4}  # fmt: skip
+        files.write_json(here / "model/run.json", record)
+        seen.write(here / "model" / seen.FILE, [pq.read_table(here / "prepared/test/samples.parquet")[:learnt]])
+        config = knobs(EvaluateConfig, "evaluate", gallery=1, explained=0)
+        evaluate(model=here / "model", prepared=here / "prepared", config=config, evaluation=here / "evaluation")
+        assert files.read_json(here / "evaluation/split.json")["splits"]["test"]["with_a_twin_in"] == {"train": 2}
+        return files.read_json(here / "evaluation/test.json")
+
+    return score
+
+
+@pytest.mark.parametrize(("changed", "told"), [
+    ({"classes": ["dark", "light", "pale"]}, r"recognises 3 classes, expected the 3 of .* \(they differ in \['middle', 'pale'\]\)"),
+    ({"classes": ["dark", "light", "middle", "pale"]}, r"recognises 3 classes, expected the 4 of .* \['pale'\]"),
+    ({"classes": ["light", "dark", "middle"]}, r".*they differ in their order"),
+    ({"shape": (8, 8, 3)}, r"takes arrays of 8x8x1, expected the 8x8x3"),
+])  # fmt: skip
+def test_a_model_of_other_classes_or_another_size_is_refused(scored, here, changed, told):
+    with pytest.raises(CannotRun, match=rf"model: {told}.*`dvc repro` trains it anew"):
+        scored(changed)
+    assert not (here / "evaluation").exists()
+
+
+def test_a_model_of_other_data_is_scored_and_what_it_has_learnt_from_is_counted(scored, capsys):
+    facts = scored({})
+    assert (facts["learnt_from"], facts["knobs"]["gallery"]) == (0, 1)
+    told = capsys.readouterr().out
+    assert "other data" not in told
+    assert "learnt from" not in told
+    assert scored({"data_digest": "e.dir"}, learnt=7)["learnt_from"] == 7
+    told = capsys.readouterr().out
+    assert "was trained on other data than" in told
+    assert "has learnt from 7 of the 30 test samples" in told

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -31,6 +32,7 @@ from components.train import budget, recipe  # noqa: E402
 from components.train.cnn import cnn  # noqa: E402
 from components.train.loop import Terminated  # noqa: E402
 from components.train.lstm import lstm  # noqa: E402
+from components.train.normalization import FusedBatchNormalization  # noqa: E402
 from components.train.remedies import REMEDIES  # noqa: E402
 
 STILL, PHOTO, CLIP = (28, 28, 1), (40, 32, 3), (5, 20, 20, 3)
@@ -113,6 +115,52 @@ def test_padding_of_a_short_clip_changes_nothing(build, preset):
     images = np.random.default_rng(0).integers(1, 256, (2, *CLIP), dtype=np.uint8)
     padded = np.concatenate([images, np.zeros((2, 4, *CLIP[1:]), np.uint8)], axis=1)
     np.testing.assert_allclose(short(images), long(padded), atol=1e-5)
+
+
+@pytest.mark.parametrize("build", [cnn, lstm])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.filterwarnings("error::UserWarning")  # Keras's, of masks that get lost
+def test_padding_takes_no_part_in_a_training(build, policy):
+    keras.utils.set_random_seed(1)
+    keras.config.set_dtype_policy(policy)
+    try:
+        short, long = (
+            build((time, *CLIP[1:]), 3, preset="default", dropout=0.0, normalization=FusedBatchNormalization)
+            for time in (4, 16)
+        )
+    finally:
+        keras.config.set_dtype_policy("float32")
+    long.set_weights(short.get_weights())
+    images = np.random.default_rng(0).integers(1, 256, (3, 4, *CLIP[1:]), dtype=np.uint8)
+    padded = np.concatenate([images, np.zeros((3, 12, *CLIP[1:]), np.uint8)], axis=1)
+    gradients, logits = [], []
+    for model, clips in ((short, images), (long, padded)):
+        outputs = keras.Model(model.input, model.get_layer("logits").output)
+        with tf.GradientTape() as tape:
+            logits.append(outputs(tf.constant(clips), training=True))
+            loss = tf.reduce_sum(tf.square(logits[-1] - 1))
+        gradients.append(tape.gradient(loss, model.trainable_variables))
+    exact = policy == "float32"
+    np.testing.assert_allclose(*logits, atol=1e-4 if exact else 0.1)
+    moving = [[np.array(v) for v in model.non_trainable_variables if "moving" in v.path] for model in (short, long)]
+    assert len(moving[0]) > 4
+    for one, other in zip(*moving, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3 if exact else 0.05, atol=1e-4 if exact else 0.01)
+    if exact:
+        for one, other in zip(*gradients, strict=True):
+            np.testing.assert_allclose(one, other, atol=2e-3 * max(1.0, float(np.abs(one).max())))
+
+
+def test_the_normalisation_of_a_part_gives_what_the_fused_one_gives():
+    rng = np.random.default_rng(0)
+    pictures = tf.constant(rng.normal(3, 2, (12, 5, 7, 8)).astype(np.float32))
+    filler = tf.constant(rng.normal(-9, 5, (4, 5, 7, 8)).astype(np.float32))
+    fused, masked = (FusedBatchNormalization(momentum=0.9, scale=False) for _ in range(2))
+    expected = fused(pictures, training=True)
+    outputs = masked(tf.concat([filler, pictures], axis=0), training=True, counted=tf.constant([False] * 4 + [True] * 12))
+    np.testing.assert_allclose(outputs[4:], expected, atol=1e-5)
+    for one, other in zip(fused.weights, masked.weights, strict=True):
+        np.testing.assert_allclose(np.array(one), np.array(other), rtol=1e-5, atol=1e-6)
 
 
 def test_the_lstm_minds_the_order_of_frames_and_the_cnn_does_not():
@@ -217,12 +265,14 @@ def test_pictures_too_small_for_the_articles_network_are_refused(work, knobs):
         train(work, knobs(TrainConfig, "train.cnn", preset="article"))
 
 
-def start_training(work: Path, *, memory: int = resource.RLIM_INFINITY, **changes) -> subprocess.Popen:
+def start_training(
+    work: Path, *, memory: int = resource.RLIM_INFINITY, command: tuple[str, ...] = ("darkroom", "train"), **changes
+) -> subprocess.Popen:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["train"]["cnn"] |= changes
     params["seed"] = 3
     (work / "params.yaml").write_text(yaml.safe_dump(params))
-    command = ["darkroom", "train", "--augmented", "prepared/train", "--prepared", "prepared", "--config", "train.cnn",
+    command = [*command, "--augmented", "prepared/train", "--prepared", "prepared", "--config", "train.cnn",
                "--model", "models/cnn"]  # fmt: skip
     return subprocess.Popen(
         command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
@@ -334,6 +384,14 @@ def test_a_checkpoint_of_another_configuration_is_never_taken(tmp_path):
     assert len(list(tmp_path.glob(".cnn.checkpoint.*"))) == 0
 
 
+def test_weights_that_are_no_numbers_are_not_loaded(tmp_path):
+    model = cnn(STILL, 3, preset="article", dropout=0.0)
+    model.get_layer("logits").bias.assign([0, np.inf, 0])
+    digests = keras_file.save(model, tmp_path)
+    with pytest.raises(Refused, match=r"model\.keras: holds weights that are no finite numbers"):
+        keras_file.load(tmp_path / keras_file.FILE, sha256=digests["sha256"])
+
+
 def test_a_model_that_is_not_the_one_trained_is_not_loaded(tmp_path):
     digests = keras_file.save(cnn(STILL, 3, preset="article", dropout=0.0), tmp_path)
     file = tmp_path / keras_file.FILE
@@ -432,6 +490,61 @@ def test_it_is_computed_in_what_is_faster_here(work, knobs, monkeypatch, faster)
     monkeypatch.setattr(backend, "is_faster_in_bfloat16", lambda: faster == "bfloat16")
     record = files.read_json(train(work, knobs(TrainConfig, "train.cnn", epochs=1, batch_size=64)) / "run.json")
     assert record["tags"]["precision"] == faster
+
+
+def test_the_precision_is_decided_once_for_a_training(work, knobs, monkeypatch):
+    config = knobs(TrainConfig, "train.cnn", epochs=4, batch_size=32)
+
+    def interrupted(*_):
+        raise Terminated("train: told to stop")
+
+    answers = iter([True, False])
+    monkeypatch.setattr(backend, "is_faster_in_bfloat16", lambda: next(answers))
+    with monkeypatch.context() as patch:
+        patch.setattr("components.train.loop.budget.is_open", interrupted)  # after some batches
+        patch.setattr("components.train.loop.budget.PROBE", 7)
+        with pytest.raises(Terminated):
+            train(work, config)
+    record = files.read_json(train(work, config) / "run.json")
+    assert record["tags"]["precision"] == "bfloat16"
+    again = files.read_json(train(work, config, name="another") / "run.json")
+    assert again["tags"]["precision"] == "float32"
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_in_its_precision_whatever_the_timing_says_by_then(work):
+    def command(faster: bool) -> list[str]:
+        script = (f"import sys; from components.shared.models import backend; backend.is_faster_in_bfloat16 = lambda: {faster}\n"
+                  "from components.__main__ import main; sys.exit(main(sys.argv[1:]))")  # fmt: skip
+        return [sys.executable, "-c", script, "train"]
+
+    recipe = {"epochs": 20, "batch_size": 16, "precision": "auto"}
+    process = start_training(work, command=command(faster=True), **recipe)
+    wait_for_checkpoint(work, process, count=24)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=10)
+    again = start_training(work, command=command(faster=False), **recipe)
+    told, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, told
+    assert "goes on from a checkpoint" in told
+    assert files.read_json(work / "models/cnn/run.json")["tags"]["precision"] == "bfloat16"
+
+
+def test_a_healthy_training_and_its_predictions_say_nothing_but_their_own_lines(work):
+    process = start_training(work, epochs=1, batch_size=50, mirror=True)
+    told, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+    script = (
+        "from pathlib import Path; import numpy as np; from components.shared import files\n"
+        "from components.shared.models import keras_file\n"
+        "record = files.read_json(Path('models/cnn/run.json'))\n"
+        "model = keras_file.load(Path('models/cnn/model.keras'), sha256=record['model']['sha256'])\n"
+        "for count in (1, 5, 300, 7, 2, 9, 513): keras_file.predict(model, np.zeros((count, 16, 16, 3), np.uint8))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=work, capture_output=True, text=True, timeout=300, check=True)
+    own = ("train", "epoch ", "tracking")
+    told = [line for line in re.split("[\r\n]", told + done.stdout + done.stderr) if line.strip() and "%|" not in line]
+    assert [line for line in told if not line.startswith(own)] == []
 
 
 def test_a_mirror_image_is_said_to_be_the_same_where_that_is_better_on_validation_data(work, knobs):

@@ -25,8 +25,8 @@ def augment(
     from components.augment.policies import vary
 
     destination.check_folder(augmented, kind="augmented", inputs=[prepared])
-    train = arrays.load(prepared / "train")
     layout = arrays.Layout.read(prepared)
+    train = arrays.load(prepared / "train", layout)
     rng = np.random.default_rng(seed)
     origins, mirrored = copies_of(train.labels, config, rng)
     with files.whole_folder(augmented, kind="augmented") as fresh:

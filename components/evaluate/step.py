@@ -13,10 +13,12 @@ import numpy as np
 
 from components.evaluate.config import EvaluateConfig
 from components.shared import destination, files, plots
-from components.shared.data import arrays
+from components.shared.data import arrays, seen
+from components.shared.errors import CannotRun
 from components.shared.models import keras_file
 from components.shared.runs import tracking
 
+SPLIT = "split.json"  # of prepare
 SPEED_SAMPLES = 2048  # of the test split, for the time that a prediction takes
 
 
@@ -27,14 +29,25 @@ def evaluate(
     config: EvaluateConfig,
     evaluation: Annotated[Path, "folder for metrics.json, cost.json, tables and plots"],
 ) -> None:
-    """Score the model. `metrics.json` repeats byte for byte; what depends on the machine stands in `cost.json`."""
+    """Score the model. `metrics.json` repeats byte for byte; what depends on the machine stands in `cost.json`.
+
+    Raises CannotRun for a model of other classes or of another size. One of other data is scored, and told.
+    """
     from components.evaluate import charts, tables
     from components.evaluate.shuffling import Shuffled
     from components.shared.models.scores import calibration, scores
 
     destination.check_folder(evaluation, kind="evaluation", inputs=[model, prepared])
     record = files.read_json(model / "run.json")
-    layout, test = arrays.Layout.read(prepared), arrays.load(prepared / "test")
+    layout = arrays.Layout.read(prepared)
+    _refuse_other(model, record, prepared, layout)
+    test = arrays.load(prepared / "test", layout)
+    learnt = int((~seen.unseen(test.table(), seen.read(model / seen.FILE))).sum())
+    if record["data_digest"] != layout.data_digest:
+        print(f"evaluate: {model} was trained on other data than {prepared}")
+    if learnt:
+        print(f"evaluate: {model} has learnt from {learnt:,} of the {len(test):,} test samples, by their picture or their group; "
+              "they flatter it")  # fmt: skip
     network = keras_file.load(model / keras_file.FILE, sha256=record["model"]["sha256"])
     probabilities = keras_file.predict(network, test.images, name="evaluate")
     labels, predicted, classes = test.labels, probabilities.argmax(1), layout.classes
@@ -62,10 +75,25 @@ def evaluate(
         charts.curves(curves, classes, areas, fresh)
         _mistakes(network, test, probabilities, classes, config, fresh)
         files.write_json(fresh / "cost.json", _cost(network, model, record, test))
-        files.write_json(fresh / "test.json", {"digest": test.content_digest(), "training_id": record["training_id"]})
+        facts = {"digest": test.content_digest(), "training_id": record["training_id"], "learnt_from": learnt}
+        files.write_json(fresh / "test.json", facts | {"knobs": config.model_dump()})
+        if (prepared / SPLIT).exists():  # how the samples were split, and how many have a twin on another side
+            files.write_json(fresh / SPLIT, files.read_json(prepared / SPLIT))
     tracking.try_to(tracking.send_evaluation, model, evaluation)
     print(f"evaluate {record['name']}: accuracy {result['accuracy']:.4f}, balanced {result['balanced_accuracy']:.4f}, "
           f"worst class {result['worst_class_recall']:.4f} on {result['samples']:,} test samples")  # fmt: skip
+
+
+def _refuse_other(model: Path, record: dict, prepared: Path, layout: arrays.Layout) -> None:
+    """Raise CannotRun for a model of other classes, or in another order: every table would have wrong names."""
+    ours, theirs = layout.classes, record["classes"]
+    if theirs != ours:
+        differing = sorted(set(ours) ^ set(theirs))[:5] or "their order"
+        raise CannotRun(f"{model}: recognises {len(theirs):,} classes, expected the {len(ours):,} of {prepared} (they differ in "
+                        f"{differing}); `dvc repro` trains it anew")  # fmt: skip
+    if tuple(record["shape"]) != layout.shape:
+        took, expected = ("x".join(map(str, shape)) for shape in (record["shape"], layout.shape))
+        raise CannotRun(f"{model}: takes arrays of {took}, expected the {expected} of {prepared}; `dvc repro` trains it anew")
 
 
 def _mistakes(

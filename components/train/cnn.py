@@ -13,8 +13,7 @@ def cnn(shape: tuple[int, ...], classes: int, *, preset: str, dropout: float, no
     `normalization`: the class of its normalising layers; training has a faster one of the same weights. Returns a keras.Model.
     """
     images = keras.Input(shape, dtype="uint8", name="images")
-    encode = _article if preset == "article" else lambda pixels: stages(pixels, normalization)
-    x, mask = frames.each(images, encode)
+    x, mask = frames.each(images, _article if preset == "article" else stages, normalization)
     if len(shape) == 4:
         x = layers.GlobalAveragePooling1D(name="pool_frames")(x, mask=mask)  # (features,), padding left out
     if preset == "default":
@@ -28,7 +27,7 @@ def probabilities(x, classes: int):
     return layers.Activation("softmax", dtype="float32", name="probabilities")(logits)
 
 
-def _article(x):
+def _article(x, _):
     """The article's network, to the letter: Conv 32-64-64 with two max poolings, Dense 64."""
     if min(x.shape[1], x.shape[2]) < 18:
         raise CannotRun(

@@ -218,7 +218,7 @@ class Loop:
 
     def _compile(self) -> None:
         tf, model, optimizer = self.tf, self.model, self.optimizer
-        outputs = self.keras.Model(model.inputs, [model.get_layer("logits").output, model.output])
+        outputs = self.keras.Model(model.input, [model.get_layer("logits").output, model.output])
         none, share = np.zeros(self.classes, np.float32), remedies.log_share(self.counts)
         shift = share if self.config.imbalance == "balanced_softmax" else none
         self._logit_offset = offset = share if self.config.imbalance == "logit_adjusted" else none

@@ -19,7 +19,7 @@ def lstm(shape: tuple[int, ...], classes: int, *, preset: str, dropout: float, n
     if preset in CELLS:
         x = _article(images, CELLS[preset])
     elif len(shape) == 4:
-        x, mask = frames.each(images, lambda pixels: stages(pixels, normalization))
+        x, mask = frames.each(images, stages, normalization)
         x = layers.Dropout(dropout)(_both_ways(96)(x, mask=mask))
     else:
         x = layers.Dropout(dropout)(_still(images, normalization))

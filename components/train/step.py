@@ -45,10 +45,13 @@ def train(
     layout, varied = arrays.Layout.read(prepared), arrays.Layout.read(augmented)
     if what := layout.difference(varied):
         raise CannotRun(f"train: {augmented} was made from another {prepared} (other {what}); `dvc repro` brings them together")
-    training, validation = arrays.load(augmented), arrays.load(prepared / "validation")
+    training, validation = arrays.load(augmented, layout), arrays.load(prepared / "validation", layout)
     build = {"cnn": cnn, "lstm": lstm}[config.architecture]
     settings = {"preset": config.preset, "dropout": config.dropout}
-    precision = _precision(config)
+    inputs = [config.model_dump_json(), seed, training.digest(), validation.digest(), layout.classes, keras.__version__]
+    inputs += [files.digest(file) for file in sorted(Path(__file__).parent.glob("*.py"))]
+    identity = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
+    training_id, precision = _begun(model, identity, config)
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
     network = build(layout.shape, len(layout.classes), **settings, normalization=FusedBatchNormalization)
     keras.config.set_dtype_policy("float32")
@@ -56,12 +59,8 @@ def train(
     print(f"train {config.architecture} ({config.preset}): {network.count_params():,} parameters, {len(training):,} samples, "
           f"{len(layout.classes)} classes, {precision}")  # fmt: skip
 
-    code = [files.digest(file) for file in sorted(Path(__file__).parent.glob("*.py"))]
-    inputs = [config.model_dump_json(), seed, training.digest(), validation.digest(), layout.classes, code]
-    inputs += [keras.__version__, precision]
-    identity = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
     record = {
-        "training_id": _training_id(model, identity),
+        "training_id": training_id,
         "name": f"{config.architecture}-{config.preset}",
         "knobs": {**varied.knobs, "train": config.model_dump(), "seed": seed},
         "parameters": network.count_params(),
@@ -78,7 +77,7 @@ def train(
     }
     # From here on the place is ours: a second training of the same model is told so at once.
     with files.whole_folder(model, kind="model") as fresh:
-        checkpoints = Checkpoints(model, identity)
+        checkpoints = Checkpoints(model, hashlib.sha256(f"{identity} {precision}".encode()).hexdigest())
         with tracking.live(record) as follower:
             loop = Loop(tf, keras, network, training, validation, config, seed, checkpoints)
             if loop.progress.steps < FEW and not config.budget_minutes:
@@ -118,7 +117,7 @@ def _calibrate(keras, model, validation: arrays.Split, config: TrainConfig) -> t
     picture, or of things whose sides matter, is left alone.
     """
     layer = model.get_layer("logits")
-    outputs = keras.Model(model.inputs, layer.output)
+    outputs = keras.Model(model.input, layer.output)
     sides = [validation.images, validation.images[..., ::-1, :]] if config.mirror else [validation.images]
     logits = np.stack([keras_file.predict(outputs, images, name="calibrate") for images in sides])
     divisor, mirrored = calibration.fit(logits, validation.labels)
@@ -128,36 +127,36 @@ def _calibrate(keras, model, validation: arrays.Split, config: TrainConfig) -> t
 
 def _both_sides(keras, model):
     """The mean of what the network says of a picture and of its mirror image (frames of a clip alike)."""
-    mirrored = model(keras.ops.flip(model.inputs[0], axis=-2))
-    return keras.Model(model.inputs, keras.layers.Average(name="both_sides")([model.output, mirrored]), name=model.name)
+    mirrored = model(keras.ops.flip(model.input, axis=-2))
+    return keras.Model(model.input, keras.layers.Average(name="both_sides")([model.output, mirrored]), name=model.name)
 
 
 def _refuse_not_finite(model, probabilities: np.ndarray) -> None:
     """Refuse a model whose weights or outputs are not numbers: no comparison would ever tell that it is bad."""
-    if not all(np.isfinite(array).all() for array in (*model.get_weights(), probabilities)):
+    if not (keras_file.is_finite(model) and np.isfinite(probabilities).all()):
         raise Refused("train: the trained weights are not finite numbers; a tenth of learning_rate, or precision: float32")
-
-
-def _precision(config: TrainConfig) -> str:
-    if config.precision != "auto":
-        return config.precision
-    return "bfloat16" if backend.is_faster_in_bfloat16() else "float32"
 
 
 def _id_file(model: Path) -> Path:
     return model.with_name(f".{model.name}.training.json")
 
 
-def _training_id(model: Path, identity: str) -> str:
-    """The name under which the tracking server knows this training; a resumed one keeps it, and so its run."""
+def _begun(model: Path, identity: str, config: TrainConfig) -> tuple[str, str]:
+    """The name under which the tracking server knows this training, and its precision; a resumed one keeps both.
+
+    Which precision is faster is told by timing, and might be told otherwise the next time: a checkpoint would be lost.
+    """
     file = _id_file(model)
     if file.exists():
         kept = files.read_json(file)
-        if kept["identity"] == identity:
-            return kept["training_id"]
+        if kept.get("identity") == identity:
+            return kept["training_id"], kept["precision"]
+    precision = config.precision
+    if precision == "auto":
+        precision = "bfloat16" if backend.is_faster_in_bfloat16() else "float32"
     training = uuid.uuid4().hex
-    files.write_json(file, {"identity": identity, "training_id": training})
-    return training
+    files.write_json(file, {"identity": identity, "training_id": training, "precision": precision})
+    return training, precision
 
 
 def _write_history(history: list[dict], file: Path) -> None:

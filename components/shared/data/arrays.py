@@ -103,8 +103,11 @@ class Split:
         return hashlib.sha256("\n".join(named).encode()).hexdigest()
 
 
-def load(folder: Path) -> Split:
-    """Map the arrays of one split. Raises CannotRun when they are missing, cut short or do not belong together."""
+def load(folder: Path, layout: Layout | None = None) -> Split:
+    """Map the arrays of one split.
+
+    Raises CannotRun when they are missing, cut short or do not belong together, nor to the `layout`.
+    """
     try:
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(folder / "labels.npy", allow_pickle=False)
@@ -113,6 +116,13 @@ def load(folder: Path) -> Split:
     if len(images) != len(labels) or images.dtype != np.uint8:
         raise CannotRun(
             f"{folder}: {len(images)} {images.dtype} images but {len(labels)} labels; `dvc repro -f` makes them anew"
+        )
+    if layout and (
+        images.shape[1:] != layout.shape or (len(labels) and not 0 <= labels.min() <= labels.max() < len(layout.classes))
+    ):
+        raise CannotRun(
+            f"{folder}: {images.shape[1:]} pixels and labels up to {labels.max()}, expected {layout.shape} and {len(layout.classes)} "
+            "classes; `dvc repro -f` makes them anew"
         )
     return Split(images, labels, folder)
 

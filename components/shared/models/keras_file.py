@@ -13,6 +13,7 @@ from components.shared.errors import CannotRun, Refused
 from components.shared.models import backend
 
 FILE = "model.keras"
+_FUNCTION = "darkroom_predict"  # attribute of a model
 MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 MAX_SIZE = 4 * 2**30  # bytes unpacked; no network of ours comes near
 # What a network of ours consists of, and nothing else: layers that run code (Lambda) or open files (TFSMLayer, the lookups
@@ -49,7 +50,10 @@ def weights_digest(model) -> str:
 
 
 def load(file: Path, *, sha256: str):
-    """Load a `.keras` file that has this digest. Raises CannotRun when it is missing or damaged, Refused when it is foreign."""
+    """Load a `.keras` file that has this digest.
+
+    Raises CannotRun when it is missing or damaged, Refused when it is foreign or its weights are not finite.
+    """
     if not file.is_file():
         raise CannotRun(f"{file}: no such file; `dvc repro` makes it")
     found = files.digest(file)
@@ -59,7 +63,15 @@ def load(file: Path, *, sha256: str):
         )
     refuse_foreign(file)
     _, keras = backend.start()
-    return keras.saving.load_model(file, compile=False, safe_mode=True)
+    model = keras.saving.load_model(file, compile=False, safe_mode=True)
+    if not is_finite(model):
+        raise Refused(f"{file}: holds weights that are no finite numbers; `dvc repro -f train` trains it anew")
+    return model
+
+
+def is_finite(model) -> bool:
+    """Whether all weights are finite numbers. Those that are not load in silence, and no comparison tells them from good ones."""
+    return all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
 def refuse_foreign(file: Path) -> None:
@@ -92,7 +104,7 @@ def _nodes(value):
 def predict(model, images: np.ndarray, *, name: str = "predict", batch_size: int = 256) -> np.ndarray:
     """uint8 (n, ...) -> float32 (n, classes) probabilities, batch after batch in order."""
     tf, _ = backend.start()
-    run = tf.function(lambda pixels: model(pixels, training=False), reduce_retracing=True)
+    run = _compiled(tf, model)
     found = np.empty((len(images), model.output_shape[-1]), np.float32)
     with tqdm(total=len(images), unit=" samples", desc=name, disable=None) as bar:
         for start in range(0, len(images), batch_size):
@@ -100,3 +112,14 @@ def predict(model, images: np.ndarray, *, name: str = "predict", batch_size: int
             found[start : start + len(some)] = some
             bar.update(len(some))
     return found
+
+
+def _compiled(tf, model):
+    """The model's own function for any number of samples, traced once: a new one for each call would be traced each time."""
+    if not hasattr(model, _FUNCTION):
+        signature = [tf.TensorSpec(model.input_shape, tf.uint8)]
+        # Past Keras, which would take it for a part of the model.
+        object.__setattr__(
+            model, _FUNCTION, tf.function(lambda pixels: model(pixels, training=False), input_signature=signature)
+        )
+    return getattr(model, _FUNCTION)
