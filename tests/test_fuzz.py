@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from components.shared.pictures.decode import decode
+from components.shared.pictures import faces
+from components.shared.pictures.decode import as_image, decode
+from components.shared.pictures.fit import fit
 from components.shared.pictures.formats import Undecodable
 from components.shared.pictures.strip import strip
 
@@ -71,8 +73,14 @@ def survive(seed: bytes, mutations: list[tuple[str, int, int]]) -> None:
         pixels = decode(frame, thorough=True).pixels
         assert pixels.dtype == np.uint8
         assert pixels.shape[2] in (1, 3)
+        blurred, count = faces.blur(frame, pixels)
+        assert (blurred == frame) == (count == 0)
     with suppress(Undecodable):
-        strip(frame)
+        clean = strip(frame)
+        assert strip(clean) == clean
+        with suppress(Undecodable):
+            pixels = decode(frame).pixels
+            assert np.array_equal(decode(clean).pixels, pixels)
     assert time.process_time() - started < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
 
@@ -85,6 +93,30 @@ ANY = (st.sampled_from(SEEDS), st.lists(MUTATION, min_size=1, max_size=6))
 @given(*ANY)
 def test_damaged_pictures_raise_nothing_but_our_own(seed, mutations):
     survive(seed, mutations)
+
+
+SIDE = st.integers(1, 90)
+
+
+@settings(max_examples=200, **FUZZ)
+@given(st.tuples(SIDE, SIDE, st.sampled_from([1, 3])), SIDE, SIDE, st.sampled_from([1, 3]), st.sampled_from(["pad", "stretch"]))
+def test_any_picture_fits_any_size(shape, height, width, channels, rule):
+    pixels = np.random.default_rng(0).integers(100, 200, shape, dtype=np.uint8)
+    fitted = fit(pixels, height=height, width=width, channels=channels, rule=rule)
+    assert fitted.shape == (height, width, channels)
+    assert fitted.dtype == np.uint8
+    assert fitted.min() >= 90
+    assert fitted.max() <= 210, "nothing is made up, padding neither"
+
+
+@settings(max_examples=50, **FUZZ)
+@given(st.tuples(st.integers(8, 200), st.integers(8, 200), st.sampled_from([1, 3])), st.sampled_from(["PNG", "JPEG"]))
+def test_faces_are_looked_for_in_pictures_of_any_shape(shape, form):
+    buffer = io.BytesIO()
+    as_image(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)).save(buffer, form)
+    pixels = decode(buffer.getvalue()).pixels if max(shape[:2]) <= 20 * min(shape[:2]) else np.zeros(shape, np.uint8)
+    blurred, _ = faces.blur(buffer.getvalue(), pixels)
+    assert decode(blurred).pixels.shape == pixels.shape
 
 
 @pytest.mark.slow

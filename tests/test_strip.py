@@ -1,6 +1,7 @@
 """Stripping keeps what pixels and colours need and nothing else: files with every kind of segment, and a canary in each."""
 
 import io
+import resource
 import struct
 import zlib
 
@@ -127,6 +128,23 @@ def test_a_jpeg_keeps_its_pixels_and_nothing_else(parts, between, behind, progre
     holds(frame)
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_what_hides_behind_the_pixels_of_a_jpegs_scans_goes(progressive, mode):
+    plain = saved("JPEG", Image.fromarray(PIXELS).convert(mode), progressive=progressive)
+    ends = [end for marker, _, end in formats.segments(plain) if marker == 0xDA]
+    for end in ends:
+        frame = plain[:end] + CANARY + plain[end:]
+        clean = strip(frame)
+        assert CANARY[4:] not in clean
+        assert strip(clean) == clean
+        assert np.array_equal(decode(clean).pixels, decode(plain).pixels)
+    everywhere = plain
+    for end in reversed(ends):
+        everywhere = everywhere[:end] + CANARY + everywhere[end:]
+    assert CANARY[4:] not in strip(everywhere)
+
+
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(
     parts=st.lists(st.sampled_from(sorted(PNG_PARTS)), max_size=6),
@@ -243,6 +261,17 @@ def test_an_animation_is_not_stripped_to_a_still():
     frame = saved("PNG", Image.fromarray(PIXELS), save_all=True, append_images=[Image.new("RGB", (32, 24))])
     with pytest.raises(Undecodable, match="E_ANIMATED"):
         strip(frame)
+
+
+def test_a_bomb_is_not_unpacked_to_strip_it():
+    frame = saved("JPEG", Image.fromarray(PIXELS), progressive=True, exif=exif())
+    at = frame.index(b"\xff\xc2") + 5  # height and width
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert CANARY not in strip(frame[:at] + b"\xff\xdc\xff\xdc" + frame[at + 4 :])
+    with pytest.raises(Undecodable, match="E_TOO_LARGE"):
+        strip(formats.SIGNATURES["PNG"] + chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 6, 0, 0, 0))
+              + chunk(b"IDAT", zlib.compress(bytes(2**20))) + chunk(b"IEND", b""))  # fmt: skip
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
 
 
 def test_the_canary_is_seen_where_it_is():

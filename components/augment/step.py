@@ -73,16 +73,18 @@ def copies_of(labels: np.ndarray, config: AugmentConfig, rng: np.random.Generato
 
 
 def _preview(train: arrays.Split, layout: arrays.Layout, varied, file: Path, *, rows: int = 8, variants: int = 7) -> None:
-    """Originals in the first column, variants of each beside it, a row per class; of a clip its middle frame."""
+    """Originals in the first column, variants of each beside it, a row per class; of a clip its middle frame.
+
+    The first eight classes: what fits on a screen shows how strong the variation is, and that is the same for all of them.
+    """
     chosen = [int(np.flatnonzero(train.labels == label)[0]) for label in np.unique(train.labels)[:rows]]
     repeated = varied(np.repeat(train.images[chosen], variants, axis=0), np.arange(len(chosen) * variants) % variants % 2 == 0)
-    middle = (lambda pixels: pixels[len(pixels) // 2]) if layout.is_clip else (lambda pixels: pixels)
     with plots.figure(file, width=1 + variants, height=0.4 + len(chosen), rows=len(chosen), columns=1 + variants) as axes:
         axes = np.atleast_2d(axes)
         for row, origin in enumerate(chosen):
             plots.picture(
-                axes[row, 0], middle(train.images[origin]), title=plots.label(layout.classes[train.labels[origin]], 14)
+                axes[row, 0], plots.middle(train.images[origin]), title=plots.label(layout.classes[train.labels[origin]], 14)
             )
             for column in range(variants):
                 title = "variants" if (row, column) == (0, 0) else ""
-                plots.picture(axes[row, 1 + column], middle(repeated[row * variants + column]), title=title)
+                plots.picture(axes[row, 1 + column], plots.middle(repeated[row * variants + column]), title=title)

@@ -86,7 +86,7 @@ def gallery(images: np.ndarray, worst: np.ndarray, told: list[str], file: Path) 
         for axis in axes:
             axis.axis("off")
         for axis, index, text in zip(axes, worst, told, strict=False):
-            plots.picture(axis, middle(images[index]), title=text)
+            plots.picture(axis, plots.middle(images[index]), title=text)
         if not len(worst):
             axes[0].set_title("no mistakes")
 
@@ -100,15 +100,7 @@ def explanations(images: np.ndarray, maps: list[np.ndarray], told: list[str], fi
         for axis in axes:
             axis.axis("off")
         for left, right, image, heat, text in zip(axes[::2], axes[1::2], images, maps, told, strict=False):
-            plots.picture(left, middle(image), title=text)
-            plots.picture(right, middle(image))
+            plots.picture(left, plots.middle(image), title=text)
+            plots.picture(right, plots.middle(image))
             extent = (-0.5, image.shape[-2] - 0.5, image.shape[-3] - 0.5, -0.5)
             right.imshow(heat, cmap="inferno", alpha=0.6, extent=extent, interpolation="bilinear", vmin=0)
-
-
-def middle(image: np.ndarray) -> np.ndarray:
-    """The picture that stands for a sample: the still itself, or the middle of the frames that are there."""
-    if image.ndim == 3:
-        return image
-    there = np.flatnonzero(image.any(axis=(1, 2, 3)))
-    return image[there[len(there) // 2]] if len(there) else image[0]

@@ -54,6 +54,14 @@ def picture(axis, pixels, *, title: str = "", colour: str = INK) -> None:
     axis.axis("off")
 
 
+def middle(image):
+    """The picture that stands for a sample, uint8 (h, w, c): the still itself, or the middle of a clip's frames without padding."""
+    if image.ndim == 3:
+        return image
+    shown = image.any(axis=(1, 2, 3)).nonzero()[0]
+    return image[shown[len(shown) // 2] if len(shown) else 0]
+
+
 def label(name: str, width: int = 40) -> str:
     """A class name in one line of at most `width` columns, shortened in the middle; what cannot be seen is spelled out."""
     # Control characters, line ends, marks that turn the direction of writing, halves of characters.

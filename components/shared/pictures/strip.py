@@ -4,10 +4,14 @@ What is not on the lists below goes, known or not: EXIF, XMP, IPTC, comments, co
 pictures of a multi-picture file, private parts, padding, and what hides behind the end or behind the pixels.
 """
 
+import itertools
+import re
 import struct
 import zlib
 from collections.abc import Iterator
 
+import numpy as np
+import simplejpeg
 from PIL import ExifTags
 
 from components.shared.pictures import colour_profile, decode, formats, metadata
@@ -18,6 +22,7 @@ _PNG_KEPT = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9, b"cICP": 4, b"mDCV
 _SBIT = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # colour type -> bytes of sBIT
 _TRNS = {0: 2, 2: 6}  # colour type -> bytes of tRNS
 _TABLES = {0xC4, 0xCC, 0xDB, 0xDD}  # of a JPEG: Huffman, arithmetic, quantisation, restart interval
+_EXTRA = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker (0x..)")
 _ICC = b"ICC_PROFILE\0"
 
 
@@ -36,7 +41,8 @@ def strip(frame: bytes) -> bytes:
     if orientation != 1:
         exif = b"MM\0*\0\0\0\x08\0\x01" + struct.pack(">HHIHHI", ExifTags.Base.Orientation, 3, 1, orientation, 0, 0)
     if frame.startswith(formats.SIGNATURES["JPEG"]):
-        return b"\xff\xd8" + b"".join(_jpeg(frame, exif))
+        clean = b"\xff\xd8" + b"".join(_jpeg(frame, exif))
+        return _without_extra(clean) if image.width * image.height <= decode.MAX_PIXELS else clean
     return formats.SIGNATURES["PNG"] + b"".join(_png(frame, exif))
 
 
@@ -116,6 +122,39 @@ def _jpeg(frame: bytes, exif: bytes) -> Iterator[bytes]:
             yield part[:head] + part[head:].rstrip(b"\xff")
         elif marker in _TABLES or marker in formats.JPEG_FRAMES or marker == 0xD9 or (marker == 0xDC and len(content) == 2):
             yield part
+
+
+def _without_extra(frame: bytes) -> bytes:
+    """The JPEG without what stands behind the pixels of its scans, which a decoder skips; all but some four bytes of it are seen."""
+    while extra := _EXTRA.search(_complaint(frame)):
+        parts = list(formats.segments(frame))
+        ends = [
+            end
+            for (marker, _, end), (following, *_) in itertools.pairwise(parts)
+            if (marker, following) == (0xDA, int(extra[2], 16))
+        ]
+        cut = (frame[: end - int(extra[1])] + frame[end:] for end in ends)
+        cleaner = next((other for other in cut if _EXTRA.sub("", _complaint(other)) == "" and _same_pixels(other, frame)), None)
+        if cleaner is None:
+            return frame
+        frame = cleaner
+    return frame
+
+
+def _complaint(frame: bytes) -> str:
+    """What libjpeg-turbo has to say of a JPEG; for that it unpacks all, and makes an eighth of the pixels."""
+    try:
+        simplejpeg.decode_jpeg(frame, min_factor=8, fastdct=True, fastupsample=True)
+    except ValueError as complaint:
+        return str(complaint)
+    return ""
+
+
+def _same_pixels(one: bytes, other: bytes) -> bool:
+    try:
+        return np.array_equal(*(simplejpeg.decode_jpeg(frame, strict=False) for frame in (one, other)))
+    except ValueError:
+        return False
 
 
 def _jpeg_profile(contents: list[bytes]) -> bytes:
