@@ -15,7 +15,7 @@ from sklearn import metrics
 from components.evaluate import charts, tables
 from components.evaluate.step import evaluate
 from components.shared import plots
-from components.shared.data import arrays
+from components.shared.data import arrays, seen
 from components.shared.models import keras_file
 
 NAMES = sorted([
@@ -41,7 +41,8 @@ def project(here, classes: list[str], shape: tuple[int, ...], *, each: int = 2) 
         pixels = arrays.create(prepared / name, len(labels), shape)
         pixels[:] = rng.integers(0, 256, pixels.shape, dtype=np.uint8)
         samples = [
-            {"id": f"{n}", "source": f"{n}.png", "label": classes[label], "group": None} for n, label in enumerate(labels)
+            {"id": f"{n}", "source": f"{n}.png", "label": classes[label], "group": None, "picture": f"{name} {n}"}
+            for n, label in enumerate(labels)
         ]
         arrays.describe(prepared / name, labels, samples)
     arrays.Layout(classes, shape, "0.dir").write(prepared)
@@ -49,6 +50,7 @@ def project(here, classes: list[str], shape: tuple[int, ...], *, each: int = 2) 
               "parameters": model.count_params(), "classes": classes, "shape": list(shape), "data_digest": "0.dir", "knobs": {},
               "validation": {}, "tags": {}, "best": {}, "training_samples": len(labels)}  # fmt: skip
     (here / "model" / "run.json").write_text(json.dumps(record))
+    seen.write(here / "model" / seen.FILE, [arrays.load(prepared / name).table() for name in ("train", "validation")])
     return {"model": here / "model", "prepared": prepared, "evaluation": here / "evaluation"}
 
 
