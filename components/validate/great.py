@@ -72,7 +72,8 @@ def _table(manifest: Path):
     """The manifest as a pandas DataFrame with harmless names, and `training_label`: the labels of what is trained on."""
     from components.shared.data import manifest as manifests
 
-    rows = manifests.read(manifest)[_COLUMNS]
+    rows = manifests.read(manifest, _COLUMNS)
+    rows["id"] = rows["id"].where(rows["id"].isna(), "given").astype("category")  # 64 letters each that nobody reads
     rows["label"] = manifests.labels(rows)
     for column in ("source", "shard", "label", "fault_code", "mode", "format", "split"):
         rows[column] = _harmless(rows[column])
@@ -94,14 +95,13 @@ def _harmless(texts):
 
 def _observed(result) -> str:
     """What is wrong, in a few words."""
-    raised = result.exception_info or {}
-    if not isinstance(raised.get("raised_exception", False), bool) or raised.get("raised_exception"):
-        return f"it could not be evaluated: {raised.get('exception_message')}"
-    if any(isinstance(each, dict) and each.get("raised_exception") for each in raised.values()):
-        messages = [each.get("exception_message") for each in raised.values() if isinstance(each, dict)]
-        return f"it could not be evaluated: {messages[0]}"
+    raised = result.exception_info or {}  # one, or one for each metric by its name
+    for each in (raised, *(each for each in raised.values() if isinstance(each, dict))):
+        if each.get("raised_exception"):
+            return f"it could not be evaluated: {each.get('exception_message')}"
     facts = result.result
     if "unexpected_count" not in facts:
         return f"observed: {facts.get('observed_value')}"
-    some = ", ".join(repr(value) for value in dict.fromkeys(map(str, facts.get("partial_unexpected_list", [])[:20])))
-    return f"not so for {facts['unexpected_count']:,} of {facts['element_count']:,}: {some[:200]}"
+    values = [value for value in facts.get("partial_unexpected_list", []) if value is not None and value == value]  # NaN is not
+    some = ", ".join(dict.fromkeys(repr(str(value)) for value in values))[:200]
+    return f"not so for {facts['unexpected_count']:,} of {facts['element_count']:,}" + (f": {some}" if some else "")

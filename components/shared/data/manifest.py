@@ -61,13 +61,15 @@ SCHEMA = pa.schema(
 )
 
 
-def read(folder: Path):
+def read(folder: Path, columns: Collection[str] = ()):
     """All rows as one pandas DataFrame, ordered by shard and by row, without the bytes that the others give.
 
-    Raises CannotRun when there is no manifest.
+    `columns`: only these. Raises CannotRun when there is no manifest.
     """
-    columns = [name for name in SCHEMA.names if name not in ("thumbnail", "features", "preview")]
-    return pa.concat_tables(table for _, table in parts(folder, columns)).to_pandas()
+    wanted = [name for name in columns or SCHEMA.names if name not in ("thumbnail", "features", "preview")]
+    table = pa.concat_tables([table for _, table in parts(folder, wanted)])
+    # Column by column, each given back to the system once it is turned: else all of it would be held twice.
+    return table.to_pandas(split_blocks=True, self_destruct=True)
 
 
 def parts(folder: Path, columns: list[str]) -> Iterator[tuple[str, pa.Table]]:
