@@ -1,19 +1,30 @@
-"""Unpack a zip or tar into a folder of our own, so that nothing lands outside it and no bomb fills the disk."""
+"""Unpack a zip or tar into a folder of our own: whole or not at all, nothing outside it, and no bomb fills the disk."""
 
+import bz2
+import gzip
 import lzma
+import os
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import IO
 
+from components.shared import files
 from components.shared.errors import CannotRun, Refused
 
-ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-MAX_MEMBERS = 5_000_000
+ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+MAX_MEMBERS = 50_000_000
 MAX_RATIO = 200  # unpacked bytes / packed bytes; pictures hardly compress, a bomb does by thousands
 FREE_ALLOWANCE = 100 * 2**20  # bytes that any archive may unpack to
+_PIECE = 2**20  # bytes that are copied at once
+_LONGEST_HEADER = 2**24  # bytes; tarfile reads a header whole, and a bomb claims gigabytes
+_COMPRESSED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
+_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, RuntimeError,
+            ValueError, OverflowError, KeyError)  # fmt: skip
 
 
 def is_archive(path: Path) -> bool:
@@ -22,17 +33,17 @@ def is_archive(path: Path) -> bool:
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack into `folder` and return where the content begins (a lone top folder is stepped into). Raises Refused."""
+    """Unpack into `folder` and return where the content begins (a lone top folder is stepped into).
+
+    Raises Refused for content that is not taken, CannotRun for an archive that is damaged or cut short.
+    """
     try:
-        if archive.name.lower().endswith(".zip"):
-            _zip(archive, folder)
-        else:
-            _tar(archive, folder)
-    except tarfile.FilterError as error:
-        raise Refused(f"E_PATH_OUTSIDE {archive}: {error}") from None
+        with files.room(folder):
+            (_zip if archive.name.lower().endswith(".zip") else _tar)(archive, folder)
     # zipfile says of a password or an unknown compression no more than RuntimeError; the others are kinds of damage.
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError) as error:
-        raise CannotRun(f"{archive}: cannot be unpacked ({error})") from None
+    except _DAMAGED as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CannotRun(f"{archive}: cannot be unpacked ({reason}); get it again, or pack it anew") from None
     inside = [path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX"]
     # A lone folder with folders, a table or arrays in it is what was packed, not a class.
     packed = len(inside) == 1 and inside[0].is_dir() and any(map(_more_than_pictures, inside[0].iterdir()))
@@ -46,36 +57,137 @@ def _more_than_pictures(path: Path) -> bool:
 def _zip(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as content:
         members = content.infolist()
+        if len(members) & 0xFFFF != (listed := _entries_at_end(archive)) and listed != 0xFFFF:
+            raise zipfile.BadZipFile(f"its directory lists {len(members)} files, its end says {listed}")
         _refuse_bomb(archive, folder, len(members), sum(member.file_size for member in members))
         for member in members:
             if stat.S_ISLNK(member.external_attr >> 16):
                 raise Refused(f"E_SYMLINK {archive}: {member.filename!r} is a link; pack the file itself")
-            # zipfile drops `..` in silence; a name that needs it is a fault to say.
-            _refuse_outside(archive, member.filename)
-        content.extractall(folder)  # noqa: S202 (every name was judged above)
+            target = _target(archive, folder, member.filename)
+            if member.is_dir():
+                target.mkdir(parents=True, exist_ok=True)
+                continue
+            with content.open(member) as stream:
+                _write(archive, stream, target, member.filename, member.file_size)
+
+
+def _entries_at_end(archive: Path) -> int:
+    """How many files the end of a zip says there are, modulo 65536."""
+    with archive.open("rb") as stream:
+        stream.seek(max(0, archive.stat().st_size - 2**16 - 22))
+        tail = stream.read()
+    end = tail.rfind(b"PK\5\6")
+    return int.from_bytes(tail[end + 10 : end + 12], "little") if end >= 0 else 0xFFFF
 
 
 def _tar(archive: Path, folder: Path) -> None:
-    with tarfile.open(archive) as content:
+    links: list[tuple[Path, Path, str]] = []
+    with _Stream(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as content:
         unpacked = count = 0
         # A stream is judged as it goes: its total size is known only at its end.
         for member in content:
+            content.members = []  # or it keeps an object for each
+            if member.size < 0:
+                raise tarfile.ReadError(f"{member.name!r} has a negative size")
             count, unpacked = count + 1, unpacked + member.size
             _refuse_bomb(archive, folder, count, unpacked)
-            _refuse_outside(archive, member.name)
-            content.extract(member, folder, filter="data")
+            target = _target(archive, folder, member.name)
+            if member.isdir():
+                target.mkdir(parents=True, exist_ok=True)
+            elif member.isreg():
+                _write(archive, content.fileobject(content, member), target, member.name, member.size)
+            elif member.islnk() or member.issym():
+                above = PurePosixPath(member.name).parent if member.issym() else PurePosixPath()
+                links.append((target, _target(archive, folder, os.path.normpath(above / member.linkname)), member.name))
+            else:
+                raise Refused(f"E_SPECIAL_FILE {archive}: {member.name!r} is neither a file nor a folder; leave it out")
+        _refuse_cut(stream)
+    for target, file, name in links:  # last, since a link may come before its file
+        if not file.is_file():
+            raise Refused(f"E_SYMLINK {archive}: {name!r} is a link to what is no file in the archive; pack the file itself")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.hardlink_to(file)
 
 
-def _refuse_outside(archive: Path, name: str) -> None:
+class _Stream:
+    """The uncompressed content of a tar, read only as far as no bomb goes."""
+
+    def __init__(self, archive: Path) -> None:
+        with archive.open("rb") as file:
+            head = file.read(6)
+        opener = next((opener for magic, opener in _COMPRESSED if head.startswith(magic)), open)
+        self.archive, self.limit = archive, max(FREE_ALLOWANCE, archive.stat().st_size * MAX_RATIO)
+        self.file: IO[bytes] = opener(archive, "rb")
+        self.tell, self.close = self.file.tell, self.file.close
+        self.last = b""
+
+    def __enter__(self) -> "_Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, size: int = _PIECE) -> bytes:
+        """As a file's. Raises Refused for a bomb, tarfile.ReadError for a header that claims too much."""
+        if not 0 <= size <= _LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header claims {size:,} bytes")
+        self._refuse_beyond(self.tell() + size)
+        self.last = self.file.read(size)
+        return self.last
+
+    def seek(self, place: int) -> int:
+        """As a file's, forward alone."""
+        if place < self.tell():
+            raise tarfile.ReadError("a header leads back")
+        self._refuse_beyond(place)
+        return self.file.seek(place)
+
+    def _refuse_beyond(self, place: int) -> None:
+        if place > self.limit:
+            raise Refused(f"E_TOO_LARGE {self.archive}: unpacks to more than {self.limit:,} bytes")
+
+
+def _refuse_cut(stream: _Stream) -> None:
+    """A tar ends with blocks of zeros, and nothing else: tarfile takes any end, and what follows the zeros is lost on it.
+
+    To read on to the end also compares the checksum of a compressed one.
+    """
+    block = stream.last  # what tarfile took for the end
+    if len(block) < tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("it is cut short: the zeros at its end are missing")
+    while block:
+        if block.strip(b"\0"):
+            raise tarfile.ReadError("its headers are damaged, or two archives were put together")
+        block = stream.read()
+
+
+def _target(archive: Path, folder: Path, name: str) -> Path:
     parts = PurePosixPath(name.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts or "\0" in name:
         raise Refused(f"E_PATH_OUTSIDE {archive}: {name!r} leaves the archive's folder")
+    return folder / name
+
+
+def _write(archive: Path, stream: IO[bytes], target: Path, name: str, size: int) -> None:
+    """Copy one file, and be sure that all of it came."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with target.open("xb") as file:
+            while piece := stream.read(_PIECE):
+                file.write(piece)
+            written = file.tell()
+    except FileExistsError:
+        raise Refused(f"E_DUPLICATE_ROW {archive}: {name!r} stands twice in it; pack it anew with each file once") from None
+    if written != size:
+        raise EOFError(f"{name!r} has {written:,} bytes, expected {size:,}")
 
 
 def _refuse_bomb(archive: Path, folder: Path, members: int, unpacked: int) -> None:
     packed = archive.stat().st_size
     if members > MAX_MEMBERS or unpacked > max(FREE_ALLOWANCE, packed * MAX_RATIO):
         raise Refused(f"E_TOO_LARGE {archive}: {packed:,} bytes unpack to more than {unpacked:,} in {members:,} files")
-    free = shutil.disk_usage(folder).free
-    if unpacked > free:
-        raise CannotRun(f"{archive}: needs {unpacked / 2**30:.1f} GiB unpacked, {free / 2**30:.1f} GiB are free")
+    if members % 1000 in (0, 1):  # to ask for each file would take longer than to unpack it
+        free = shutil.disk_usage(folder).free
+        if unpacked > free:
+            raise CannotRun(f"{archive}: {unpacked:,} bytes needed to unpack it in {folder.parent}, {free:,} bytes free; "
+                            "make room there, or set TMPDIR to a place with more")  # fmt: skip

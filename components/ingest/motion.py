@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from components.ingest import clip_ends
 from components.shared.errors import Refused
 from components.shared.pictures.encode import encode_png
 
-MAX_PIXELS = 40_000_000  # of a frame: 8K video has 33 million; all frames of a clip are held at once
+MAX_PIXELS = 40_000_000  # of a frame: 8K video has 33 million
 VIDEOS = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"}
 ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".apng": "PNG", ".png": "PNG"}
 
@@ -21,8 +22,7 @@ def is_animated(path: Path) -> bool:
     if suffix == ".png":
         # Every PNG is asked, so no decoder is started: an APNG says so by an acTL chunk before its data.
         with path.open("rb") as file:
-            head = file.read(4096)
-        return b"acTL" in head.split(b"IDAT")[0]
+            return is_animated_png(file.read(4096))
     from PIL import Image
 
     try:
@@ -32,17 +32,35 @@ def is_animated(path: Path) -> bool:
         return False
 
 
-def frames(path: Path, *, at_most: int) -> list[bytes]:
-    """PNG bytes of the frames; a longer clip is thinned evenly to `at_most`. Raises Refused when it cannot be read."""
+def is_animated_png(head: bytes) -> bool:
+    """Whether the first bytes of a PNG are those of an APNG."""
+    return b"acTL" in head.split(b"IDAT")[0]
+
+
+def frames(path: Path, *, at_most: int, limit: int = 2**30) -> list[bytes]:
+    """PNG bytes of the frames; a longer clip is thinned evenly to `at_most`, with one frame in memory at a time.
+
+    Raises Refused when the file cannot be read, or is cut short (decoders stop at the cut and say nothing), and when the PNGs
+    are more than `limit` bytes.
+    """
     try:
+        clip_ends.check(path)
         decode = _video if path.suffix.lower() in VIDEOS else _animation
         count = sum(1 for _ in decode(path))
         wanted = set(np.linspace(0, count - 1, min(count, at_most)).round().astype(int).tolist())
-        return [encode_png(pixels) for index, pixels in enumerate(decode(path)) if index in wanted]
+        encoded, size = [], 0
+        for index, pixels in enumerate(decode(path)):
+            if index in wanted:
+                encoded.append(encode_png(pixels))
+                size += len(encoded[-1])
+                if size > limit:
+                    raise Refused(f"E_TOO_LARGE {path.name}: its frames take more than {limit:,} bytes; lower --max-frames")
+        return encoded
     except Refused:
         raise
     except Exception as error:  # decoders of foreign formats raise anything
-        raise Refused(f"E_CORRUPT {path.name}: cannot be read as a clip ({type(error).__name__}: {error})") from None
+        reason = (str(error).splitlines() or [""])[0]
+        raise Refused(f"E_CORRUPT {path.name}: cannot be read as a clip ({type(error).__name__}: {reason})") from None
 
 
 def _animation(path: Path) -> Iterator[np.ndarray]:

@@ -13,11 +13,25 @@ SPLIT_NAMES = {
 
 
 @dataclass
+class Passed:
+    """Files that were passed over: how many, and the first by its relative path. Ten million names would be a gigabyte."""
+
+    count: int = 0
+    first: str = ""
+
+    def add(self, path: str) -> None:
+        """Count one more."""
+        self.first = self.first if self.count else path
+        self.count += 1
+
+
+@dataclass
 class Source:
     """What was found: `kind` in words, how many samples, and the samples themselves, made one after another."""
 
     kind: str
     count: int
     samples: Callable[[], Iterator[Sample]]
-    ignored: list[str] = field(default_factory=list)  # files passed over, by relative path
-    unlabelled: list[str] = field(default_factory=list)  # pictures that lie there but that no row of a table names
+    ignored: Passed = field(default_factory=Passed)  # no pictures, or hidden
+    thinned: Passed = field(default_factory=Passed)  # clips of which not every picture was taken, known when all are read
+    unlabelled: Passed = field(default_factory=Passed)  # pictures that lie there but that no row of a table names

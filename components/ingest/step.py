@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import re
 import tempfile
 from collections import Counter
@@ -10,14 +9,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
+from annotated_types import Ge, Le
 from tqdm import tqdm
 
 from components.ingest import archive, find, named, privacy
-from components.ingest.source import Source
+from components.ingest.known import Known, Seen, array, digest
+from components.ingest.sample_reader import LONG_CLIP, MAX_CLIP, escaped
+from components.ingest.source import Passed, Source
 from components.shared import destination, files, scratch
 from components.shared.data import dataset
 from components.shared.data.dataset import Sample
 from components.shared.errors import CannotRun, Refused
+
+MAX_SHARD = 1024  # MiB; a column of Arrow's holds 2 GiB at most
 
 
 def ingest(
@@ -30,9 +35,11 @@ def ingest(
     group: Annotated[str, "regular expression; its first group, found in a path, is the sample's group"] = "",
     strip_metadata: Annotated[bool, "take out EXIF, GPS, names, serial numbers, comments; the pixels stay bit for bit"] = False,
     blur_faces: Annotated[bool, "blur the faces that are found; such pictures are saved anew"] = False,
-    max_frames: Annotated[int, "animations and videos are thinned evenly to this many frames"] = 64,
-    shard_mebibytes: Annotated[int, "a shard is closed at this size"] = 64,
-    shard_samples: Annotated[int, "or at this many samples"] = 8192,
+    max_frames: Annotated[
+        int, "animations, videos and clips of more than 1,000 pictures are thinned evenly to this many frames", Ge(1)
+    ] = 64,
+    shard_mebibytes: Annotated[int, "a shard is closed at this size", Ge(1), Le(MAX_SHARD)] = 64,
+    shard_samples: Annotated[int, "or at this many samples", Ge(1)] = 8192,
 ) -> None:
     """Bring data/ to the state of a source. Old shards stay byte for byte, so that DVC stores and sends only what is new.
 
@@ -44,6 +51,12 @@ def ingest(
             raise re.error("it has no group in brackets")
     except re.error as error:
         raise CannotRun(f"--group {group!r}: not a usable regular expression ({error})") from None
+    for option, value, most in (("max-frames", max_frames, None), ("shard-samples", shard_samples, None),
+                                ("shard-mebibytes", shard_mebibytes, MAX_SHARD)):  # fmt: skip
+        if value < 1 or (most and value > most):
+            raise CannotRun(
+                f"--{option}: expected an integer of at least 1{f' and at most {most}' if most else ''}, got {value}"
+            )
     _refuse_to_overwrite(source, data)
     with scratch.folder() as folder:
         if source in named.SETS:
@@ -53,21 +66,23 @@ def ingest(
         else:
             found = find.find(Path(source), kind=kind, max_frames=max_frames)
         print(f"found {found.kind}")
-        if found.ignored:
-            print(f"W_IGNORED {len(found.ignored):,} files that are no pictures, or hidden, such as {found.ignored[0]!r}")
-        if found.unlabelled:
-            print(
-                f"W_UNLABELED {len(found.unlabelled):,} pictures that the table does not name, such as {found.unlabelled[0]!r}"
-            )
+        _say("W_IGNORED", found.ignored, "files that are no pictures, or hidden")
+        _say("W_UNLABELED", found.unlabelled, "pictures that the table does not name")
         limit = (shard_samples, shard_mebibytes * 2**20)
         cleaner = privacy.Cleaner(strip_metadata, blur_faces)
         prepared = functools.partial(_prepared, pattern=pattern, cleaner=cleaner)
         counts = _bring_up_to_date(found, data, add=add, replace=replace, limit=limit, prepared=prepared)
     shards = dataset.shards(data)
+    _say("W_THINNED", found.thinned, f"clips of more than {LONG_CLIP:,} pictures, of which {max_frames} each were taken")
     cleaner.tell()
     size = sum(shard.stat().st_size for shard in shards)
     print(f"{data}: {counts['new']:,} new, {counts['kept']:,} unchanged, {counts['gone']:,} gone; "
           f"{len(shards):,} shards, {size / 2**20:,.1f} MiB")  # fmt: skip
+
+
+def _say(code: str, passed: Passed, what: str) -> None:
+    if passed.count:
+        print(f"{code} {passed.count:,} {what}, such as {passed.first!r}")
 
 
 def _refuse_to_overwrite(source: str, data: Path) -> None:
@@ -82,32 +97,43 @@ def _bring_up_to_date(
 ) -> Counter:
     # What is there is read only now that nobody else can change it: a second writer must not lose what a first has added.
     with files.whole_folder(data, kind="", ours=dataset.is_shard) as fresh, tempfile.TemporaryDirectory(dir=fresh) as staging:
-        old = {shard: [_key(row) for row in dataset.read_facts(shard).to_pylist()] for shard in sorted(data.glob("*.parquet"))}
-        there = {key for keys in old.values() for key in keys}
-        seen, written = _write_new(found, there, Path(staging), limit, prepared)
-        gone = there - seen if not add else set()
-        if gone and not replace:
+        shards = sorted(data.glob("*.parquet"))
+        keys = [array(map(_key, dataset.read_facts(shard).to_pylist())) for shard in shards]
+        there = Known(np.concatenate([array([]), *keys]))
+        origins, written, new = _write_new(found, there, Path(staging), limit, prepared)
+        if not len(origins):
+            raise Refused(f"E_NO_DATA {found.kind}: no samples in it; {data} stays as it was")
+        if twice := origins.twice():
+            path = next(path for shard in [*written, *shards] for path in dataset.read_facts(shard)["source"].to_pylist()
+                        if digest(path) in twice)  # fmt: skip
+            raise Refused(f"E_DUPLICATE_ROW {path!r}: comes twice in the source; give each sample a path of its own")
+        gone = ~there.seen & (not add)
+        if gone.any() and not replace:
             raise CannotRun(
-                f"{data}: holds {len(gone):,} samples that the source does not have; "
+                f"{data}: holds {gone.sum():,} samples that the source does not have; "
                 "--add keeps them, --replace drops them (dvc checkout brings them back)"
             )
-        number = 1 + max((int(shard.stem) for shard in old if shard.stem.isdigit()), default=-1)
-        for shard, keys in old.items():
-            if gone.isdisjoint(keys):
+        number = 1 + max((int(shard.stem) for shard in shards if shard.stem.isdecimal()), default=-1)
+        start = 0
+        for shard, part in zip(shards, keys, strict=True):
+            dropped, start = gone[start : start + len(part)], start + len(part)
+            if not dropped.any():
                 dataset.keep_shard(shard, fresh / shard.name)
-            elif left := [sample for sample in dataset.read_samples(shard) if _key(_facts(sample)) not in gone]:
+            elif left := [sample for sample, drop in zip(dataset.read_samples(shard), dropped, strict=True) if not drop]:
                 dataset.write_shard(left, fresh / shard.name)
         for offset, shard in enumerate(written):
             shard.replace(fresh / f"{number + offset:05d}.parquet")
-    return Counter(new=len(seen - there), kept=len(there - gone), gone=len(gone))
+    return Counter(new=new, kept=int((~gone).sum()), gone=int(gone.sum()))
 
 
 def _write_new(
-    found: Source, there: set[bytes], staging: Path, limit: tuple[int, int], prepared: Callable[[Sample], Sample]
-) -> tuple[set[bytes], list[Path]]:
-    """Stream the source once; samples that data/ does not have go into new shards, one shard in memory at a time."""
-    seen: set[bytes] = set()
-    sources: set[bytes] = set()
+    found: Source, there: Known, staging: Path, limit: tuple[int, int], prepared: Callable[[Sample], Sample]
+) -> tuple[Seen, list[Path], int]:
+    """Stream the source once; samples that data/ does not have go into new shards, one shard in memory at a time.
+
+    Returns the samples' paths as digests, the new shards, and how many samples are new.
+    """
+    origins, new = Seen(), 0
     written: list[Path] = []
     waiting: list[Sample] = []
     size = 0
@@ -119,13 +145,10 @@ def _write_new(
 
     for sample in tqdm(found.samples(), total=found.count, unit=" samples", desc="ingest", disable=None):
         sample = prepared(sample)
-        key, origin = _key(_facts(sample)), hashlib.blake2b(sample.source.encode(), digest_size=16).digest()
-        if origin in sources:
-            raise Refused(f"E_DUPLICATE_ROW {sample.source!r}: comes twice in the source; give each sample a path of its own")
-        sources.add(origin)
-        seen.add(key)
-        if key in there:
+        origins.add(digest(sample.source))
+        if there.see(_key(_facts(sample))):
             continue
+        new += 1
         if waiting and (len(waiting) >= limit[0] or size + sample.size > limit[1]):
             close()
             size = 0
@@ -133,10 +156,17 @@ def _write_new(
         size += sample.size
     if waiting:
         close()
-    return seen, written
+    return origins, written, new
 
 
 def _prepared(sample: Sample, *, pattern: re.Pattern | None, cleaner: privacy.Cleaner) -> Sample:
+    for text in (sample.label, sample.group, sample.source):
+        try:
+            (text or "").encode()
+        except UnicodeEncodeError:
+            raise Refused(f"E_NAME {escaped(text)}: is not valid Unicode; rename it") from None
+    if sample.size > MAX_CLIP:
+        raise Refused(f"E_TOO_LARGE {escaped(sample.source)}: {sample.size:,} bytes in one sample, at most {MAX_CLIP:,}")
     sample = cleaner.cleaned(sample)
     if pattern is None:
         return sample
@@ -151,5 +181,5 @@ def _facts(sample: Sample) -> dict:
 
 
 def _key(facts: dict) -> bytes:
-    """16 bytes that stand for a sample, so that a million of them fit in memory."""
-    return hashlib.blake2b(repr([facts[name] for name in dataset.FACTS]).encode("utf-8", "replace"), digest_size=16).digest()
+    """What stands for a sample with all that is known of it but its pixels' bytes."""
+    return digest(repr([facts[name] for name in dataset.FACTS]))
