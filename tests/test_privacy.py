@@ -42,6 +42,12 @@ def jpeg() -> bytes:
     return buffer.getvalue() + b"behind the end"
 
 
+def jpeg_of(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
 def png() -> bytes:
     texts = PngImagePlugin.PngInfo()
     texts.add_text("Author", "Anna")
@@ -63,6 +69,16 @@ def test_metadata_goes_and_every_pixel_stays(frame):
         assert word not in clean
     assert (b"acsp" in clean) == (b"acsp" in frame)
     assert strip(clean) == clean
+
+
+def test_names_and_places_in_iptc_records_are_found_and_stripped():
+    for field, code in ((80, "W_PERSON"), (116, "W_PERSON"), (90, "W_GPS"), (5, None)):
+        record = b"\x1c\x02" + bytes([field]) + b"\0\4Anna"
+        block = b"Photoshop 3.0\x008BIM\x04\x04\0\0" + len(record).to_bytes(4) + record
+        frame = jpeg_of(PIXELS)
+        frame = frame[:2] + b"\xff\xed" + (len(block) + 2).to_bytes(2) + block + frame[2:]
+        assert decode(frame).notes == ((code,) if code else ())
+        assert strip(frame) == jpeg_of(PIXELS)
 
 
 def test_a_picture_that_tells_nothing_is_not_touched(stills):

@@ -118,12 +118,11 @@ def _mistakes(
 
 def _in_turn(indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The first of each class, then the second of each, and so on: a few of them show all classes."""
-    seen: dict[int, int] = {}
-    turns = []
-    for index in indices:
-        turns.append((seen.setdefault(int(labels[index]), 0), int(labels[index])))
-        seen[int(labels[index])] += 1
-    return indices[sorted(range(len(indices)), key=turns.__getitem__)]
+    own = labels[indices]
+    order = np.argsort(own, kind="stable")
+    turn = np.empty(len(indices), int)
+    turn[order] = np.arange(len(indices)) - np.searchsorted(own[order], own[order])
+    return indices[np.lexsort((own, turn))]
 
 
 def _cost(network, model: Path, record: dict, test: arrays.Split) -> dict[str, float]:

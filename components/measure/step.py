@@ -49,7 +49,7 @@ def measure(
     with files.whole_folder(manifest, kind="manifest", ours=is_part) as fresh:
         for shard in set(shards) - set(new):
             part = f"{digests[shard]}.parquet"
-            (fresh / part).write_bytes((manifest / part).read_bytes())
+            dataset.keep_shard(manifest / part, fresh / part)
         faults = _measure_new({shard: fresh / f"{digests[shard]}.parquet" for shard in new}, config)
     print(f"{manifest}: {len(new)} shards measured, {len(shards) - len(new)} kept, {faults} new samples do not decode")
 

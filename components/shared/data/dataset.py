@@ -97,7 +97,7 @@ def write_tree(sample: Sample, folder: Path) -> None:
 
 
 def keep_shard(old: Path, new: Path) -> None:
-    """Put a shard that stays as it is into the folder that replaces its own, without copying it where that can be."""
+    """Put a file that stays as it is into the folder that replaces its own, without copying it where that can be."""
     try:
         new.hardlink_to(old)
     except OSError:  # another file system, or one without links

@@ -22,6 +22,11 @@ _PRIVATE_TEXT = {
     "W_PERSON": re.compile(rb"dc:creator|photoshop:AuthorsPosition|aux:OwnerName|<Iptc4xmpCore:Creator", re.IGNORECASE),
     "W_SERIAL": re.compile(rb"SerialNumber", re.IGNORECASE),
 }
+# In IPTC records: by-line, credit, copyright notice, contact and writer; and the place.
+_PRIVATE_IPTC = {
+    "W_PERSON": re.compile(rb"\x1c\x02[\x50\x6e\x74\x76\x7a]\0[^\0]"),
+    "W_GPS": re.compile(rb"\x1c\x02[\x1a\x5a\x5c]\0[^\0]"),
+}
 _PNG_PERSON = {"author", "artist", "copyright", "creator", "owner"}
 _PNG_TELLING = {b"IHDR", b"acTL", b"iCCP", b"eXIf", b"tEXt", b"zTXt", b"iTXt"}
 
@@ -47,6 +52,8 @@ def notes(image: Image.Image) -> tuple[int, set[str]]:
         if not isinstance(orientation, int) or not 0 <= orientation <= 8:
             orientation = 1
             found.add("W_METADATA")
+    iptc = info.get("photoshop", {}).get(0x0404) if isinstance(info.get("photoshop"), dict) else None
+    found |= {code for code, pattern in _PRIVATE_IPTC.items() if pattern.search(iptc or b"")}
     texts = {key: value for key, value in info.items() if isinstance(key, str) and isinstance(value, (str, bytes))}
     for key, value in texts.items():
         if key in ("xmp", "XML:com.adobe.xmp"):
