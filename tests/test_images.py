@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from components.ingest.motion import frames
 from components.measure.statistics import reduced
+from components.shared.errors import Refused
 from components.shared.pictures.decode import Undecodable, as_image, decode
 from components.shared.pictures.encode import encode_png, preview
 from components.shared.pictures.fit import fit
@@ -193,6 +194,12 @@ def test_a_palette_with_transparency_warns_nobody(transparency, tmp_path):
         strip(frame)
         fit(picture.pixels, height=8, width=8, channels=1, rule="pad")
         assert len(frames(tmp_path / "moving.png", at_most=2)) == 2
+
+
+def test_an_animation_of_too_large_frames_is_refused_before_it_is_decoded(tmp_path):
+    Image.new("P", (8000, 5001)).save(tmp_path / "large.gif", save_all=True, append_images=[Image.new("P", (8000, 5001), 1)])
+    with pytest.raises(Refused, match=r"large\.gif: frames of 8000x5001, at most 40 Mpx"):
+        frames(tmp_path / "large.gif", at_most=2)
 
 
 def test_encoding_is_lossless_and_not_deflated():

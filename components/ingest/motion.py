@@ -67,8 +67,7 @@ def _animation(path: Path) -> Iterator[np.ndarray]:
     from PIL import Image, ImageSequence
 
     with Image.open(path, formats=[ANIMATIONS[path.suffix.lower()]]) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise Refused(f"E_TOO_LARGE {path.name}: {image.width}x{image.height}")
+        _refuse_large(path, image.width, image.height)
         for frame in ImageSequence.Iterator(image):
             yield np.asarray(frame.convert("RGBA").convert("RGB"))  # at once, a palette makes Pillow warn
 
@@ -78,6 +77,12 @@ def _video(path: Path) -> Iterator[np.ndarray]:
 
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
-            if frame.width * frame.height > MAX_PIXELS:
-                raise Refused(f"E_TOO_LARGE {path.name}: {frame.width}x{frame.height}")
+            _refuse_large(path, frame.width, frame.height)
             yield frame.to_ndarray(format="rgb24")
+
+
+def _refuse_large(path: Path, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise Refused(
+            f"E_TOO_LARGE {path.name}: frames of {width}x{height}, at most {MAX_PIXELS / 1e6:.0f} Mpx; save it smaller"
+        )
