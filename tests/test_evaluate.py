@@ -98,7 +98,7 @@ def test_frames_are_shuffled_within_a_clip_and_padding_stays_at_its_end():
     assert np.array_equal(mixed[30:], Shuffled(clips)[30:40])
 
 
-def test_a_patch_makes_no_frame_padding_and_no_padding_a_frame():
+def test_a_patch_makes_no_frame_padding_and_no_padding_a_frame(monkeypatch):
     clip = np.zeros((5, 28, 28, 1), np.uint8)
     clip[:3, 4:8, 20:24] = 3  # the only bright spot of a dark clip: its mean colour is black
     asked = []
@@ -113,6 +113,10 @@ def test_a_patch_makes_no_frame_padding_and_no_padding_a_frame():
     occlusion(predict, clip, 0)
     assert asked[1].tolist() == asked[0].tolist()
     assert occlusion(predict, np.zeros_like(clip), 0).shape == (7, 7)
+    monkeypatch.setattr("components.evaluate.explain.HELD", 8 * clip.nbytes)
+    occlusion(predict, clip, 0)
+    assert [len(some) for some in asked[3:]] == [8] * 6 + [2]
+    assert np.concatenate(asked[3:]).tolist() == asked[1].tolist()
 
 
 CLASSES = ["dark", "light", "middle"]

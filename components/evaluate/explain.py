@@ -6,6 +6,8 @@ import numpy as np
 
 from components.shared.data import arrays
 
+HELD = 64 * 2**20  # bytes of pictures that are predicted at once
+
 
 def occlusion(predict: Callable, image: np.ndarray, label: int, *, cells: int = 7) -> np.ndarray:
     """How far the probability of `label` falls when a patch is hidden, per cell: float (cells, cells), 0 where it does not.
@@ -20,13 +22,21 @@ def occlusion(predict: Callable, image: np.ndarray, label: int, *, cells: int = 
     mean = frames.mean(axis=tuple(range(image.ndim - 1))).astype(np.uint8) if frames.size else 0
     rows = np.linspace(0, height, cells + 1).round().astype(int)
     columns = np.linspace(0, width, cells + 1).round().astype(int)
-    hidden = np.repeat(image[None], cells * cells, axis=0)
-    for row in range(cells):
-        for column in range(cells):
-            top, bottom = rows[max(row - 1, 0)], rows[min(row + 2, cells)]
-            left, right = columns[max(column - 1, 0)], columns[min(column + 2, cells)]
-            covered = frames.copy()
-            covered[..., top:bottom, left:right, :] = mean
-            hidden[row * cells + column][shown] = arrays.lifted(covered) if image.ndim == 4 else covered
-    probabilities = predict(np.concatenate([image[None], hidden]))[:, label]
-    return np.maximum(probabilities[0] - probabilities[1:], 0).reshape(cells, cells)
+
+    def hidden(cell: int) -> np.ndarray:
+        row, column = divmod(cell, cells)
+        top, bottom = rows[max(row - 1, 0)], rows[min(row + 2, cells)]
+        left, right = columns[max(column - 1, 0)], columns[min(column + 2, cells)]
+        covered = frames.copy()
+        covered[..., top:bottom, left:right, :] = mean
+        changed = image.copy()
+        changed[shown] = arrays.lifted(covered) if image.ndim == 4 else covered
+        return changed
+
+    few, total = max(1, HELD // image.nbytes), 1 + cells * cells  # the first one is whole
+    probabilities = [
+        predict(np.stack([hidden(cell - 1) if cell else image for cell in range(start, min(start + few, total))]))[:, label]
+        for start in range(0, total, few)
+    ]
+    whole, *without = np.concatenate(probabilities)
+    return np.maximum(whole - np.array(without), 0).reshape(cells, cells)
