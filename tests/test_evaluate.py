@@ -137,7 +137,7 @@ def scored(here, knobs, monkeypatch):
     images = keras.Input((8, 8, 1), dtype="uint8")
     x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(images))
     model = keras.Model(images, keras.layers.Dense(3, activation="softmax")(x))
-    layout = arrays.Layout(CLASSES, (8, 8, 1), "d.dir", {"prepare": {}})
+    layout = arrays.Layout(CLASSES, (8, 8, 1), "d.dir", {"prepare": {"resize": "pad"}})
 
     def score(changed: dict, *, learnt: int = 0) -> dict:
         labels = np.arange(30) % 3
@@ -149,6 +149,7 @@ def scored(here, knobs, monkeypatch):
         replace(layout, **changed).write(here / "prepared")
         files.write_json(here / "prepared/split.json", {"splits": {"test": {"with_a_twin_in": {"train": 2}}}})
         record = {"training_id": "t", "name": "cnn-default", "classes": CLASSES, "shape": [8, 8, 1], "data_digest": "d.dir",
+                  "knobs": {"prepare": {"resize": "pad"}},
                   "model": keras_file.save(model, here / "model"), "training_seconds": 1.0, "parameters": 4}  # fmt: skip
         files.write_json(here / "model/run.json", record)
         seen.write(here / "model" / seen.FILE, [pq.read_table(here / "prepared/test/samples.parquet")[:learnt]])
@@ -176,9 +177,11 @@ def test_a_model_of_other_data_is_scored_and_what_it_has_learnt_from_is_counted(
     facts = scored({})
     assert (facts["learnt_from"], facts["knobs"]["gallery"]) == (0, 1)
     told = capsys.readouterr().out
-    assert "other data" not in told
+    assert "from other" not in told
     assert "learnt from" not in told
     assert scored({"data_digest": "e.dir"}, learnt=7)["learnt_from"] == 7
     told = capsys.readouterr().out
-    assert "was trained on other data than" in told
+    assert "was trained from other data than" in told
     assert "has learnt from 7 of the 30 test samples" in told
+    scored({"knobs": {"prepare": {"resize": "stretch"}}})
+    assert "was trained from other knobs of prepare than" in capsys.readouterr().out

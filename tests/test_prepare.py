@@ -20,7 +20,7 @@ from components.prepare.config import PrepareConfig
 from components.prepare.split import assign, units
 from components.prepare.step import prepare
 from components.shared import files
-from components.shared.data import arrays, manifest
+from components.shared.data import arrays, manifest, twins
 from components.shared.data.dataset import SPLITS
 from components.shared.errors import CannotRun, Refused
 from components.validate.context import Context
@@ -435,3 +435,16 @@ def test_a_frame_that_is_black_all_over_is_not_taken_for_padding(tmp_path, prepa
     folder = prepared(tmp_path / "clips")
     for name in ("train", "validation", "test"):
         assert arrays.load(folder / name).images[:, 0].any(axis=(1, 2, 3)).all()
+
+
+def test_many_windows_of_one_recording_share_their_frames_and_clips_with_one_title_do_not():
+    windows = pd.Series([list(range(1 + start, 65 + start)) for start in range(100)], range(100), dtype=object)
+    shared = twins.shared_frames(windows, share=0.2)
+    assert (
+        len(np.unique(units(np.arange(100, dtype=np.uint64), pd.Series([None] * 100), shared[["one", "other"]].to_numpy())))
+        == 1
+    )
+    assert shared.loc[(shared["one"] == 3) & (shared["other"] == 5), "share"].tolist() == [62 / 64]
+    titled = pd.Series([[1, *range(100 * clip + 2, 100 * clip + 12)] for clip in range(200)], dtype=object)
+    assert twins.shared_frames(titled, share=0.2).empty
+    assert twins.shared_frames(pd.Series([], dtype=object), share=0.2).empty

@@ -1,5 +1,6 @@
 """The training split -> the same pictures and varied copies of them, rare classes filled up; a preview to look at."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ from components.augment.config import AugmentConfig
 from components.shared import destination, files, plots
 from components.shared.data import arrays
 
+ROWS = 2**17  # samples whose names are held at once
 BATCH = 4 * 2**20  # bytes of pictures varied at once; as float32 and with its copies a batch takes some ten times that
 
 
@@ -44,7 +46,8 @@ def augment(
         replace(layout, knobs={**layout.knobs, "augment": config.model_dump()}).write(fresh)
         labels = np.concatenate([train.labels, train.labels[origins]])
         table = train.table()
-        arrays.describe(fresh, labels, (table, table.take(origins)))
+        pieces = (table.take(origins[start : start + ROWS]) for start in range(0, len(origins), ROWS))
+        arrays.describe(fresh, labels, itertools.chain([table], pieces))
         _preview(
             train, layout, lambda some, sides: vary(some, sides, config, np.random.default_rng(seed)), fresh / "preview.png"
         )
@@ -63,8 +66,9 @@ def copies_of(labels: np.ndarray, config: AugmentConfig, rng: np.random.Generato
     counts = np.bincount(labels)
     aim = np.maximum(counts, config.balance * counts.max()) * (1 + config.copies)
     origins, mirrored = [], []
+    by_label = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
     for label in np.flatnonzero(counts):
-        members = rng.permutation(np.flatnonzero(labels == label))
+        members = rng.permutation(by_label[label])
         wanted = int(min(round(aim[label]) - len(members), len(members) * (config.copies + config.max_copies)))
         # Round after round over all members, so that no sample has two copies more than another.
         origins.append(np.resize(members, wanted) if wanted else members[:0])

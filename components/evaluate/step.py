@@ -14,7 +14,7 @@ import numpy as np
 from components.evaluate.config import EvaluateConfig
 from components.shared import destination, files, plots
 from components.shared.data import arrays, seen
-from components.shared.errors import CannotRun
+from components.shared.errors import CannotRun, Refused
 from components.shared.models import keras_file
 from components.shared.runs import tracking
 
@@ -43,13 +43,16 @@ def evaluate(
     _refuse_other(model, record, prepared, layout)
     test = arrays.load(prepared / "test", layout)
     learnt = int((~seen.unseen(test.table(), seen.read(model / seen.FILE))).sum())
-    if record["data_digest"] != layout.data_digest:
-        print(f"evaluate: {model} was trained on other data than {prepared}")
+    trained = arrays.Layout(record["classes"], tuple(record["shape"]), record["data_digest"], record["knobs"])
+    if what := layout.difference(trained):
+        print(f"evaluate: {model} was trained from other {what} than {prepared}")
     if learnt:
         print(f"evaluate: {model} has learnt from {learnt:,} of the {len(test):,} test samples, by their picture or their group; "
               "they flatter it")  # fmt: skip
     network = keras_file.load(model / keras_file.FILE, sha256=record["model"]["sha256"])
     probabilities = keras_file.predict(network, test.images, name="evaluate")
+    if not np.isfinite(probabilities).all():
+        raise Refused(f"{model}: says no finite numbers of some test samples; `dvc repro -f train` trains it anew")
     labels, predicted, classes = test.labels, probabilities.argmax(1), layout.classes
     result = scores(labels, probabilities, bins=config.calibration_bins)
     if layout.is_clip:

@@ -12,7 +12,7 @@ from components.shared.data import manifest as manifests
 _BITS = 64
 _NEIGHBOURS = 48  # in one bucket of the index, how many of those that follow are compared: keeps the work linear
 _CHUNK = 1 << 16  # pairs whose pixels are held at once
-_COMMON = 50  # clips: a frame that more of them have (a title, a test card) is no sign of the same recording
+_WINDOWS = 50  # clips that follow in the order of rows, with which a clip is compared for a frame: keeps the work linear
 
 
 def near(manifest: Path, rows: np.ndarray, hashes: np.ndarray, *, bits: int, correlation: float) -> np.ndarray:
@@ -38,9 +38,9 @@ def shared_frames(digests: pd.Series, *, share: float) -> pd.DataFrame:
     frames = digests.explode().astype("int64") if len(digests) else pd.Series(dtype="int64")
     frames = frames[frames != 0]
     table = pd.DataFrame({"row": frames.index, "frame": frames.to_numpy()}).drop_duplicates()
-    table = table[table.groupby("frame")["row"].transform("size").between(2, _COMMON)]
-    both = table.merge(table, on="frame", suffixes=("", "_other"))
-    both = both[both["row"] < both["row_other"]].groupby(["row", "row_other"]).size().rename("frames").reset_index()
+    table = table.sort_values(["frame", "row"])
+    both = _neighbours(table["frame"].to_numpy(), table["row"].to_numpy())
+    both = both.groupby(["row", "row_other"]).size().rename("frames").reset_index()
     distinct = digests.map(lambda values: len({value for value in values if value}))
     shorter = np.minimum(both["row"].map(distinct), both["row_other"].map(distinct)).astype(float)
     both["share"] = both["frames"] / shorter if len(both) else pd.Series(dtype=float)
@@ -65,6 +65,21 @@ def pairs(hashes: np.ndarray, thumbnails: np.ndarray, *, bits: int, correlation:
             alike = product / np.sqrt(np.maximum(squares[one].astype(float) * squares[other], 1)) >= correlation
             found.append(candidates[start : start + _CHUNK][alike])
     return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
+
+
+def _neighbours(frame: np.ndarray, row: np.ndarray) -> pd.DataFrame:
+    """`row` < `row_other` for each frame that two rows share, of sorted frames and rows.
+
+    Windows of one recording follow each other. Of a title that all clips have, there are few such pairs for each.
+    """
+    following, pairs_of = _following(frame), []
+    for step in range(1, _WINDOWS + 1):
+        at = np.flatnonzero(following >= step)
+        if not len(at):
+            break
+        pairs_of.append(np.stack([row[at], row[at + step]], axis=1))
+    found = np.concatenate([np.empty((0, 2), np.int64), *pairs_of])
+    return pd.DataFrame({"row": found[:, 0], "row_other": found[:, 1]})
 
 
 def _candidates(hashes: np.ndarray, bits: int) -> Iterator[np.ndarray]:
