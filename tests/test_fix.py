@@ -100,7 +100,7 @@ def test_only_the_samples_that_are_named_are_touched(project, here):
 
 def test_what_cannot_be_fixed_so_is_refused(project, here, monkeypatch):
     project()
-    with pytest.raises(CannotRun, match=r"--apply W_TYPO: no finding that can be fixed so; there are: E_GROUP_LEAKAGE"):
+    with pytest.raises(CannotRun, match=r"--apply W_TYPO: no finding that can be fixed so; the data has: E_GROUP_LEAKAGE"):
         fix(here / "data", here / "validation", apply=("W_TYPO",))
     with pytest.raises(CannotRun, match="nothing to change"):
         fix(here / "data", here / "validation", apply=("W_DUPLICATE",), only=("nowhere.png",))

@@ -268,6 +268,31 @@ def test_a_fix_that_is_killed_by_the_clock_loses_and_doubles_nothing(judged, her
     assert len(list(Path("quarantine").rglob("*.png"))) == 150
 
 
+def test_a_quarantine_inside_what_is_replaced_is_refused(judged):
+    pixels = drawing("bar", np.random.default_rng(50), size=32)
+    judged([*grounds(), sample(pixels, "bar/a.png", "bar"), sample(pixels, "bar/b.png", "bar")])
+    for place in ("data", "data/dropped", "validation/dropped"):
+        with pytest.raises(CannotRun, match=f"--quarantine {place}: lies in "):
+            fix(Path("data"), Path("validation"), apply=("W_DUPLICATE",), quarantine=Path(place))
+    assert "bar/b.png" in sources()
+
+
+def test_of_overlapping_clips_only_those_count_that_overlap_with_one_that_does_not(judged):
+    rng = np.random.default_rng(4)
+    frames = [png(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)) for _ in range(24)]
+
+    def clip(name: str, frames: list[bytes], label: str) -> Sample:
+        return Sample(label, name, tuple((content, f"{name}/{n}.png") for n, content in enumerate(frames)))
+
+    windows = [clip(f"run/{start}", frames[start : start + 8], "left") for start in (0, 5, 10, 15)]
+    others = [clip(f"other/{n}", [png(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)) for _ in range(8)], ("left", "right")[n % 2])
+              for n in range(24)]  # fmt: skip
+    found = judged([*windows, *others])
+    assert found["W_OVERLAP"]["items"] == [
+        "run/5: 38% of its frames are in run/0", "run/15: 38% of its frames are in run/10",
+    ]  # fmt: skip
+
+
 def test_findings_of_an_older_version_are_refused_in_a_line(judged):
     judged(grounds())
     pd.DataFrame({"code": ["W_DUPLICATE"]}).to_parquet("validation/findings.parquet")

@@ -20,19 +20,19 @@ class Change:
     text: str
 
 
-def decide(found: pd.DataFrame, apply: Collection[str], only: Collection[str]) -> dict[tuple[str, int], Change]:
+def decide(findings: pd.DataFrame, apply: Collection[str], only: Collection[str]) -> dict[tuple[str, int], Change]:
     """(shard, row in it) -> what happens to it; a sample that is dropped for one finding is not changed for another.
 
-    `found`: rows of findings.parquet. A sample that is dropped for the sake of another (a copy, a twin) goes only if that one
+    `findings`: rows of findings.parquet. A sample that is dropped for the sake of another (a copy, a twin) goes only if that one
     stays, and the one it goes for is not dropped for a third: of what is the same, one is left. Raises CannotRun.
     """
-    found = found.assign(action=found["action"].fillna(""))
-    _refuse_unknown(found, apply, only)
-    chosen = found[found["code"].isin(list(apply)) & (found["action"] != "")]
+    findings = findings.assign(action=findings["action"].fillna(""))
+    _refuse_unknown(findings, apply, only)
+    chosen = findings[findings["code"].isin(list(apply)) & (findings["action"] != "")]
     if only:
         chosen = chosen[chosen["source"].isin(list(only))]
         # Where one of several copies is to stay, who names samples has decided which: exactly those go.
-        copies = found[found["code"].isin(found.loc[found["action"] == "keep", "code"])]
+        copies = findings[findings["code"].isin(findings.loc[findings["action"] == "keep", "code"])]
         _refuse_all_copies(copies.assign(named=copies.index.isin(chosen.index)))
         by_name = chosen.index.isin(copies.index)
         chosen = chosen.assign(action=chosen["action"].mask(by_name, "drop"), other=chosen["other"].mask(by_name))
@@ -61,17 +61,17 @@ def _drops(rows: pd.DataFrame) -> dict[tuple[str, int], Change]:
     return changes
 
 
-def _refuse_unknown(found: pd.DataFrame, apply: Collection[str], only: Collection[str]) -> None:
-    fixable = set(found.loc[~found["action"].isin(["", "keep"]), "code"])
+def _refuse_unknown(findings: pd.DataFrame, apply: Collection[str], only: Collection[str]) -> None:
+    fixable = set(findings.loc[~findings["action"].isin(["", "keep"]), "code"])
     wrong = [code for code in apply if code not in fixable]
     if wrong:
-        raise CannotRun(*(f"--apply {code}: no finding that can be fixed so; there are: {', '.join(sorted(fixable)) or 'none'}"
+        raise CannotRun(*(f"--apply {code}: no finding that can be fixed so; the data has: {', '.join(sorted(fixable)) or 'none'}"
                           for code in wrong))  # fmt: skip
-    chosen = found[found["code"].isin(list(apply))]
+    chosen = findings[findings["code"].isin(list(apply))]
     guessed = sorted(set(chosen.loc[chosen["action"] == _GUESS, "code"]))
     if guessed and not only:
         raise CannotRun(
-            f"--apply {guessed[0]}: a model's guess is no label; look at report.html and name the right ones with --only"
+            f"--apply {guessed[0]}: a model's guess is no label; review report.html and name the right ones with --only"
         )
     if missing := sorted(set(only) - set(chosen["source"])):
         raise CannotRun(f"--only {missing[0]}: nothing to change; it is not among the findings of {', '.join(apply)}")

@@ -8,9 +8,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.fix import quarantine as quarantines
 from components.fix import record
 from components.fix.decisions import Change, decide
-from components.fix.quarantine import keep
 from components.shared import destination, files
 from components.shared.data import dataset
 from components.shared.data.dataset import Sample
@@ -39,15 +39,16 @@ def fix(
     summary = files.read_json(validation / "summary.json")
     files.restore(data)  # a kill may have come between the two renames of the fix before
     before = _digest_of(data)
+    quarantines.check(quarantine, [data, validation])
     destination.check_file(log, ours=record.is_record, inputs=[data, validation])
     record.settle(log, before)
     if summary["data_digest"] != before:
         raise CannotRun(f"{validation}: is about other data than {data}; `dvc repro validate` judges it as it is now")
-    found = _findings(validation / "findings.parquet")
+    findings = _findings(validation / "findings.parquet")
     if not apply:
-        _list(found)
+        _list(findings)
         return
-    changes = decide(found, apply, only)
+    changes = decide(findings, apply, only)
     with files.whole_folder(data, kind="", ours=dataset.is_shard) as fresh:
         if _digest_of(data) != before:
             raise CannotRun(f"{data}: another process has just changed it; `dvc repro validate` judges it as it is now")
@@ -74,12 +75,12 @@ def _findings(file: Path) -> pd.DataFrame:
         raise CannotRun(f"{file}: no findings that can be read ({reason}); `dvc repro --force validate` writes them") from None
 
 
-def _list(found: pd.DataFrame) -> None:
-    for code, part in found.groupby("code", sort=False):
+def _list(findings: pd.DataFrame) -> None:
+    for code, part in findings.groupby("code", sort=False):
         changed = part["action"][~part["action"].isin(["", "keep"])]
         what = f"{changed.iloc[0].replace('_', ' ')} {len(changed):,}" if len(changed) else "by hand"
         print(f"{code:<18}{len(part):>8,} samples  {what:<20}{part['message'].iloc[0]}")
-    print("nothing was changed; --apply CODE ... fixes them, --only PATH ... just these" if len(found) else "nothing to fix")
+    print("nothing was changed; --apply CODE ... fixes them, --only PATH ... just these" if len(findings) else "nothing to fix")
 
 
 def _write(data: Path, fresh: Path, changes: dict[tuple[str, int], Change], quarantine: Path) -> list[dict]:
@@ -112,7 +113,7 @@ def _fixed(sample: Sample, change: Change, quarantine: Path) -> tuple[Sample | N
     """The sample as it is to be (None when it is dropped), and what the record says of it before and after."""
     match change.action:
         case "drop":
-            return None, sample.label or "", str(keep(sample, quarantine / change.code))
+            return None, sample.label or "", str(quarantines.keep(sample, quarantine / change.code))
         case "relabel":
             return dataclasses.replace(sample, label=change.value), sample.label or "", change.value
         case "move":

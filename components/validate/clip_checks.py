@@ -52,7 +52,7 @@ def kind_mix(context: Context) -> pd.DataFrame:
 
 
 def length_shortcut(context: Context) -> str | None:
-    """The number of frames that differ tells the label: a network that counts them looks better than it is."""
+    """The number of different frames predicts the label: a network that counts them scores better than it deserves."""
     known = context.is_clip & context.labels.notna()
     if known.sum() < 2 * suspects.FOLDS or context.labels[known].nunique() < 2:
         return None
@@ -71,7 +71,7 @@ def length_shortcut(context: Context) -> str | None:
 
 
 def frame_shortcut(context: Context) -> str | None:
-    """A single frame tells the label already: the order of time is not what is learnt."""
+    """A single frame predicts the label: the order of time need not be learnt."""
     if not context.is_clip.any() or context.opinion is None:
         return None
     return _shortcut(context, context.opinion.accuracy, len(context.classes), "the middle frame alone, to a linear model,")
@@ -82,4 +82,4 @@ def _shortcut(context: Context, accuracy: float, classes: int, what: str) -> str
     gained = (accuracy - 1 / classes) / (1 - 1 / classes)
     if gained <= context.limits.max_shortcut:
         return None
-    return f"{what} tells the label in {accuracy:.0%} of the cases (mean over classes; a guess: {1 / classes:.0%})"
+    return f"{what} predicts the label in {accuracy:.0%} of the cases (mean over classes; a guess: {1 / classes:.0%})"

@@ -1,4 +1,4 @@
-"""What the checks look at: the manifest, the limits, and what several checks need and is worked out once."""
+"""The input of the checks: the manifest, the limits, and derived columns that several checks need, computed once."""
 
 import functools
 from collections.abc import Iterator
@@ -50,14 +50,14 @@ class Context:
 
     @functools.cached_property
     def splits(self) -> pd.Series:
-        """The official split, empty where there is none."""
+        """The official split of each row, empty where the source has none."""
         return self.rows["split"].fillna("")
 
     @functools.cached_property
     def official(self) -> list[str]:
-        """The official splits that there are, in their usual order."""
-        there = set(self.splits.unique())
-        return [split for split in dataset.SPLITS if split in there]
+        """The official splits that the data has, in their usual order."""
+        present = set(self.splits.unique())
+        return [split for split in dataset.SPLITS if split in present]
 
     @functools.cached_property
     def training(self) -> pd.Series:
@@ -102,8 +102,8 @@ class Context:
     @functools.cached_property
     def near(self) -> np.ndarray:
         """(m, 2) rows that are near twins of each other: stills that show something, each picture once."""
-        shows = self.decoded & ~self.is_clip & (self.rows["contrast"] >= self.limits.min_contrast)
-        once = np.flatnonzero(shows & ~self.picture.duplicated())
+        textured = self.decoded & ~self.is_clip & (self.rows["contrast"] >= self.limits.min_contrast)
+        once = np.flatnonzero(textured & ~self.picture.duplicated())
         hashes = self.rows["hash"].iloc[once].to_numpy(np.uint64)
         return twins.near(self.manifest, once, hashes, bits=self.limits.near_bits, correlation=self.limits.near_correlation)
 
@@ -120,7 +120,7 @@ class Context:
 
     @functools.cached_property
     def opinion(self) -> suspects.Opinion | None:
-        """What a cheap model thinks of the labels; none where a class is too small to learn, or there is one alone."""
+        """The judgement of a simple model on the labels; None if a class is too small to learn, or if the data has one class."""
         learnt = self.decoded & self.labels.notna()
         counts = self.labels[learnt].value_counts()
         if len(counts) < 2 or counts.min() < 2 * suspects.FOLDS:

@@ -1,7 +1,7 @@
 """What Great Expectations expects of the manifest, and the process in which it judges: it loads while the checks run.
 
-Most of it is about what no check looks at, because our own steps should write nothing else: identity, sets and ranges of columns.
-Where a check says the same, its finding stands; anything else that fails becomes the finding E_EXPECTATION.
+Most expectations cover what no check does: identity, sets and ranges of columns, which hold for whatever our own steps write.
+Where a check covers the same fault, its finding stands; any other expectation that fails becomes the finding E_EXPECTATION.
 """
 
 import functools
@@ -26,7 +26,7 @@ _MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "I", "I;16", "I;16B", "I;16L
 
 @dataclass(frozen=True)
 class Expected:
-    """One expectation: `kind` is its class in Great Expectations (or in `ratio.py`), `check` the code that says the same, if any."""
+    """One expectation: `kind` is its class in Great Expectations or in `ratio.py`, `check` the code of the check that covers it."""
 
     name: str
     kind: str
@@ -87,12 +87,12 @@ def expected(limits: ValidateConfig) -> list[Expected]:
 
 
 def broken(outcome: Outcome, checks: Collection[str], limits: ValidateConfig) -> str | None:
-    """An expectation on the manifest fails, and no check says the same."""
-    said_by = {each.name: each.check for each in expected(limits)}
+    """The manifest fails an expectation that no check covers."""
+    covered_by = {each.name: each.check for each in expected(limits)}
     silent = [
         f"{name} ({observed})"
         for name, observed in outcome.failed.items()
-        if said_by[name] == CODE or (name in outcome.critical and said_by[name] not in checks)
+        if covered_by[name] == CODE or (name in outcome.critical and covered_by[name] not in checks)
     ]
     return "; ".join(silent) or None
 

@@ -1,4 +1,4 @@
-"""A finding, and its items: one line and one record per faulty sample, which say enough to act on without any check."""
+"""A finding, and its items: a line and a record per faulty sample, complete enough for `darkroom fix` to act on."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that validation has to say. `rows`: see `finding.rows`; empty when the data set as a whole is at fault.
+    """One result of validation. `rows`: see `finding.rows`; empty when the data set as a whole is at fault.
 
-    `check`: code of the check; `doc`: what it looks for. `action`: what `darkroom fix` does, empty where a person has to.
+    `check`: code of the check; `doc`: its description. `action`: what `darkroom fix` does, empty where a person has to.
     """
 
     code: str
@@ -39,22 +39,22 @@ class Finding:
     doc: str
 
     def items(self, context: Context, most: int = KEPT) -> list[dict]:
-        """The first items as records, None where there is nothing to say."""
+        """The first items as records; a value that does not apply is None."""
         table = _table(self, context, self.rows.head(most))
         return table.astype(object).where(table.notna(), None).to_dict("records")
 
     def record(self, context: Context) -> dict:
-        """What findings.json says of it."""
+        """Its entry in findings.json."""
         return {
             "code": self.code, "severity": self.severity, "message": self.message, "fix": self.fix, "action": self.action,
             "count": len(self.rows), "items": self.items(context),
         }  # fmt: skip
 
 
-def write_table(found: list[Finding], context: Context, file: Path) -> None:
+def write_table(findings: list[Finding], context: Context, file: Path) -> None:
     """Write every item of every finding, a row each, with the columns of findings.json: what `darkroom fix` reads."""
     with files.whole_file(file) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
-        for finding in found:
+        for finding in findings:
             for part in _parts(finding.rows):
                 table = _table(finding, context, part).assign(
                     code=finding.code, severity=finding.severity, message=finding.message, fix=finding.fix

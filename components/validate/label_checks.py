@@ -97,7 +97,7 @@ def missing(context: Context) -> pd.DataFrame:
 def conflict(context: Context) -> pd.DataFrame:
     """The same picture, pixel for pixel, with two labels; `suggested` is the one that fix keeps.
 
-    It is the label that most copies have, else the one that a cheap model finds more probable, else that of the first path.
+    It is the label that most copies have, else the one that a simple model finds more probable, else that of the first path.
     """
     torn = context.clashes(context.labels)
     if not len(torn):
@@ -126,10 +126,10 @@ def conflict(context: Context) -> pd.DataFrame:
     pairs = np.concatenate(
         [np.stack([goes.index, goes["picture"].map(kept)], axis=1), torn[np.isin(torn[:, 0], copies.index[stays])]]
     )
-    said = "; fix keeps " + keeps.map(repr) + " (" + copies["picture"].map(why) + ")"
+    outcome = "; fix keeps " + keeps.map(repr) + " (" + copies["picture"].map(why) + ")"
 
     def reason(rows: np.ndarray, twins: np.ndarray) -> np.ndarray:
-        return _clash(context, rows, twins, "=") + said.loc[rows].to_numpy(object)
+        return _clash(context, rows, twins, "=") + outcome.loc[rows].to_numpy(object)
 
     action = np.where(np.isin(pairs[:, 0], goes.index), "drop", "keep")
     return finding.pairs(pairs[:, 0], pairs[:, 1], reason, action=action, suggested=keeps.loc[pairs[:, 0]].to_numpy(object))
@@ -150,7 +150,7 @@ def _clash(context: Context, rows: np.ndarray, twins: np.ndarray, sign: str) -> 
 
 
 def suspect(context: Context) -> pd.DataFrame:
-    """Labels that a cheap model, which never saw them, is sure are wrong; the surest first."""
+    """Labels to which a simple model, fitted without them, gives a very low probability; the lowest first."""
     opinion = context.opinion
     if opinion is None:
         return finding.none()

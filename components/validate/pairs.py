@@ -16,7 +16,7 @@ def write(context: Context, file: Path) -> None:
     """Write every pair, ordered: `one` < `other` (row numbers in the order of `manifest.read`) and its `kind`.
 
     `near`: near twins among stills; a picture that comes several times is named by its first row. `frames`: clips that share
-    at least validate.min_shared_frames of their frames. Severities have no say in it: a split needs the pairs in any case.
+    at least validate.min_shared_frames of their frames. They do not depend on severities: a split needs them in any case.
     """
     frames = context.shared_frames[["one", "other"]].to_numpy(np.int64)
     both = np.concatenate([context.near.astype(np.int64), frames])

@@ -1,4 +1,4 @@
-"""Checks of single pictures: do they decode, do they show anything, are they like the others, do they say too much."""
+"""Checks of single pictures: unreadable, empty, unlike the others, or with private metadata."""
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ def undecodable(context: Context) -> pd.DataFrame:
 
 
 def noted(context: Context, *, code: str) -> pd.DataFrame:
-    """Pictures that the decoder has something to say about."""
+    """Pictures with a note from the decoder."""
     return finding.rows(context.notes(code), "")
 
 
@@ -104,9 +104,7 @@ def _beyond(context: Context, faulty: pd.Series, column: str, what: str) -> pd.D
     """A blank picture has its own finding: it is none of the others besides."""
     values = context.rows.loc[faulty & ~context.blank, column]
     digits = 0 if column.endswith("_level") else 2
-    return finding.rows(
-        values.index, pd.Series([f"{what} {value:.{digits}f}" for value in values], index=values.index, dtype=object)
-    )
+    return finding.rows(values.index, f"{what} " + pd.Series(np.char.mod(f"%.{digits}f", values), values.index, dtype="str"))
 
 
 def _size(rows: pd.DataFrame) -> pd.Series:

@@ -1,4 +1,4 @@
-"""The manifest -> a verdict: findings with what to do, a report to look at, Great Expectations' Data Docs."""
+"""The manifest -> a verdict: findings with what to do, a report for people, Great Expectations' Data Docs."""
 
 from collections import Counter
 from pathlib import Path
@@ -41,7 +41,7 @@ def validate(
         pairs.write(context, fresh / "pairs.parquet")
         facts, figures = class_balance.facts(context), drift.figures(context)
         judged = outcome()
-        findings = suite.expected(context, judged, findings)
+        findings = suite.with_expectations(context, judged, findings)
         severities = Counter(finding.severity for finding in findings)
         summary = {
             "passed": not severities["error"],

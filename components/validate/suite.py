@@ -3,7 +3,8 @@
 import pandas as pd
 
 from components.shared.errors import CannotRun
-from components.validate import expectations, finding
+from components.validate import expectations
+from components.validate import finding as tables
 from components.validate.checks import BY_CODE, CHECKS, Check
 from components.validate.config import ValidateConfig
 from components.validate.context import Context
@@ -14,17 +15,17 @@ _ORDER = ("error", "warning", "info")
 
 
 def check(context: Context) -> list[Finding]:
-    """What every check that is not off finds, but for `expected`."""
+    """The findings of every check that is not off; those of Great Expectations come with `with_expectations`."""
     return [
-        found
+        finding
         for check in CHECKS
         if check.run and context.limits.severity[check.code] != "off"
-        for found in _findings(check, check.run(context), context)
+        for finding in _findings(check, check.run(context), context)
     ]
 
 
-def expected(context: Context, outcome: Outcome, findings: list[Finding]) -> list[Finding]:
-    """The findings in order, with one for the expectations that fail without a check that says the same."""
+def with_expectations(context: Context, outcome: Outcome, findings: list[Finding]) -> list[Finding]:
+    """All findings, the worst first, with one for the expectations that fail and that no check covers."""
     broken = expectations.broken(outcome, {each.check for each in findings}, context.limits)
     if context.limits.severity[expectations.CODE] == "off":
         broken = None
@@ -34,7 +35,7 @@ def expected(context: Context, outcome: Outcome, findings: list[Finding]) -> lis
 
 
 def refuse_unknown_severities(limits: ValidateConfig) -> None:
-    """Raises CannotRun unless there is a severity for each check, and for no other."""
+    """Raises CannotRun unless params.yaml names a severity for each check, and for no other."""
     wrong = [
         f"validate.severity.{code}: no such check; there are: {', '.join(sorted(BY_CODE))}"
         for code in sorted(limits.severity.keys() - BY_CODE.keys())
@@ -53,7 +54,7 @@ def _findings(check: Check, result: pd.DataFrame | str | None, context: Context)
         return []
     if isinstance(result, str):
         about_all = f"{message}: {result}"
-        return [Finding(check.code, severity, about_all, fix, check.action, finding.none(), check.code, check.doc)]
+        return [Finding(check.code, severity, about_all, fix, check.action, tables.none(), check.code, check.doc)]
     if check.code == "E_UNDECODABLE" and context.limits.quarantine == "skip":
         share, limit = len(result) / len(context.rows), context.limits.max_quarantined
         if share <= limit:

@@ -1,4 +1,4 @@
-"""Labels that look wrong to a cheap model that never saw them: linear discriminants, out of fold, then confident learning."""
+"""Labels that look wrong to a simple model that was fitted without them: linear discriminants, out of fold, then confident learning."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _CELLS = 1 << 22  # samples x classes that are held at once
 
 @dataclass(frozen=True)
 class Opinion:
-    """What the model says of each sample.
+    """The judgement of the model on each sample.
 
     `trust`: probability of its own label; `best`: the most probable class; `accuracy`: share of labels it agrees with, the
     mean over classes; `suspect`: whether confident learning counts the label as an error.
@@ -91,7 +91,7 @@ def _temperature(read: Callable[[], Iterable[np.ndarray]], known: np.ndarray, la
                  models: list[tuple[np.ndarray, np.ndarray]]) -> float:  # fmt: skip
     """What makes out-of-fold scores honest probabilities: the one of least log loss (Guo et al., 2017), within a factor of 1.25.
 
-    Discriminants are far too sure of themselves: features that belong together are counted as if each spoke for itself.
+    Discriminants are overconfident: they count correlated features as if each were independent evidence.
     """
     some = known[:: max(1, len(known) // _fitted(models[0][0].shape[1]))]
     candidates = 1.25 ** np.arange(0, 21)
