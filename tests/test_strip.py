@@ -278,3 +278,16 @@ def test_the_canary_is_seen_where_it_is():
     for part in PNG_PARTS.values():
         frame = saved("PNG", Image.fromarray(PIXELS))
         assert not is_clean(frame[:33] + part + frame[33:]) or b"zTXt" in part or b"PLTE" in part
+
+
+def test_a_profile_of_many_segments_stays_one(tmp_path):
+    table = b"mft1" + bytes(4) + np.random.default_rng(0).bytes(150_000)  # of colours, as a printer's profile has
+    head = SRGB[4:128] + struct.pack(">I4sII", 1, b"A2B0", 144, len(table))
+    whole = struct.pack(">I", 4 + len(head) + len(table)) + head + table
+    for form in ("JPEG", "PNG"):
+        frame = strip(saved(form, Image.fromarray(PIXELS), icc_profile=whole))
+        with Image.open(io.BytesIO(frame)) as image:
+            kept = image.info["icc_profile"]
+        assert table in kept
+        assert kept == colour_profile.stripped(whole)
+        assert strip(frame) == frame

@@ -10,4 +10,4 @@ class MeasureConfig(Section):
     """See params.yaml for the meaning of each."""
 
     faces: bool
-    max_megapixels: float = Field(gt=0, le=LARGEST / 1e6)
+    max_megapixels: float = Field(ge=0.01, le=LARGEST / 1e6)
