@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import itertools
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from pipelines.execution import LAST_WORDS, leave
 
 TRACKED = {"train", "evaluate", "register"}  # the steps that talk to the tracking server
 OUT_OF_MEMORY = 137  # killed; which the kernel does to what passes the limit
+MEMORY = re.compile(r"[1-9][0-9]*[bkmg]?")
 DOOR = "/run/darkroom"
 LOCKED = {
     "user": "10001:10001",
@@ -35,18 +37,29 @@ LOCKED = {
 PASSED_ON = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_EXPERIMENT_NAME")
 
 
+def artifacts(root: Path) -> Path:
+    """The folder in the private folder `root` where containers write, as another user: nobody else gets past `root`."""
+    folder = root / "artifacts"
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o777)
+    return folder
+
+
 @contextlib.contextmanager
 def runner(options: argparse.Namespace, root: Path) -> Iterator:
-    """Yield KFP's DockerRunner, made to run each step locked down. Raises CannotRun when there is no engine or no image."""
+    """Yield KFP's DockerRunner, made to run each step locked down. Raises CannotRun when there is no engine or no image.
+
+    `root` is a private folder: logs go there.
+    """
     import docker
     from kfp import local
     from kfp.local import docker_task_handler
 
-    from components.shared import scratch
     from components.shared.errors import CannotRun
+    from pipelines import tunnel
 
-    root.parent.chmod(0o700)
-    root.chmod(0o777)  # the containers write there as another user; nobody else gets past the folder above
+    if not MEMORY.fullmatch(options.memory):
+        raise CannotRun(f"--memory {options.memory}: expected a whole number and a unit (b, k, m or g), such as 4g")
     with contextlib.ExitStack() as stack:
         stack.enter_context(_engine())
         try:
@@ -59,12 +72,7 @@ def runner(options: argparse.Namespace, root: Path) -> Iterator:
                 f"no container engine answers ({str(error).splitlines()[0]}); is podman or docker running?"
             ) from None
         tracking, host, port = stack.enter_context(_tracking(root))
-        folder = stack.enter_context(scratch.folder("door"))
-        from pipelines import tunnel
-
-        stack.enter_context(tunnel.serving(folder / "socket", host, port))
-        folder.chmod(0o755)
-        step = Step(options, root, folder, tracking)
+        step = Step(options, root, stack.enter_context(tunnel.door(host, port)), tracking)
         stock = docker_task_handler.run_docker_container
         docker_task_handler.run_docker_container = step.run
         stack.callback(setattr, docker_task_handler, "run_docker_container", stock)
@@ -184,7 +192,7 @@ def _tracking(root: Path) -> Iterator[tuple[str, str, int]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     store = root.parent / "tracking"
-    store.mkdir(exist_ok=True)
+    store.mkdir(mode=0o700, exist_ok=True)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{store}/runs.db", "--artifacts-destination", str(store / "artifacts")]
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}

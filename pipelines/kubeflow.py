@@ -4,13 +4,17 @@ Where it is and who asks comes from the environment: KFP_HOST, KFP_NAMESPACE, an
 KF_PIPELINES_SA_TOKEN_PATH (a service account's token file, read anew for every request: it is replaced as it expires).
 """
 
+import functools
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-SECONDS = 30  # for one answer
+SECONDS = 30  # for one answer, or one piece of it
+WHOLE = 60  # seconds for a call with all its tries, however the server spends them
+LARGEST = 2**26  # bytes of an answer
 TRIES = 3
 
 
@@ -29,6 +33,8 @@ class Kubeflow:
         self._token_file = os.environ.get("KF_PIPELINES_SA_TOKEN_PATH", "")
         self._client = client = api.ApiClient(settings, cookie=os.environ.get("KFP_COOKIES"))
         self._ask, client.rest_client.request = client.rest_client.request, self._request
+        pool = client.rest_client.pool_manager
+        pool.request = functools.partial(_bounded, pool.request)
         self.pipelines, self.uploads = api.PipelineServiceApi(client), api.PipelineUploadServiceApi(client)
         self.runs, self.schedules = api.RunServiceApi(client), api.RecurringRunServiceApi(client)
         self.experiments, self.health = api.ExperimentServiceApi(client), api.HealthzServiceApi(client)
@@ -54,6 +60,7 @@ class Kubeflow:
         import urllib3
         from kfp_server_api.exceptions import ApiException
 
+        from components.shared import deadline
         from components.shared.errors import CannotRun
 
         headers = options.get("headers") or {}
@@ -61,7 +68,7 @@ class Kubeflow:
             headers["authorization"] = f"Bearer {token}"
         options |= {"headers": headers, "_request_timeout": SECONDS}
         try:
-            answer = self._ask(method, url, **options)
+            answer = deadline.within(WHOLE, lambda: self._ask(method, url, **options), what=f"Kubeflow at {self.address}")
         except urllib3.exceptions.HTTPError as error:
             reason = _reason(error)
             raise CannotRun(f"Kubeflow at {self.address}: {reason}; is KFP_HOST right, and up?") from None
@@ -129,6 +136,20 @@ def _proxy(address: str) -> str | None:
     return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
+def _bounded(request: Callable, *arguments: Any, **options: Any):
+    """The answer to a request, all of it in memory, and no more than LARGEST. Raises CannotRun."""
+    import urllib3
+
+    from components.shared.errors import CannotRun
+
+    answer = request(*arguments, **options | {"preload_content": False})
+    body = answer.read(LARGEST + 1)
+    if len(body) > LARGEST:
+        raise CannotRun(f"Kubeflow: an answer of more than {LARGEST // 2**20} MiB; is KFP_HOST the address of the API?")
+    answer.release_conn()
+    return urllib3.HTTPResponse(body, answer.headers, answer.status, reason=answer.reason)
+
+
 def _retries():
     """Tried again is what was never taken up: no connection, `too busy`. A lost answer is not: that would run things twice.
 
@@ -139,6 +160,7 @@ def _retries():
     return urllib3.Retry(
         TRIES, connect=TRIES, read=0, redirect=0, status=TRIES, backoff_factor=0.3, status_forcelist=(429, 503),
         allowed_methods=None, raise_on_redirect=False, raise_on_status=False, respect_retry_after_header=True,
+        retry_after_max=SECONDS // TRIES,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines import graph
+from pipelines import graph, private
 from pipelines.execution import LAST_WORDS, SEAL, seal
 
 DONE, FAILED = 0, 1
@@ -24,17 +24,22 @@ def run(options: argparse.Namespace) -> int:
     pipeline = graph.for_here(params)
     data, digest = _data(options)
     root = options.root.absolute() / ("containers" if options.containers else "processes")
-    root.mkdir(parents=True, exist_ok=True)
+    if options.containers:
+        from pipelines import containers
+
+        artifacts = containers.artifacts(private.folder(root))
+    else:
+        artifacts = root
+        artifacts.mkdir(parents=True, exist_ok=True)
     cache = root / ".cache"
     sweep(cache)
     with contextlib.ExitStack() as stack:
-        words = stack.enter_context(_scratch(root, params))
+        words = stack.enter_context(_scratch(artifacts, params))
         runner = local.SubprocessRunner(use_venv=False)
         if options.containers:
-            from pipelines import containers
-
+            words.chmod(0o666)  # a container writes to it as another user
             runner = stack.enter_context(containers.runner(options, root))
-        local.init(runner, pipeline_root=str(root), enable_caching=not options.no_cache, cache_root=str(cache))
+        local.init(runner, pipeline_root=str(artifacts), enable_caching=not options.no_cache, cache_root=str(cache))
         # That display names, and here the image, have no effect is what "without a cluster" means.
         warnings.filterwarnings("ignore", module="kfp.local")
         try:
@@ -77,7 +82,7 @@ def sweep(cache: Path) -> None:
 
 
 @contextlib.contextmanager
-def _scratch(root: Path, params: dict) -> Iterator[Path]:
+def _scratch(artifacts: Path, params: dict) -> Iterator[Path]:
     """A folder for the code that KFP leaves behind for every task, and a file for the last words of a failing step.
 
     The tasks' runs in MLflow are grouped by these knobs, unless the caller groups them otherwise.
@@ -86,11 +91,10 @@ def _scratch(root: Path, params: dict) -> Iterator[Path]:
     from components.shared import config, scratch
 
     before = {name: os.environ.get(name) for name in ("TMPDIR", LAST_WORDS, PIPELINE_RUN)}
-    with scratch.folder() as folder, tempfile.NamedTemporaryFile(dir=root) as words:
+    with scratch.folder() as folder, tempfile.NamedTemporaryFile(dir=artifacts) as words:
         os.environ.update({"TMPDIR": str(folder), LAST_WORDS: words.name})
         os.environ.setdefault(PIPELINE_RUN, config.digest_of(params))
         tempfile.tempdir = None
-        Path(words.name).chmod(0o666)  # a container writes to it as another user
         try:
             yield Path(words.name)
         finally:

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from pipelines.execution import LAST_WORDS
 
 WEBHOOK = "DARKROOM_WEBHOOK"
-TRIES, SECONDS = 3, 10
+TRIES, SECONDS = 3, 10  # seconds for one answer, or one piece of it
+WHOLE = 30  # seconds for all of it, however the server spends them
 
 
 def report(*, state: str, run: str, message: str | None) -> None:
@@ -22,29 +23,49 @@ def report(*, state: str, run: str, message: str | None) -> None:
     address = os.environ.get(WEBHOOK)
     if not address:
         return
+    if reason := _post(address, {"text": text, "state": state, "run": run, "step": step, "reason": reason}):
+        print(f"report: the webhook was not told: {reason}")  # its address may be a secret, but for the host
+
+
+def _post(address: str, content: dict) -> str:
+    """Post to a webhook; why it was not told, or nothing."""
     import requests
     from requests.adapters import HTTPAdapter
     from urllib3 import Retry
 
+    from components.shared import deadline
+    from components.shared.errors import CannotRun
+
     # Only what says "try again": a webhook that was called and answered is not called twice.
-    again = Retry(TRIES - 1, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504), allowed_methods=None)
-    where = urlsplit(address).hostname
+    again = Retry(
+        TRIES - 1, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504), allowed_methods=None, retry_after_max=SECONDS
+    )
+    try:
+        where = (urlsplit(address).hostname or "").encode("ascii", "replace").decode()
+    except ValueError:
+        return "DARKROOM_WEBHOOK is not an address"
+
+    def ask(session: requests.Session) -> int:
+        # Of the answer only its status is read: a body may be endless.
+        with session.post(address, json=content, timeout=SECONDS, allow_redirects=False, stream=True) as answer:
+            return answer.status_code
+
     with requests.Session() as session:
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=again))
-        content = {"text": text, "state": state, "run": run, "step": step, "reason": reason}
         try:
-            session.post(address, json=content, timeout=SECONDS, allow_redirects=False).raise_for_status()
-        except requests.RequestException as error:
-            # The address itself may be a secret: it is not said.
-            status = getattr(error.response, "status_code", None)
-            print(f"report: the webhook at {where} was not told ({f'HTTP {status}' if status else type(error).__name__})")
+            status = deadline.within(WHOLE, lambda: ask(session), what=where)
+        except CannotRun as error:
+            return str(error)
+        except (requests.RequestException, UnicodeError) as error:
+            return f"{where}: {type(error).__name__}"
+    return "" if status < 300 else f"{where}: HTTP {status}"
 
 
 def first_fault(message: str) -> tuple[str, str]:
     """The first failing step and its reason: as steps left them here, or as Argo lists its failures, or the bare message."""
     file = os.environ.get(LAST_WORDS)
-    if file and (words := Path(file).read_text(encoding="utf-8").splitlines()):
+    if file and Path(file).exists() and (words := Path(file).read_text(encoding="utf-8", errors="replace").splitlines()):
         step, _, reason = words[0].partition(": ")
         return step, reason
     try:

@@ -2,9 +2,9 @@
 
 import argparse
 import configparser
+import contextlib
 import hashlib
 import json
-import subprocess
 import time
 
 from pipelines import graph
@@ -201,8 +201,12 @@ def _cron(text: str) -> str:
 
 
 def _commit() -> str:
-    done = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
-    return done.stdout.strip() or "uncommitted"
+    from components.shared import deadline
+    from components.shared.errors import CannotRun
+
+    with contextlib.suppress(CannotRun):  # no git
+        return deadline.command(["git", "rev-parse", "--short=12", "HEAD"], seconds=30).stdout.strip() or "uncommitted"
+    return "uncommitted"
 
 
 def _dvc_remote() -> str:
@@ -210,7 +214,11 @@ def _dvc_remote() -> str:
     from components.shared.errors import CannotRun
 
     known = configparser.ConfigParser(interpolation=None)
-    known.read([".dvc/config", ".dvc/config.local"])
+    try:
+        known.read([".dvc/config", ".dvc/config.local"], encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CannotRun(f".dvc/config: cannot be read ({reason}); `dvc remote list` says more") from None
     name = known.get("core", "remote", fallback="")
     address = known.get(f"'remote \"{name}\"'", "url", fallback="")
     if not address:

@@ -13,18 +13,39 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+LONGEST = 108  # bytes of a socket's path (unix(7))
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @contextlib.contextmanager
+def door(host: str, port: int) -> Iterator[Path]:
+    """Yield a folder to mount, with `socket` in it that leads to host:port. On this machine only its owner reaches it.
+
+    Raises CannotRun.
+    """
+    from components.shared import scratch
+
+    with scratch.folder("door") as private:  # 0700; what is mounted out of it may be open
+        folder = private / "open"
+        folder.mkdir()
+        folder.chmod(0o755)
+        with serving(folder / "socket", host, port):
+            yield folder
+
+
+@contextlib.contextmanager
 def serving(socket: Path, host: str, port: int) -> Iterator[None]:
-    """Pass connections to `socket` on to host:port for as long as the block lasts."""
+    """Pass connections to `socket` on to host:port for as long as the block lasts. Raises CannotRun."""
+    from components.shared.errors import CannotRun
+
+    if len(os.fsencode(socket)) >= LONGEST:
+        raise CannotRun(f"{socket}: too long a path for a socket; set TMPDIR to a shorter one, such as /tmp")
 
     async def listen() -> asyncio.Server:
         return await asyncio.start_unix_server(_passing_on(lambda: asyncio.open_connection(host, port)), socket)
 
     with _in_background(listen):
-        socket.chmod(0o666)  # a container connects as another user; the folder it lies in is private
+        socket.chmod(0o666)  # a container connects as another user; nobody else gets past the private folder around it
         yield
 
 

@@ -111,7 +111,7 @@ def test_the_whole_pipeline_in_containers_gives_what_processes_give(image, digit
     assert CANARY not in done.stdout + done.stderr + "".join(log.read_text() for log in logs)
     as_processes = pipelines(digits, "run", *QUICK)
     assert as_processes.returncode == 0, as_processes.stdout[-5000:]
-    in_containers = metrics(digits / "outputs/kubeflow/containers")
+    in_containers = metrics(digits / "outputs/kubeflow/containers/artifacts")
     assert len(in_containers) == 2
     assert in_containers == metrics(digits / "outputs/kubeflow/processes")
     again = pipelines(digits, "run", "--containers", *QUICK)

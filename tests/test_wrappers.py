@@ -179,6 +179,6 @@ def test_a_webhook_is_tried_again_when_busy_and_fails_nothing_when_down(hook, mo
     monkeypatch.setenv(notify.WEBHOOK, "http://127.0.0.1:9/hooks/s3cr3t")
     notify.report(state="SUCCEEDED", run="r", message=None)
     said = capsys.readouterr().out
-    assert "the webhook at 127.0.0.1 was not told (HTTP 404)" in said
-    assert "was not told (ConnectionError)" in said
+    assert "the webhook was not told: 127.0.0.1: HTTP 404" in said
+    assert "was not told: 127.0.0.1: ConnectionError" in said
     assert "s3cr3t" not in said  # the address may be the secret

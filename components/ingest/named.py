@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import http.client
 import shutil
-import subprocess
 import urllib.request
 import zlib
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from components.ingest import array_files
 from components.ingest.source import Source
-from components.shared import scratch
+from components.shared import deadline, scratch
 from components.shared.errors import CannotRun
 
 FASHION_CLASSES = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
@@ -27,6 +26,8 @@ DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 KERAS_ORIGIN = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 PATIENCE = 10  # seconds without an answer before the next way is tried
+WHOLE = 300  # seconds for one file, or one command, however they are spent
+LARGEST = 2**26  # bytes of a file
 
 
 def fashion_mnist() -> Source:
@@ -39,7 +40,7 @@ def fashion_mnist() -> Source:
                 # The arrays are in memory when this returns: the scratch folder is not needed any more.
                 source = array_files.idx(way(folder), classes=FASHION_CLASSES, check=_check)
                 return Source(f"fashion-mnist ({name}), {source.kind}", source.count, source.samples)
-            except (_NotThere, CannotRun, subprocess.SubprocessError) as error:
+            except (_NotThere, CannotRun) as error:
                 failures.append(f"  {name}: {error}")
     raise CannotRun(
         "fashion-mnist: could not be fetched; tried:",
@@ -97,11 +98,21 @@ def _keras(folder: Path) -> Path:
             continue
         try:
             # Not through Keras itself: importing it takes longer than the download.
-            with urllib.request.urlopen(f"{KERAS_ORIGIN}{name}.gz", timeout=PATIENCE) as answer:  # noqa: S310 (https above)
-                (folder / f"{name}.gz").write_bytes(answer.read())
+            (folder / f"{name}.gz").write_bytes(_download(f"{KERAS_ORIGIN}{name}.gz"))
         except (OSError, http.client.HTTPException) as error:
             raise _NotThere(str(error)) from None
     return folder
+
+
+def _download(address: str) -> bytes:
+    def read() -> bytes:
+        with urllib.request.urlopen(address, timeout=PATIENCE) as answer:  # noqa: S310 (https above)
+            return answer.read(LARGEST + 1)
+
+    content = deadline.within(WHOLE, read, what=address)
+    if len(content) > LARGEST:
+        raise _NotThere(f"{address}: more than {LARGEST // 2**20} MiB")
+    return content
 
 
 def _debian(folder: Path) -> Path:
@@ -115,11 +126,12 @@ def _debian(folder: Path) -> Path:
         ["apt-get", *own, "-qq", "update"],
         ["apt-get", *own, "-qq", "download", DEBIAN_PACKAGE],
     ):
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+        done = deadline.command(command, cwd=folder, seconds=WHOLE)
         if done.returncode:
             raise _NotThere(f"{' '.join(command[-2:])}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
     packages = list(folder.glob("*.deb"))
     if not packages:
         raise _NotThere("apt-get downloaded nothing")
-    subprocess.run(["dpkg-deb", "-x", str(packages[0]), str(folder / "content")], check=True, timeout=300)
+    if deadline.command(["dpkg-deb", "-x", str(packages[0]), str(folder / "content")], seconds=WHOLE).returncode:
+        raise _NotThere(f"{packages[0].name}: cannot be unpacked")
     return folder / "content" / DEBIAN_FOLDER.relative_to("/")

@@ -4,9 +4,13 @@ Time limits of HTTP clients are for one answer, or one piece of it: a server tha
 that sends a byte a second, keeps a caller for ever.
 """
 
+import contextlib
 import contextvars
+import os
+import signal
+import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from components.shared.errors import CannotRun
@@ -36,3 +40,27 @@ def within(seconds: float, work: Callable[[], T], *, what: str) -> T:
     if "value" not in outcome:
         raise CannotRun(f"{what}: no answer within {seconds:g} seconds")
     return outcome["value"]
+
+
+def command(arguments: Sequence[str], *, seconds: float, cwd: str | os.PathLike | None = None) -> subprocess.CompletedProcess:
+    """Run a program to its end, without a shell, its output as text. It is killed with all that it started when it takes longer.
+
+    Raises CannotRun then, and when there is no such program.
+    """
+    try:
+        process = subprocess.Popen(
+            arguments, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            errors="replace", start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise CannotRun(f"{arguments[0]}: {error.strerror}") from None
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise CannotRun(f"{arguments[0]}: not done within {seconds:g} seconds") from None
+    finally:
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)

@@ -9,10 +9,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from components.shared import files, scratch
+from components.shared import deadline, files, scratch
 from components.shared.data import dataset
 from components.shared.errors import CannotRun
+from components.shared.masking import masked
 
+WHOLE = 600  # seconds for one object, however the store spends them
 OBJECTS = "files/md5"  # where a DVC remote (or cache) keeps its objects
 
 
@@ -48,9 +50,11 @@ def listing(data: str, digest: str) -> list[tuple[str, str]]:
     except (ValueError, TypeError, KeyError):
         entries = {}
     if dataset.data_digest(entries) != digest:
-        raise CannotRun(f"{data}: the listing of {digest} is damaged; `dvc push --force` from where the data is mends it")
+        raise CannotRun(
+            f"{masked(data)}: the listing of {digest} is damaged; `dvc push --force` from where the data is mends it"
+        )
     if any(PurePosixPath(name).name != name for name in entries):
-        raise CannotRun(f"{data}: {digest} is no folder of shards: it has folders in it; `darkroom ingest` makes one")
+        raise CannotRun(f"{masked(data)}: {digest} is no folder of shards: it has folders in it; `darkroom ingest` makes one")
     return sorted((name, md5) for name, md5 in entries.items() if name.endswith(".parquet"))
 
 
@@ -59,21 +63,26 @@ def _fetch(data: str, md5: str, shard: Path) -> None:
         temporary.write_bytes(_object(data, md5))
         if files.digest(temporary, "md5") != md5:
             raise CannotRun(
-                f"{data}: {shard.name} is not what its name says (md5 {md5}); delete {_place(md5)} there, and `dvc push`"
+                f"{masked(data)}: {shard.name} is not what its name says (md5 {md5}); delete {_place(md5)} there, and `dvc push`"
             )
 
 
 def _object(data: str, md5: str) -> bytes:
     import fsspec
 
-    try:
+    def read() -> bytes:
         system, root = fsspec.core.url_to_fs(data)
         return system.cat_file(f"{root.rstrip('/')}/{_place(md5)}")
+
+    try:
+        return deadline.within(WHOLE, read, what=masked(data))
+    except CannotRun:
+        raise
     except FileNotFoundError:
-        raise CannotRun(f"{data}: does not hold {md5}; `dvc push` where the data is sends it") from None
+        raise CannotRun(f"{masked(data)}: does not hold {md5}; `dvc push` where the data is sends it") from None
     except Exception as error:  # each kind of store has its own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CannotRun(f"{data}: cannot be read ({reason}); are its address and credentials right?") from None
+        reason = masked(str(error).splitlines()[0]) if str(error) else type(error).__name__
+        raise CannotRun(f"{masked(data)}: cannot be read ({reason}); are its address and credentials right?") from None
 
 
 def _place(md5: str) -> str:

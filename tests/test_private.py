@@ -1,0 +1,172 @@
+"""What the text calls private is: folders, sockets, logs. Another user of this machine gets nowhere; a person's folder keeps its mode."""
+
+import os
+import socket
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, draw_stills
+
+from components.shared.errors import CannotRun
+from pipelines import containers, private, tunnel
+from pipelines.__main__ import main
+
+NOBODY = 65534
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def as_nobody(work) -> bool:
+    """Whether another user may do it, tried in a process of theirs."""
+    child = os.fork()
+    if not child:
+        try:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            work()
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.fixture
+def common(tmp_path_factory) -> Path:
+    """A folder that every user of this machine can enter and write to, as those are that people share."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o1777)
+        yield folder
+
+
+@pytest.fixture
+def server():
+    """A server on loopback that sends `hello` to whoever connects."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.sendall(b"hello")
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)  # or the thread would accept on whatever gets the number of this socket next
+        thread.join()
+
+
+def hello(path: Path) -> bytes:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(path))
+        return client.recv(10)
+
+
+def test_the_way_to_the_tracking_server_is_for_its_owner_alone(server):
+    with tunnel.door("127.0.0.1", server) as folder:
+        assert hello(folder / "socket") == b"hello"
+        assert mode(folder / "socket") == 0o666  # a container is another user, and is let in by the mount
+        assert mode(folder) == 0o755
+        assert mode(folder.parent) == 0o700
+        if os.getuid() == 0:
+            assert not as_nobody(lambda: hello(folder / "socket"))
+            assert not as_nobody(lambda: list(folder.iterdir()))
+    assert not folder.parent.exists()
+
+
+def test_the_socket_of_podmans_service_is_in_a_private_folder(tmp_path, monkeypatch):
+    """A stand-in for podman's service that only binds the socket: the folder is what is looked at."""
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    if Path("/var/run/docker.sock").exists():
+        pytest.skip("docker's own socket is taken here")
+    podman = tmp_path / "podman"
+    podman.write_text("#!/usr/bin/env python3\nimport socket, sys, time\ns = socket.socket(socket.AF_UNIX)\n"
+                      "s.bind(sys.argv[-1].removeprefix('unix://'))\ns.listen()\ntime.sleep(60)\n")  # fmt: skip
+    podman.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with containers._engine():
+        place = Path(os.environ["DOCKER_HOST"].removeprefix("unix://"))
+        assert mode(place.parent) == 0o700
+        if os.getuid() == 0:
+            place.chmod(0o666)
+            assert not as_nobody(lambda: socket.socket(socket.AF_UNIX).connect(str(place)))
+    assert "DOCKER_HOST" not in os.environ
+
+
+def test_a_path_too_long_for_a_socket_is_said(tmp_path):
+    with (
+        pytest.raises(CannotRun, match="too long a path for a socket; set TMPDIR"),
+        tunnel.serving(tmp_path / ("x" * 108), "h", 1),
+    ):
+        pass
+
+
+def test_a_private_folder_is_made_and_recognised(tmp_path):
+    made = private.folder(tmp_path / "a" / "b")
+    assert mode(made) == 0o700
+    assert private.folder(made) == made
+
+
+@pytest.mark.parametrize("bits", [0o755, 0o770, 0o701, 0o777])
+def test_a_folder_that_is_open_to_others_is_refused_and_keeps_its_mode(tmp_path, bits):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x").chmod(bits)
+    with pytest.raises(CannotRun, match=f"is open to other users, or not yours \\(mode 0{bits:o}\\)"):
+        private.folder(tmp_path / "x")
+    assert mode(tmp_path / "x") == bits
+
+
+def test_what_only_looks_like_a_folder_of_ours_is_refused(tmp_path):
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "file").write_text("")
+    for name in ("link", "file"):
+        with pytest.raises(CannotRun, match="is open to other users, or not yours"):
+            private.folder(tmp_path / name)
+    if os.getuid() == 0:
+        os.chown(tmp_path / "real", NOBODY, NOBODY)
+        with pytest.raises(CannotRun, match="is open to other users, or not yours"):
+            private.folder(tmp_path / "real")
+
+
+@pytest.mark.parametrize("bits", [0o755, 0o1777, 0o2775])
+def test_a_persons_root_keeps_its_mode_and_what_is_made_in_it_is_private(here, common, bits, capsys, monkeypatch):
+    common.chmod(bits)
+    (here / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
+    draw_stills(here / "s", each=1)
+    from components.__main__ import main as darkroom
+
+    assert darkroom(["ingest", "s", "data"]) == 0
+    assert main(["run", "--containers", "--root", str(common)]) == 2
+    assert "no container engine answers" in capsys.readouterr().err
+    assert mode(common) == bits
+    assert mode(common / "containers") & 0o777 == 0o700
+    assert mode(common / "containers/artifacts") == 0o777
+    if os.getuid() == 0:
+        assert not as_nobody(lambda: (common / "containers/artifacts/x").write_text(""))
+        assert as_nobody(lambda: list(common.iterdir()))
+
+
+@pytest.mark.parametrize("memory", ["", "lots", "-1", "0", "4 g", "4g; touch x"])
+def test_a_limit_that_is_none_is_said_before_anything_starts(here, memory, capsys, monkeypatch):
+    (here / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
+    draw_stills(here / "s", each=1)
+    from components.__main__ import main as darkroom
+
+    assert darkroom(["ingest", "s", "data"]) == 0
+    assert main(["run", "--containers", f"--memory={memory}"]) == 2
+    assert f"--memory {memory}: expected a whole number and a unit" in capsys.readouterr().err
