@@ -530,7 +530,17 @@ def test_a_killed_training_goes_on_in_its_precision_whatever_the_timing_says_by_
     assert files.read_json(work / "models/cnn/run.json")["tags"]["precision"] == "bfloat16"
 
 
-def test_a_healthy_training_and_its_predictions_say_nothing_but_their_own_lines(work):
+@pytest.mark.parametrize("shape", [(16, 16, 3), (4, 16, 16, 3)])
+def test_a_healthy_training_and_its_predictions_say_nothing_but_their_own_lines(work, shape):
+    if len(shape) == 4:  # clips of three frames and one of padding
+        for name in ("train", "validation", "test"):
+            split = arrays.load(work / "prepared" / name)
+            stills, samples = np.array(split.images), split.samples()
+            clips = arrays.create(work / "prepared" / name, len(split), shape)
+            clips[:, :3] = stills[:, None]
+            clips.flush()
+            arrays.describe(work / "prepared" / name, split.labels, samples)
+        write_layout(work, shape=shape)
     process = start_training(work, epochs=1, batch_size=50, mirror=True)
     told, _ = process.communicate(timeout=300)
     assert process.returncode == 0, told
@@ -539,7 +549,7 @@ def test_a_healthy_training_and_its_predictions_say_nothing_but_their_own_lines(
         "from components.shared.models import keras_file\n"
         "record = files.read_json(Path('models/cnn/run.json'))\n"
         "model = keras_file.load(Path('models/cnn/model.keras'), sha256=record['model']['sha256'])\n"
-        "for count in (1, 5, 300, 7, 2, 9, 513): keras_file.predict(model, np.zeros((count, 16, 16, 3), np.uint8))\n"
+        f"for count in (1, 5, 300, 7, 2, 9, 513): keras_file.predict(model, np.ones((count, *{shape}), np.uint8))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=work, capture_output=True, text=True, timeout=300, check=True)
     own = ("train", "epoch ", "tracking")

@@ -13,7 +13,8 @@ CLEARLY = 1.25  # times as fast: below that float32 is taken, being the more exa
 def start(seed: int | None = None):
     """Import TensorFlow and Keras, every operation deterministic; a seed sets all generators. Returns (tf, keras)."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # What goes wrong is raised as well; what is only logged as an error is which kernel oneDNN does without.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silent_stderr():
         import keras
         import tensorflow as tf
