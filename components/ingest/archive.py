@@ -20,6 +20,7 @@ ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".
 MAX_MEMBERS = 50_000_000
 MAX_RATIO = 200  # unpacked bytes / packed bytes; pictures hardly compress, a bomb does by thousands
 FREE_ALLOWANCE = 100 * 2**20  # bytes that any archive may unpack to
+_END = 22  # bytes of the end of a zip, and of one without files as a whole
 _PIECE = 2**20  # bytes that are copied at once
 _LONGEST_HEADER = 2**24  # bytes; tarfile reads a header whole, and a bomb claims gigabytes
 _COMPRESSED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
@@ -59,6 +60,8 @@ def _zip(archive: Path, folder: Path) -> None:
         members = content.infolist()
         if len(members) & 0xFFFF != (listed := _entries_at_end(archive)) and listed != 0xFFFF:
             raise zipfile.BadZipFile(f"its directory lists {len(members)} files, its end says {listed}")
+        if not members and content.start_dir + _END < archive.stat().st_size - len(content.comment):
+            raise zipfile.BadZipFile("its directory is empty, though there is more in it")
         _refuse_bomb(archive, folder, len(members), sum(member.file_size for member in members))
         for member in members:
             if stat.S_ISLNK(member.external_attr >> 16):
@@ -74,7 +77,7 @@ def _zip(archive: Path, folder: Path) -> None:
 def _entries_at_end(archive: Path) -> int:
     """How many files the end of a zip says there are, modulo 65536."""
     with archive.open("rb") as stream:
-        stream.seek(max(0, archive.stat().st_size - 2**16 - 22))
+        stream.seek(max(0, archive.stat().st_size - 2**16 - _END))
         tail = stream.read()
     end = tail.rfind(b"PK\5\6")
     return int.from_bytes(tail[end + 10 : end + 12], "little") if end >= 0 else 0xFFFF
@@ -162,6 +165,8 @@ def _refuse_cut(stream: _Stream) -> None:
 
 
 def _target(archive: Path, folder: Path, name: str) -> Path:
+    if not name:
+        raise ValueError("a file without a name")
     parts = PurePosixPath(name.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts or "\0" in name:
         raise Refused(f"E_PATH_OUTSIDE {archive}: {name!r} leaves the archive's folder")

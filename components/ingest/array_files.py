@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.ingest.source import SPLIT_NAMES, Source
+from components.ingest.source import SPLIT_NAMES, Passed, Source
 from components.shared.data.dataset import Sample
 from components.shared.errors import CannotRun, Refused
 from components.shared.pictures.encode import encode_png
@@ -68,9 +68,12 @@ def npz(file: Path) -> Source:
     except Exception as error:  # what stands in a foreign file makes zipfile and NumPy raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CannotRun(f"{file}: not an NPZ file that can be read ({reason}); save it with numpy.savez") from None
+    ignored = Passed()
+    for name in sorted(names - wanted):
+        ignored.add(name)
     classes = _class_names(arrays["classes"], file) if "classes" in arrays else None
     loaded = [(*_checked(arrays[x], arrays[y], classes, file), split) for x, y, split in pairs]
-    return Source(f"NPZ: {_summary(loaded)}", sum(len(y) for _, y, _ in loaded), lambda: samples(loaded, classes))
+    return Source(f"NPZ: {_summary(loaded)}", sum(len(y) for _, y, _ in loaded), lambda: samples(loaded, classes), ignored)
 
 
 def samples(loaded: list, classes: list[str] | None) -> Iterator[Sample]:

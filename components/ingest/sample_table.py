@@ -182,7 +182,7 @@ def _good(lines, header: list[str], used: list[int], file: Path, faults: list[st
             return
         if row is None:
             return
-        if len(row) < 2 and not "".join(row).strip():
+        if len(row) < 2 and not "".join(row).strip(" \t"):
             continue
         if len(row) != len(header):
             faults.append(f"{where}: {len(row)} fields, expected {len(header)}")

@@ -32,6 +32,6 @@ class Source:
     kind: str
     count: int
     samples: Callable[[], Iterator[Sample]]
-    ignored: Passed = field(default_factory=Passed)  # no pictures, or hidden
+    ignored: Passed = field(default_factory=Passed)  # hidden, or nothing that is read
     thinned: Passed = field(default_factory=Passed)  # clips of which not every picture was taken, known when all are read
     unlabelled: Passed = field(default_factory=Passed)  # pictures that lie there but that no row of a table names

@@ -66,7 +66,7 @@ def ingest(
         else:
             found = find.find(Path(source), kind=kind, max_frames=max_frames)
         print(f"found {found.kind}")
-        _say("W_IGNORED", found.ignored, "files that are no pictures, or hidden")
+        _say("W_IGNORED", found.ignored, "files or arrays that are not read")
         _say("W_UNLABELED", found.unlabelled, "pictures that the table does not name")
         limit = (shard_samples, shard_mebibytes * 2**20)
         cleaner = privacy.Cleaner(strip_metadata, blur_faces)
