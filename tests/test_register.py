@@ -5,35 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from trained import champion, make, project, register_these, split_of, versions
 
-from components.register.config import RegisterConfig
-from components.register.step import register
 from components.register.summary import summary
 from components.shared import files
-from components.shared.data import arrays
 from components.shared.errors import CannotRun, Refused
-from components.shared.models import backend, keras_file
 from components.shared.runs import tracking
-
-_, keras = backend.start()
-
-CLASSES = ["a", "b"]
-
-
-def network(weight: float):
-    """Tells bright pictures from dark ones when `weight` is 1, and gets it wrong when it is -1."""
-    images = keras.Input((8, 8, 1), dtype="uint8")
-    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 127.5, offset=-1)(images))
-    model = keras.Model(images, keras.layers.Dense(2, activation="softmax")(x))
-    model.set_weights([np.tile([[-weight, weight]], (64, 1)), np.zeros(2)])
-    return model
-
-
-def split_of(folder: Path, count: int = 40) -> arrays.Split:
-    labels = np.arange(count) % 2
-    arrays.create(folder, count, (8, 8, 1))[:] = np.where(labels, 200, 50)[:, None, None, None]
-    arrays.describe(folder, labels, [{"id": str(n), "source": f"{n}", "label": CLASSES[y]} for n, y in enumerate(labels)])
-    return arrays.load(folder)
 
 
 @pytest.fixture
@@ -41,53 +18,19 @@ def candidate(here: Path):
     """`candidate("cnn", validation=0.9, test=0.8)`: the folders that train and evaluate would leave; returns their paths."""
     made = []
 
-    def make(architecture: str, *, validation: float, test: float, worst: float = 0.6, weight: float = 1.0, training: str = ""):
-        training = training or f"{architecture}{len(made)}"
-        made.append(training)
-        model, evaluation = here / f"models/{training}", here / f"evaluation/{training}"
-        split = split_of(here / "prepared/test")
-        model.mkdir(parents=True)
-        record = {
-            "training_id": training, "name": f"{architecture}-default", "knobs": {"train": {"epochs": 3, "try": len(made)}, "seed": 7},
-            "parameters": 4, "training_samples": 60,
-            "tags": {"architecture": architecture, "git_commit": "abc", "data_digest": "d.dir"}, "data_digest": "d.dir",
-            "shape": [8, 8, 1], "classes": CLASSES, "model": keras_file.save(network(weight), model), "training_seconds": 1.5,
-            "best": {"epoch": 1}, "validation": {"balanced_accuracy": validation, "accuracy": validation},
-        }  # fmt: skip
-        files.write_json(model / "run.json", record)
-        (model / "history.csv").write_text("epoch,train_loss,time\n1,0.5,1000\n2,0.25,2000\n")
-        (model / "curves.png").write_bytes(b"png")
-        metrics = dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1"), test)
-        metrics |= {"worst_class_recall": worst, "expected_calibration_error": 0.1, "log_loss": 0.5, "samples": 40}
-        files.write_json(evaluation / "metrics.json", metrics)
-        files.write_json(evaluation / "cost.json", {"training_seconds": 1.5, "model_mebibytes": 0.1, "parameters": 4,
-                                                    "prediction_milliseconds": 0.1})  # fmt: skip
-        files.write_json(evaluation / "test.json", {"digest": split.content_digest(), "training_id": training})
-        return model, evaluation
+    def make_one(architecture: str, **options):
+        if not made:
+            project(here)
+        made.append(architecture)
+        return make(here, architecture, **{"training": f"{architecture}{len(made) - 1}"} | options)
 
-    return make
+    return make_one
 
 
 @pytest.fixture
-def registered(here: Path, knobs):
+def registered(here: Path):
     """`registered((model, evaluation), ..., **knobs)`: register them and return the verdict."""
-
-    def run(*folders, **changes) -> dict:
-        config = knobs(RegisterConfig, "register", **changes)
-        register(models=[model for model, _ in folders], evaluations=[evaluation for _, evaluation in folders],
-                 prepared=here / "prepared", config=config, registration=here / "registration.json")  # fmt: skip
-        return files.read_json(here / "registration.json")
-
-    return run
-
-
-def versions() -> dict[str, str]:
-    client = tracking.connect().MlflowClient()
-    return {str(version.version): version.tags["architecture"] for version in client.search_model_versions("name = 'darkroom'")}
-
-
-def champion():
-    return tracking.connect().MlflowClient().get_model_version_by_alias("darkroom", "champion")
+    return lambda *folders, **changes: register_these(here, *folders, **changes)
 
 
 def test_the_better_one_on_validation_becomes_champion_whatever_the_test_split_says(candidate, registered, capsys):

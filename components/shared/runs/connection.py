@@ -71,6 +71,8 @@ def _open(mlflow, address: str, own: Path | None) -> None:
         with FileLock(store.with_name(f".{store.name}.lock")):
             addresses.bring_home(store, own)
             _experiment(mlflow, address, own.as_uri())
+            # MLflow tells child processes its address; our next connection would take it for what the user wants.
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
     else:
         # A server keeps artifacts where it was told to; only our own file store has to be told here.
         _experiment(mlflow, address, None)
@@ -151,7 +153,8 @@ def first_line(error: Exception) -> str:
                 "MLFLOW_TRACKING_TOKEN")  # fmt: skip
     if re.search(r"Max retries exceeded|Connection (refused|reset|aborted)|timed? ?out|50[0234]|\b429\b", text):
         return f"not reachable ({masked_text(text.splitlines()[0][:300])})"
-    return masked_text(text.splitlines()[0][:300]) if text else type(error).__name__
+    lines = [line for line in text.splitlines() if not line.startswith("(raised as a result")]  # SQLAlchemy's preface
+    return masked_text(lines[0][:300]) if lines else type(error).__name__
 
 
 def masked(address: str) -> str:
@@ -167,7 +170,7 @@ def masked_text(text: str) -> str:
 
 def silence() -> None:
     """What MLflow, alembic and urllib3 log is for their makers: faults come as exceptions, and we say them."""
-    for name in ("mlflow", "alembic", "urllib3", "sqlalchemy", "filelock", "git"):
+    for name in ("mlflow", "alembic", "urllib3", "sqlalchemy", "psycopg", "filelock", "git"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     for module in ("mlflow", "alembic", "sqlalchemy"):
         warnings.filterwarnings("ignore", module=module)

@@ -16,8 +16,10 @@ GONE = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
 PLACE = "data"  # where MLflow's flavour for Keras keeps the file
 
 
-class Unusable(Exception):
+class Unusable(Stop):
     """The store answered, but what it holds is gone, damaged, foreign, or another model; the text says which."""
+
+    exit_code = 2
 
 
 def log(mlflow, run_id: str, folder: Path, record: dict) -> str:

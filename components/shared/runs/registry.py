@@ -66,11 +66,20 @@ class Registry:
                 continue
             return str(present[0].version)
         made = ask(self._mlflow, lambda: self._create(entry, model_id))
-        # Numbers are given in turn: of several that came at once all see the lowest, which stays.
-        lowest = next((str(one.version) for one in ask(self._mlflow, lambda: self._versions(entry.identity))), made)
-        if lowest != made:
-            ask(self._mlflow, lambda: self.client.delete_model_version(self.name, made))
-        return lowest
+        # Numbers are given in turn: of several that came at once, or whose answer was lost on its way, all see the lowest.
+        lowest, *others = ask(self._mlflow, lambda: self._versions(entry.identity)) or [made]
+        for other in others:
+            ask(self._mlflow, lambda other=other: self._delete(other))
+        return str(getattr(lowest, "version", lowest))
+
+    def _delete(self, version) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.delete_model_version(self.name, version.version)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # its maker was faster
+                raise
 
     def _mark(self, version, reason: str) -> None:
         ask(self._mlflow, lambda: self.client.set_model_version_tag(self.name, version, DAMAGED, reason))

@@ -1,0 +1,252 @@
+"""A candidate against the champion: what is compared with what, and a champion that cannot be compared is no dead end."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from trained import champion, keras, knobs_of_register, learn_from, make, network, project, register_these, split_of, versions
+
+from components.register.candidates import read
+from components.register.summary import summary
+from components.shared import files
+from components.shared.errors import CannotRun, Refused
+from components.shared.models import keras_file
+from components.shared.runs import tracking
+
+
+@pytest.fixture
+def first(here: Path) -> Path:
+    """A project whose champion is version 1, of test samples 0 to 39."""
+    register_these(project(here), make(here, "cnn", training="first", test=0.9))
+    return here
+
+
+def model_file(version) -> Path:
+    """Where the store keeps the file of a version's model."""
+    client = tracking.connect().MlflowClient()
+    address = client.get_model_version_download_uri(version.name, version.version)
+    return Path(address.removeprefix("file://")) / "data/model.keras"
+
+
+def stays(verdict: dict, *words: str) -> str:
+    """The reason why the champion stays, which says how to go on."""
+    assert not verdict["accepted"]
+    assert verdict["version"] in versions()
+    assert str(champion().version) == "1"
+    reason = verdict["reasons"][-1]
+    assert reason.startswith("The champion stays: the champion so far (version 1) ")
+    assert "set register.replace_incomparable_champion: true in params.yaml" in reason
+    assert all(word in reason for word in words), reason
+    return reason
+
+
+def test_a_champion_set_by_hand_stays_with_the_way_out_and_goes_by_the_knob(here):
+    project(here)
+    client = tracking.connect().MlflowClient()
+    client.create_registered_model("darkroom")
+    client.create_model_version("darkroom", str(here / "somewhere"))
+    client.set_registered_model_alias("darkroom", "champion", "1")
+    folders = make(here, "cnn", training="mine")
+    client.set_model_version_tag("darkroom", "1", "architecture", "cnn")
+    stays(register_these(here, folders), "was not registered by Darkroom", "no identity")
+    verdict = register_these(here, folders, replace_incomparable_champion=True)
+    assert verdict["accepted"]
+    assert "Not compared: the champion so far (version 1) was not registered by Darkroom" in verdict["reasons"][-1]
+    assert str(champion().version) == "2"
+    assert register_these(here, folders)["reasons"][-1] == "It is the champion already (version 2)."
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def swap(file: Path) -> None:
+    keras_file.save(network(0.5), file.parent / "other")
+    shutil.copy(file.parent / "other/model.keras", file)
+
+
+def smuggle(file: Path) -> None:
+    picture = keras.Input((8, 8, 1), dtype="uint8")
+    keras.Model(picture, keras.layers.Lambda(lambda x: x)(picture)).save(file)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda file: shutil.rmtree(file.parents[1]), "its files are gone"),
+        (Path.unlink, "its files are gone: the store has no data/model.keras"),
+        (cut, "damaged or cut short"),
+        (lambda file: file.write_bytes(b""), "damaged or cut short"),
+        (swap, "its weights are not those that were trained"),
+        (smuggle, "which no network of Darkroom has"),
+    ],
+    ids=["folder gone", "file gone", "cut", "empty", "another model", "a layer that runs code"],
+)
+def test_a_champion_whose_files_are_gone_damaged_or_foreign_is_named_and_goes_by_the_knob(first, harm, words):
+    harm(model_file(champion()))
+    better = make(first, "lstm", training="second", test=0.95)
+    stays(register_these(first, better), "is not readable", words)
+    assert register_these(first, better, replace_incomparable_champion=True)["accepted"]
+    assert str(champion().version) == "2"
+
+
+def test_the_champion_itself_again_gets_a_whole_version_when_its_files_are_damaged(first):
+    cut(model_file(champion()))
+    folders = first / "models/first", first / "evaluation/first"
+    with pytest.raises(CannotRun, match="the store does not give back the model that was trained: damaged or cut short"):
+        register_these(first, folders)
+    assert str(champion().version) == "1"
+    verdict = register_these(first, folders)
+    assert verdict["accepted"]
+    assert str(champion().version) == "2"
+    assert "damaged" in tracking.connect().MlflowClient().get_model_version("darkroom", "1").tags
+    assert register_these(first, folders)["reasons"][-1] == "It is the champion already (version 2)."
+    assert list(versions()) == ["2", "1"] or sorted(versions()) == ["1", "2"]
+
+
+def test_a_champion_without_a_readable_figure_is_named(first):
+    client = tracking.connect().MlflowClient()
+    for value in ("nan", "very good"):
+        client.set_model_version_tag("darkroom", "1", "test_balanced_accuracy", value)
+        folders = make(first, "lstm", training=f"after {value}", test=0.95)
+        stays(register_these(first, folders), f"its tag test_balanced_accuracy is '{value}'")
+
+
+def test_a_model_of_other_classes_replaces_the_champion_only_by_the_knob(first):
+    other = make(first, "lstm", training="other", test=0.99, classes=["a", "b", "c"])
+    stays(register_these(first, other), "recognises other classes")
+    assert register_these(first, other, replace_incomparable_champion=True)["accepted"]
+
+
+def test_a_champion_of_another_shape_and_another_test_split_replaces_only_by_the_knob(first):
+    split_of(first / "prepared/test", 50, size=16)
+    other = make(first, "lstm", training="larger", test=0.99)
+    stays(register_these(first, other), "takes another shape ([8, 8, 1], not [16, 16, 1])")
+
+
+@pytest.fixture
+def learnt(here: Path):
+    """`learnt(range(40, 60), weight=-1.0)`: version 1 is champion, tested on samples 0 to 39, and has learnt from these."""
+
+    def make_champion(ids: range | None, **options) -> Path:
+        project(here)
+        folders = make(here, "cnn", training="first", test=0.9, **options)
+        if ids is not None:
+            learn_from(folders[0], ids)
+        register_these(here, folders)
+        split_of(here / "prepared/test", 60, first=20)  # samples 20 to 79
+        return here
+
+    return make_champion
+
+
+def test_models_of_different_data_are_compared_on_what_neither_has_learnt_from(learnt):
+    place = learnt(range(40, 70), weight=-1.0)
+    verdict = register_these(place, make(place, "lstm", training="second", test=0.6))
+    assert verdict["accepted"]
+    # Recorded were 0.9 and 0.6: on the same unseen samples the champion is wrong each time, and the candidate never.
+    assert verdict["reasons"][-1] == (
+        "No worse than the champion: balanced accuracy 1.0000 on the 30 of 60 test samples that neither has learnt from, "
+        "the champion so far (version 1) 0.0000."
+    )
+
+
+def test_a_champion_that_is_better_on_unseen_samples_stays_though_the_candidates_record_is_higher(learnt):
+    place = learnt(range(40, 75))
+    verdict = register_these(place, make(place, "lstm", training="second", test=0.99, weight=-1.0))
+    assert not verdict["accepted"]
+    assert (
+        "0.0000 on the 25 of 60 test samples that neither has learnt from, the champion so far (version 1) 1.0000."
+        in (verdict["reasons"][-1])
+    )
+
+
+def test_few_unseen_samples_are_said_to_be_few(learnt):
+    place = learnt(range(25, 80))
+    verdict = register_these(place, make(place, "lstm", training="second"))
+    assert "on the 5 of 60 test samples that neither has learnt from (few, which says little)" in verdict["reasons"][-1]
+
+
+def test_a_champion_that_has_learnt_from_every_test_sample_is_not_compared(learnt):
+    place = learnt(range(80))
+    stays(register_these(place, make(place, "lstm", training="second")), "has learnt from all of the 60 test samples")
+
+
+def test_an_older_champion_that_does_not_say_what_it_learnt_is_scored_on_all_and_loses_only_to_a_better_model(learnt):
+    place = learnt(None)
+    worse = make(place, "lstm", training="second", test=0.8)
+    verdict = register_these(place, worse)
+    assert not verdict["accepted"]
+    assert (
+        "on all 60 test samples, the champion so far (version 1) 1.0000; it is an older version that does not say"
+        in (verdict["reasons"][-1])
+    )
+    assert register_these(place, worse, replace_incomparable_champion=True)["accepted"]
+
+
+def test_an_older_champion_gives_way_to_a_model_that_is_no_worse(learnt):
+    place = learnt(None, weight=-1.0)
+    assert register_these(place, make(place, "lstm", training="second", test=0.6))["accepted"]
+
+
+def test_a_damaged_list_of_what_the_champion_learnt_counts_as_none(learnt):
+    place = learnt(range(40, 60))
+    for file in (place / "mlflow").rglob("seen.npy"):
+        file.write_bytes(b"no array")
+    assert (
+        "does not say which samples" in register_these(place, make(place, "lstm", training="second", test=0.8))["reasons"][-1]
+    )
+
+
+NONE = [float("nan"), float("inf"), -float("inf"), None, "0.9", [1]]
+
+
+@pytest.mark.parametrize("where", ["accuracy", "balanced_accuracy", "worst_class_recall", "log_loss", "validation"])
+def test_figures_that_are_none_pass_no_gate(here, where):
+    project(here)
+    model, evaluation = make(here, "cnn", training="odd")
+    file, key = (model / "run.json", "balanced_accuracy") if where == "validation" else (evaluation / "metrics.json", where)
+    content = files.read_json(file)
+    target = content["validation"] if where == "validation" else content
+    for value in NONE + ([] if where == "log_loss" else [True, 1.5, -0.1]):
+        target[key] = value
+        if value is None and where != "log_loss":  # which no gate asks for
+            del target[key]
+        file.write_text(json.dumps(content))
+        (fault,) = read(model, evaluation).faults(knobs_of_register())
+        shown = "missing" if value is None else repr(value)
+        assert re.match(rf"cnn: {key} on [a-z ]+ is {re.escape(shown)}, expected a finite number", fault)
+
+
+def test_a_model_without_figures_is_refused_and_the_verdict_is_json(here):
+    project(here)
+    model, evaluation = make(here, "cnn", training="odd", test=float("nan"))
+    with pytest.raises(Refused, match="accuracy on the test split is nan, expected a finite number"):
+        register_these(here, (model, evaluation))
+    assert files.read_json(here / "registration.json")["accepted"] is False
+    assert "NaN" not in (here / "registration.json").read_text()
+    summary(here / "registration.json")
+
+
+def test_weights_that_are_no_numbers_pass_no_gate(here):
+    project(here)
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(Refused, match=r"cnn: .*weights of .* hold values that are not finite"):
+            register_these(here, make(here, "cnn", training=f"with {value}", weight=value))
+
+
+def test_a_test_split_that_the_models_were_not_scored_on_is_refused(here):
+    project(here)
+    folders = make(here, "cnn", training="first")
+    split_of(here / "prepared/test", first=1)
+    with pytest.raises(CannotRun, match="its test split is not the one that the models were scored on"):
+        register_these(here, folders)
+
+
+def test_two_versions_that_are_equal_on_the_test_split_are_both_kept_and_the_later_one_leads(first):
+    assert register_these(first, make(first, "cnn", training="second", test=0.9, weight=2.0))["accepted"]
+    assert np.isclose(float(champion().tags["test_accuracy"]), 0.9)
+    assert sorted(versions()) == ["1", "2"]
