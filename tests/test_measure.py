@@ -14,7 +14,7 @@ from components.measure.step import measure, measure_rows
 from components.shared import files
 from components.shared.data import dataset, manifest
 from components.shared.data.dataset import Sample
-from components.shared.errors import CannotRun, Refused
+from components.shared.errors import CannotRun
 from components.shared.pictures.encode import encode_png
 
 
@@ -154,8 +154,15 @@ def test_large_pictures_are_read_and_measured_some_bytes_at_a_time(tmp_path):
     assert pa.ipc.open_file(tmp_path / "piece.arrow").read_all().num_rows == 36
 
 
-def test_a_clip_of_two_gibibytes_is_refused_in_words(tmp_path):
-    frame = bytes(2**27)
-    with pytest.raises(Refused, match=r"E_TOO_LARGE 'a/clip': 2\.0 GiB in one clip, 2 GiB at most"):
-        dataset.write_shard([Sample("a", "a/clip", ((frame, "a/clip/1.png"),) * 16)], tmp_path / "00000.parquet")
-    assert not list(tmp_path.iterdir())
+def test_of_a_large_clip_one_frame_at_a_time_is_copied(tmp_path):
+    frames = tuple((bytes([number]) * 2**20, f"a/clip/{number}.png") for number in range(60))
+    samples = [Sample("a", "a/clip", frames), Sample("b", "b/0.png", frames[:1], "g", "test")]
+    dataset.write_shard(samples, tmp_path / "00000.parquet")
+    tracemalloc.start()
+    clip, still = dataset.read_samples(tmp_path / "00000.parquet")
+    assert (clip.id, clip.size, len(clip.frames)) == (samples[0].id, 60 * 2**20, 60)
+    assert all(one == other for one, other in zip(clip.frames, frames, strict=True))
+    assert clip.frames[-1] == frames[-1]
+    assert still == samples[1]
+    assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    tracemalloc.stop()

@@ -86,13 +86,13 @@ def fill(shard: Path, md5: str, places: dict[str, np.ndarray], config: PrepareCo
         if seen.digests("id", [id])[0] != places["key"][index]:
             raise CannotRun(stale)
         pixels, position = images[places["split"][index]], places["position"][index]
-        frames = [content for content, _ in sample.frames]
+        frames = sample.frames
         if pixels.ndim == 4:
-            pixels[position] = _resized(frames[0], config)
+            pixels[position] = _resized(frames[0][0], config)
         else:
             # A clip that is too long is thinned evenly; a short one leaves its last places zero, which is padding.
             chosen = np.linspace(0, len(frames) - 1, min(len(frames), pixels.shape[1])).round().astype(int)
-            shown = np.stack([_resized(frames[time], config) for time in chosen])
+            shown = np.stack([_resized(frames[time][0], config) for time in chosen])
             pixels[position, : len(chosen)] = arrays.lifted(shown)
     if at:
         raise CannotRun(stale)

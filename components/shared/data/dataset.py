@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -38,7 +38,7 @@ class Sample:
 
     label: str | None
     source: str
-    frames: tuple[tuple[bytes, str], ...]  # (encoded bytes, relative path) in order
+    frames: Sequence[tuple[bytes, str]]  # (encoded bytes, relative path) in order
     group: str | None = None
     split: str | None = None
 
@@ -56,7 +56,7 @@ class Sample:
 
 
 def write_shard(samples: list[Sample], file: Path) -> None:
-    """Deterministic: the same samples in the same order are the same bytes. Raises Refused for a clip of 2 GiB."""
+    """Deterministic: the same samples in the same order are the same bytes."""
     with (
         files.whole_file(file) as temporary,
         pq.ParquetWriter(temporary, SCHEMA, compression="zstd", use_dictionary=["label", "split", "group"]) as writer,
@@ -71,10 +71,6 @@ def _groups(samples: list[Sample]) -> Iterator[list[Sample]]:
     """What a reader holds at once: 1,024 samples, or GROUP bytes, or a single sample that is larger."""
     group, size = [], 0
     for sample in samples:
-        if sample.size >= 2**31:  # Arrow counts the bytes of a column in 31 bits
-            raise Refused(
-                f"E_TOO_LARGE {sample.source!r}: {sample.size / 2**30:.1f} GiB in one clip, 2 GiB at most; thin it out"
-            )
         if group and (len(group) == 1024 or size + sample.size > GROUP):
             yield group
             group, size = [], 0
@@ -151,10 +147,35 @@ def read_stored(shard: Path, rows: range | None = None) -> Iterator[tuple[str, S
         sizes = (file.metadata.row_group(group) for group in groups)
         size = max((group.total_byte_size // max(group.num_rows, 1) for group in sizes), default=0)  # of a sample
         few = max(1, min(256, HELD // max(size, 1)))
-        samples = (row for batch in file.iter_batches(batch_size=few, row_groups=groups) for row in batch.to_pylist())
+        samples = (row for batch in file.iter_batches(batch_size=few, row_groups=groups) for row in _rows(batch))
         for row in itertools.islice(samples, rows.start - skipped, rows.stop - skipped):
-            frames = tuple((frame["bytes"], frame["path"]) for frame in row["frames"])
-            yield row["id"], Sample(row["label"], row["source"], frames, row["group"], row["split"])
+            yield row["id"], Sample(row["label"], row["source"], row["frames"], row["group"], row["split"])
+
+
+def _rows(batch: pa.RecordBatch) -> Iterator[dict]:
+    if batch.nbytes <= 2 * HELD:
+        yield from (
+            row | {"frames": tuple((frame["bytes"], frame["path"]) for frame in row["frames"])} for row in batch.to_pylist()
+        )
+        return
+    for number, row in enumerate(batch.select(FACTS).to_pylist()):
+        yield row | {"frames": Frames(batch["frames"][number].values)}
+
+
+class Frames(Sequence):
+    """(encoded bytes, relative path) of each frame of a large clip, copied out of the shard's memory one at a time."""
+
+    def __init__(self, stored: pa.StructArray) -> None:
+        self.stored = stored
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def __getitem__(self, index: int) -> tuple[bytes, str]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        frame = self.stored[index].as_py()
+        return frame["bytes"], frame["path"]
 
 
 def digest(data: Annotated[Path, "the folder of shards"]) -> None:
