@@ -52,6 +52,7 @@ def test_a_misspelling_is_rare_absolutely_and_beside_what_it_is_for(meant):
               "lionn": 9}  # fmt: skip
     assert meant(counts) == {"gaot": "goat", "goatt": "goat", "elefant": "elephant", "tigr": "tiger"}
     assert "gaot" not in meant(counts, min_class_size=9)
+    assert meant({"dog": 900, "dgo": 2, "DGO": 1}) == {"dgo": "dog", "DGO": "dog"}
 
 
 def test_twins_by_case_space_or_accents_are_certain_however_many_they_are(meant):

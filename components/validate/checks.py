@@ -47,7 +47,8 @@ REVIEW = "review them in report.html, and remove those that show nothing"
 CHECKS = (
     Check("E_NO_DATA", picture_checks.no_data, "no samples", "darkroom ingest SOURCE data", "0 samples"),
     Check("E_EXPECTATION", None, "the manifest is not as expected (Great Expectations; see data_docs/index.html)",
-          "give each sample a path of its own at the source; if that is not it, delete the manifest and run `dvc repro measure`",
+          "of two samples with one path, drop the old one (ingest with --replace) or rename one at the source; if the manifest itself "
+          "is wrong, delete it and run `dvc repro measure`",
           "every sample has a source of its own (not so for 2 of 91: 'cat/1.png')"),
     Check(
         "E_UNDECODABLE", picture_checks.undecodable, "files that are no whole picture",

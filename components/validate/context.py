@@ -54,6 +54,16 @@ class Context:
         return self.rows["split"].fillna("")
 
     @functools.cached_property
+    def split_number(self) -> np.ndarray:
+        """A number for each official split, as for none: int (n,). Numbers take a tenth of the room of texts."""
+        return pd.factorize(self.splits)[0]
+
+    @functools.cached_property
+    def label_number(self) -> np.ndarray:
+        """A number for each label, -1 for none: int (n,)."""
+        return pd.factorize(self.labels)[0]
+
+    @functools.cached_property
     def official(self) -> list[str]:
         """The official splits that the data has, in their usual order."""
         present = set(self.splits.unique())
@@ -129,7 +139,10 @@ class Context:
         labels = labels.where(learnt).fillna(-1).astype(int).to_numpy()
         # A group, or a picture that comes twice, is in one fold: no model has seen what it judges.
         key = self.rows["group"].fillna(self.pixels)
-        folds = (pd.util.hash_array(key.to_numpy(object)) % suspects.FOLDS).astype(int)
+        folds = np.concatenate([
+            (pd.util.hash_array(key.iloc[start : start + (1 << 16)].to_numpy(object)) % suspects.FOLDS).astype(np.int8)
+            for start in range(0, len(key), 1 << 16)
+        ])  # fmt: skip
         return suspects.opinion(self._features, labels, folds, len(self.classes))
 
     def _features(self) -> Iterator[np.ndarray]:

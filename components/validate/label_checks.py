@@ -28,7 +28,10 @@ def unknown(context: Context) -> pd.DataFrame:
     for label in counts.index:  # the most frequent comes first
         first.setdefault(_plain(label), label)
     meant = {label: first[_plain(label)] for label in counts.index if first[_plain(label)] != label}
-    meant |= _misspelt({plain: int(counts[label]) for plain, label in first.items()}, first, context.limits.min_class_size)
+    slips = _misspelt({plain: int(counts[label]) for plain, label in first.items()}, first, context.limits.min_class_size)
+    meant = slips | {
+        label: slips.get(other, other) for label, other in meant.items()
+    }  # a twin of a slip is meant as the slip is
     reasons = {label: f"label {label!r}, did you mean {other!r}?" for label, other in meant.items()}
     bad = context.labels[context.labels.isin(list(meant))]
     return finding.rows(bad.index, bad.map(reasons), suggested=bad.map(meant))
@@ -138,8 +141,8 @@ def conflict(context: Context) -> pd.DataFrame:
 def near_conflict(context: Context) -> pd.DataFrame:
     """Pictures that look the same, with two labels."""
     one, other = context.near.T
-    labels = context.labels.to_numpy(object)
-    clash = (labels[one] != labels[other]) & (context.labels.notna().to_numpy()[context.near].all(axis=1))
+    labels = context.label_number
+    clash = (labels[one] != labels[other]) & (labels[one] >= 0) & (labels[other] >= 0)
     both = np.concatenate([context.near[clash], context.near[clash][:, ::-1]])
     return finding.pairs(both[:, 0], both[:, 1], lambda rows, twins: _clash(context, rows, twins, "~"))
 
@@ -157,7 +160,7 @@ def suspect(context: Context) -> pd.DataFrame:
     positions = np.flatnonzero(opinion.suspect & (opinion.trust < context.limits.max_label_trust))
     positions = positions[np.argsort(opinion.trust[positions], kind="stable")]
     names = np.array(context.classes, object)[opinion.best[positions]]
-    labels = context.labels.to_numpy(object)[positions]
+    labels = context.labels.iloc[positions].to_numpy(object)
     reasons = [
         f"label {label!r}, looks like {name!r} ({label!r} at {trust:.0e})"
         for label, name, trust in zip(labels, names, opinion.trust[positions], strict=True)

@@ -32,7 +32,7 @@ def group_leakage(context: Context) -> pd.DataFrame:
 
 def duplicate(context: Context) -> pd.DataFrame:
     """The same picture more than once in a split and under one label; the first of them is not counted."""
-    key = [context.picture, context.splits, context.labels.fillna("")]
+    key = [context.picture, context.split_number, context.label_number]
     first = pd.Series(context.rows.index, index=context.rows.index).groupby(key).transform("first")
     again = np.flatnonzero(first != context.rows.index)
     return finding.pairs(again, first.to_numpy()[again], lambda _, twins: "= " + context.names(twins))
@@ -40,7 +40,7 @@ def duplicate(context: Context) -> pd.DataFrame:
 
 def near_duplicate(context: Context) -> pd.DataFrame:
     """Near twins within a split and under one label; one is counted only if it is like an earlier one that is not."""
-    splits, labels = context.splits.to_numpy(object), context.labels.fillna("").to_numpy(object)
+    splits, labels = context.split_number, context.label_number
     one, other = context.near.T
     same = (splits[one] == splits[other]) & (labels[one] == labels[other])
     rows, stays = _redundant(context.near[same], np.arange(len(context.rows)))
@@ -50,7 +50,7 @@ def near_duplicate(context: Context) -> pd.DataFrame:
 def overlap(context: Context) -> pd.DataFrame:
     """Clips of one split that share frames, windows of one recording; counted as near twins are."""
     shared = context.shared_frames
-    splits = context.splits.to_numpy(object)
+    splits = context.split_number
     pairs = shared[["one", "other"]].to_numpy(int)
     same = splits[pairs[:, 0]] == splits[pairs[:, 1]]
     rows, stays = _redundant(pairs[same], np.arange(len(context.rows)))
@@ -65,12 +65,14 @@ def overlap(context: Context) -> pd.DataFrame:
 
 def case_twin(context: Context) -> pd.DataFrame:
     """Paths that differ in case alone: one of them is lost on a Mac or on Windows."""
-    plain = context.rows["source"].str.normalize("NFC").str.casefold()
-    twin = plain.duplicated(keep=False)
-    first = pd.Series(context.rows.index, index=context.rows.index).groupby(plain).transform("first")
-    rows = np.flatnonzero(twin & (first != context.rows.index))
     sources = context.rows["source"]
-    return finding.pairs(rows, first.to_numpy()[rows], lambda _, twins: "beside " + sources.iloc[twins].map(repr))
+    plain = sources.str.lower()  # by Arrow, where the others cost an object for each
+    other = ~sources.str.match(r"^[\x00-\x7f]*$")
+    plain[other] = sources[other].str.normalize("NFC").str.casefold()
+    number = pd.factorize(plain)[0]
+    first = np.unique(number, return_index=True)[1][number]
+    rows = np.flatnonzero(first != context.rows.index)
+    return finding.pairs(rows, first[rows], lambda _, twins: "beside " + sources.iloc[twins].map(repr))
 
 
 def _redundant(pairs: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -110,6 +112,6 @@ def _near(context: Context) -> np.ndarray:
 
 def _torn(context: Context, pairs: np.ndarray) -> np.ndarray:
     """Those pairs that lie in two splits, each both ways round."""
-    splits = context.splits.to_numpy(object)
+    splits = context.split_number
     torn = pairs[splits[pairs[:, 0]] != splits[pairs[:, 1]]]
     return np.concatenate([torn, torn[:, ::-1]])

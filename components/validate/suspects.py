@@ -73,7 +73,7 @@ def _opinion(read: Callable[[], Iterable[np.ndarray]], labels: np.ndarray, folds
 def _scores(read: Callable[[], Iterable[np.ndarray]], rows: np.ndarray, folds: np.ndarray,
             models: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
     """Some of these rows (ascending) and their discriminants by the model of the other folds, float32 (m, classes); until all are."""
-    at_once = max(1, _CELLS // models[0][0].shape[1])
+    at_once = max(1, _CELLS // max(models[0][0].shape))
     start = 0
     for features in read() if len(rows) else ():
         here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(features))]
