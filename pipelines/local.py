@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipelines import graph, private
 from pipelines.execution import LAST_WORDS, SEAL, seal
+from pipelines.terminal import Terminal
 
 DONE, FAILED = 0, 1
 
@@ -42,11 +43,15 @@ def run(options: argparse.Namespace) -> int:
         local.init(runner, pipeline_root=str(artifacts), enable_caching=not options.no_cache, cache_root=str(cache))
         # That display names, and here the image, have no effect is what "without a cluster" means.
         warnings.filterwarnings("ignore", module="kfp.local")
+        log = root / "run.log"
+        stream = stack.enter_context(log.open("w", encoding="utf-8", errors="backslashreplace"))
+        stack.enter_context(contextlib.redirect_stdout(Terminal(sys.stdout, stream)))
         try:
             pipeline(data=data, digest=digest)
         except RuntimeError as error:
-            said = words.read_text(encoding="utf-8").splitlines()
-            print(f"pipelines run: failed at {said[0]}" if said else f"pipelines run: {error}", file=sys.stderr)
+            reasons = words.read_text(encoding="utf-8").splitlines()
+            reason = f"failed at {reasons[0]}" if reasons else " ".join(str(error).split())
+            print(f"pipelines run: {reason}; the whole log: {log}", file=sys.stderr)
             return FAILED
     return DONE
 

@@ -1,6 +1,7 @@
 """What surrounds a step on Kubeflow: sealed artifacts, its last words, what the UI shows, how a run's end is told."""
 
 import http.server
+import io
 import json
 import threading
 from pathlib import Path
@@ -11,6 +12,7 @@ from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Markdown, Me
 from components.shared.errors import CannotRun
 from components.shared.page import render
 from pipelines import artifacts, execution, local, notify
+from pipelines.terminal import Terminal
 
 
 def artifact(path: Path, kind=Dataset, **metadata) -> Artifact:
@@ -182,3 +184,60 @@ def test_a_webhook_is_tried_again_when_busy_and_fails_nothing_when_down(hook, mo
     assert "the webhook was not told: 127.0.0.1: HTTP 404" in said
     assert "was not told: 127.0.0.1: ConnectionError" in said
     assert "s3cr3t" not in said  # the address may be the secret
+
+
+RUN = """
+04:43:49.470 - INFO - Running pipeline: \x1b[95m'darkroom'\x1b[0m
+--------------------------------------------------------------------------------
+04:43:49.486 - INFO - Executing task \x1b[96m'train-2'\x1b[0m
+04:43:49.486 - INFO - Streamed logs:
+
+        [KFP Executor 2026-11-26 04:43:49,587 INFO]: Looking for component `train`
+    {
+        "inputs": {
+            "parameterValues": []
+    }
+    train cnn (default): 61,178 parameters
+    epoch  1/1  loss 1.4907
+04:43:50.259 - INFO - Task \x1b[96m'train-2'\x1b[0m finished with status \x1b[92mSUCCESS\x1b[0m
+04:43:50.259 - INFO - Task \x1b[96m'train-2'\x1b[0m outputs:
+    manifest: Dataset( name='manifest',
+                       uri='/x/manifest',
+                       metadata={'sha256': 'e3'} )
+04:43:51.893 - ERROR - Task \x1b[96m'evaluate'\x1b[0m finished with status \x1b[91mFAILURE\x1b[0m
+E_X: why
+"""
+
+
+def test_a_local_run_shows_its_tasks_and_what_steps_say_and_logs_all():
+    shown, log = io.StringIO(), io.StringIO()
+    terminal = Terminal(shown, log)
+    for start in range(0, len(RUN), 7):
+        terminal.write(RUN[start : start + 7])
+    assert log.getvalue() == RUN
+    assert shown.getvalue().splitlines() == [
+        "train-2: started", "train cnn (default): 61,178 parameters", "epoch  1/1  loss 1.4907", "train-2: done",
+        "evaluate: failed", "E_X: why",
+    ]  # fmt: skip
+
+
+def test_the_reason_is_left_also_when_fetching_or_showing_fails(tmp_path, monkeypatch, capsys):
+    words = tmp_path / "words"
+    words.touch()
+    monkeypatch.setenv(execution.LAST_WORDS, str(words))
+    cases = [
+        (CannotRun("s3://x: does not hold it"), 2),
+        (KeyError("mean"), 3),
+        (MemoryError(), 2),
+        (OSError(28, "full", "a"), 2),
+    ]
+    for error, code in cases:
+        with pytest.raises(SystemExit) as stopped, execution.ending("measure"):
+            raise error
+        assert stopped.value.code == code
+    lines = words.read_text().splitlines()
+    assert lines[0] == "measure: s3://x: does not hold it"
+    assert lines[1] == "measure: a fault of Darkroom's own, not of your data (a key is missing: 'mean')"
+    assert lines[2].startswith("measure: memory ran out")
+    assert lines[3] == "measure: a: full; free some space, and run it again"
+    assert capsys.readouterr().err.count("Traceback") == 1  # of the fault, for the log
