@@ -92,6 +92,7 @@ def test_a_name_becomes_one_line_of_bounded_width(name, width):
     assert label.isprintable()
     assert label.strip()
     assert plots._columns(label) <= width
+    assert {ord(c) for c in label} <= plots._drawable()
     if name.isprintable() and name.strip() and len(name) <= width and name.isascii():
         assert label == name
 

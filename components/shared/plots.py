@@ -22,7 +22,7 @@ _FONTS = (
 def figure(file: Path, *, width: float, height: float, rows: int = 1, columns: int = 1, title: str = "") -> Iterator:
     """Yield the axes (one, or an array of rows x columns) and save them as a PNG; sizes in inches.
 
-    Text is drawn as it is: `$` begins no formula. A character that no font has is an empty box, without a warning.
+    Text is drawn as it is: `$` begins no formula, a character that no font has is no warning.
     """
     import matplotlib
 
@@ -63,9 +63,12 @@ def middle(image):
 
 
 def label(name: str, width: int = 40) -> str:
-    """A class name in one line of at most `width` columns, shortened in the middle; what cannot be seen is spelled out."""
-    # Control characters, line ends, marks that turn the direction of writing, halves of characters.
-    seen = "".join(c if unicodedata.category(c)[0] not in "CZ" or c == " " else repr(f"_{c}")[2:-1] for c in name)
+    r"""A class name in one line of at most `width` columns, shortened in the middle; what cannot be seen is spelled out.
+
+    That is control characters, line ends, marks that turn the direction of writing, and what no font has: `\u732b`.
+    """
+    drawable = _drawable()
+    seen = "".join(c if c == " " or (c.isprintable() and ord(c) in drawable) else ascii(f"_{c}")[2:-1] for c in name)
     seen = seen if seen.strip() else repr(name)
     if _columns(seen) <= width:
         return seen
@@ -89,6 +92,14 @@ def _cut(text: str, width: int) -> str:
 def _columns(text: str) -> int:
     """How wide it is: characters of East Asia take two columns, each other one."""
     return sum(2 if unicodedata.east_asian_width(character) in "FW" else 1 for character in text)
+
+
+@functools.cache
+def _drawable() -> frozenset[int]:
+    from matplotlib import font_manager
+
+    fonts = (font_manager.get_font(font_manager.findfont(name)) for name in ("DejaVu Sans", *_installed()))
+    return frozenset(character for font in fonts for character in font.get_charmap())
 
 
 @functools.cache
