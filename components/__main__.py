@@ -18,7 +18,7 @@ from components import FAN_OUT, STEPS, TOOLS
 from components.shared import failures
 
 DONE, CANNOT_RUN = 0, 2
-# Runs in MLflow that belong together have this in common: by default what params.yaml holds.
+# Groups the runs of one pipeline run in MLflow: by default a digest of params.yaml's content.
 PIPELINE_RUN = "DARKROOM_PIPELINE_RUN"
 
 

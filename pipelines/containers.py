@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipelines import graph
-from pipelines.execution import LAST_WORDS, leave
+from pipelines.execution import REASON_FILE, leave
 
 TRACKED = {"train", "evaluate", "register"}  # the steps that talk to the tracking server
 OUT_OF_MEMORY = 137  # killed; which the kernel does to what passes the limit
@@ -103,7 +103,7 @@ class Step:
         from components.__main__ import PIPELINE_RUN
 
         name = command[command.index("--function_to_execute") + 1] if "--function_to_execute" in command else "step"
-        environment = {name: os.environ[name] for name in (LAST_WORDS, PIPELINE_RUN)}
+        environment = {name: os.environ[name] for name in (REASON_FILE, PIPELINE_RUN)}
         environment |= {"HOME": "/tmp", **options.pop("environment", {})}  # noqa: S108
         volumes |= {
             str(self.data): {"bind": str(self.data), "mode": "ro"},

@@ -1,7 +1,7 @@
-"""What a wrapper's body calls: the step with plain paths, its inputs checked, its outputs sealed, its reason told.
+"""Run a step from a wrapper's body: plain paths, inputs checked, outputs sealed, the reason of a failure left for the exit handler.
 
-A seal is the sha256 of an artifact's files, in its metadata: what was changed or cut short between two steps is noticed,
-and a cache entry stands for that content alone.
+A seal is the sha256 of an artifact's files, in its metadata. It detects artifacts that were changed or truncated between two
+steps, and ties a cache entry to its content.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from kfp.dsl import Artifact
 
 SEAL = "sha256"
 # Kubernetes shows what a container left here as the reason of its end; a local run names a file of its own.
-LAST_WORDS, KUBERNETES = "DARKROOM_LAST_WORDS", "/dev/termination-log"
+REASON_FILE, KUBERNETES = "DARKROOM_REASONS", "/dev/termination-log"
 
 
 def call(name: str, *, section: str = "", **values: Any) -> None:
@@ -69,8 +69,8 @@ def seal(path: Path) -> str:
 
 
 def leave(step: str, reason: str) -> None:
-    """Say why a step ended where the exit handler finds it."""
-    file = Path(os.environ.get(LAST_WORDS, KUBERNETES))
+    """Append the reason to the file that the exit handler reads."""
+    file = Path(os.environ.get(REASON_FILE, KUBERNETES))
     first, *others = reason.splitlines() or [""]
     more = f" (and {len(others)} more, in the step's log)" if others else ""
     if file.exists():

@@ -38,14 +38,14 @@ class Kubeflow:
         self.pipelines, self.uploads = api.PipelineServiceApi(client), api.PipelineUploadServiceApi(client)
         self.runs, self.schedules = api.RunServiceApi(client), api.RecurringRunServiceApi(client)
         self.experiments, self.health = api.ExperimentServiceApi(client), api.HealthzServiceApi(client)
-        self.health.healthz_service_get_healthz()  # says at once what is wrong with address or token
+        self.health.healthz_service_get_healthz()  # a wrong address or token fails here, at once
 
     def run_page(self, run_id: str) -> str:
         """Where the UI shows a run."""
         return f"{self.address}/#/runs/details/{run_id}"
 
     def find(self, ask, *arguments: str, **options: str):
-        """What `ask` answers, or None where it answers that there is no such thing."""
+        """The answer to `ask`, or None when it is 404."""
         from components.shared.errors import CannotRun
 
         try:
@@ -107,8 +107,8 @@ class Kubeflow:
             case status if 300 <= status < 400:
                 return f"leads elsewhere ({status}), perhaps to a login; {_HOW_TO_LOG_IN}"
         body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else error.body or error.reason or ""
-        said = re.search(r'"(?:message|error)"\s*:\s*"([^"]+)"', body)
-        text = said[1] if said else " ".join(re.sub(r"<[^>]*>", " ", body).split())
+        message = re.search(r'"(?:message|error)"\s*:\s*"([^"]+)"', body)
+        text = message[1] if message else " ".join(re.sub(r"<[^>]*>", " ", body).split())
         return f"{text[:300] or 'no reason given'} ({error.status})"
 
 
@@ -151,9 +151,9 @@ def _bounded(request: Callable, *arguments: Any, **options: Any):
 
 
 def _retries():
-    """Tried again is what was never taken up: no connection, `too busy`. A lost answer is not: that would run things twice.
+    """Retry what the server never took up: no connection, or 429 and 503. A lost answer is not retried: it would start a run twice.
 
-    Redirects are not followed: they lead to login pages.
+    Redirects are not followed, because they lead to login pages.
     """
     import urllib3
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines import graph, private
-from pipelines.execution import LAST_WORDS, SEAL, seal
+from pipelines.execution import REASON_FILE, SEAL, seal
 from pipelines.terminal import Terminal
 
 DONE, FAILED = 0, 1
@@ -35,13 +35,13 @@ def run(options: argparse.Namespace) -> int:
     cache = root / ".cache"
     sweep(cache)
     with contextlib.ExitStack() as stack:
-        words = stack.enter_context(_scratch(artifacts, params))
+        reason_file = stack.enter_context(_scratch(artifacts, params))
         runner = local.SubprocessRunner(use_venv=False)
         if options.containers:
-            words.chmod(0o666)  # a container writes to it as another user
+            reason_file.chmod(0o666)  # a container writes to it as another user
             runner = stack.enter_context(containers.runner(options, root))
         local.init(runner, pipeline_root=str(artifacts), enable_caching=not options.no_cache, cache_root=str(cache))
-        # That display names, and here the image, have no effect is what "without a cluster" means.
+        # KFP warns that display names and the image have no effect here, which is right without a cluster.
         warnings.filterwarnings("ignore", module="kfp.local")
         log = root / "run.log"
         stream = stack.enter_context(log.open("w", encoding="utf-8", errors="backslashreplace"))
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             pipeline(data=data, digest=digest)
         except RuntimeError as error:
-            reasons = words.read_text(encoding="utf-8").splitlines()
+            reasons = reason_file.read_text(encoding="utf-8").splitlines()
             reason = f"failed at {reasons[0]}" if reasons else " ".join(str(error).split())
             print(f"pipelines run: {reason}; the whole log: {log}", file=sys.stderr)
             return FAILED
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _data(options: argparse.Namespace) -> tuple[str, str]:
-    """Where the data is and which it is; says what is missing before anything starts. Raises CannotRun."""
+    """Place and digest of the data, checked before anything starts. Raises CannotRun."""
     from components.shared import files
     from components.shared.data import dataset, remote
     from components.shared.errors import CannotRun
@@ -74,7 +74,7 @@ def _data(options: argparse.Namespace) -> tuple[str, str]:
 
 
 def sweep(cache: Path) -> None:
-    """Forget the cache's entries whose artifacts are not what was sealed: KFP asks only whether they are still there."""
+    """Delete cache entries whose artifacts do not match their seal: KFP only checks that the artifacts exist."""
     for entry in cache.glob("*.json"):
         try:
             outputs = json.loads(entry.read_text(encoding="utf-8")).values()
@@ -88,20 +88,20 @@ def sweep(cache: Path) -> None:
 
 @contextlib.contextmanager
 def _scratch(artifacts: Path, params: dict) -> Iterator[Path]:
-    """A folder for the code that KFP leaves behind for every task, and a file for the last words of a failing step.
+    """A folder for the code that KFP leaves behind for every task, and a file for the reasons of failing steps.
 
     The tasks' runs in MLflow are grouped by these knobs, unless the caller groups them otherwise.
     """
     from components.__main__ import PIPELINE_RUN
     from components.shared import config, scratch
 
-    before = {name: os.environ.get(name) for name in ("TMPDIR", LAST_WORDS, PIPELINE_RUN)}
-    with scratch.folder() as folder, tempfile.NamedTemporaryFile(dir=artifacts) as words:
-        os.environ.update({"TMPDIR": str(folder), LAST_WORDS: words.name})
+    before = {name: os.environ.get(name) for name in ("TMPDIR", REASON_FILE, PIPELINE_RUN)}
+    with scratch.folder() as folder, tempfile.NamedTemporaryFile(dir=artifacts) as reason_file:
+        os.environ.update({"TMPDIR": str(folder), REASON_FILE: reason_file.name})
         os.environ.setdefault(PIPELINE_RUN, config.digest_of(params))
         tempfile.tempdir = None
         try:
-            yield Path(words.name)
+            yield Path(reason_file.name)
         finally:
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.update({name: value})

@@ -1,11 +1,11 @@
-"""How a run ended, said once: in the exit handler's log, and to a webhook where one is set."""
+"""Report how a run ended: in the exit handler's log, and to a webhook where one is set."""
 
 import json
 import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipelines.execution import LAST_WORDS
+from pipelines.execution import REASON_FILE
 
 WEBHOOK = "DARKROOM_WEBHOOK"
 TRIES, SECONDS = 3, 10  # seconds for one answer, or one piece of it
@@ -15,7 +15,7 @@ WHOLE = 30  # seconds for all of it, however the server spends them
 def report(*, state: str, run: str, message: str | None) -> None:
     """Print how the run ended and post it as JSON: `text` (as Slack and others take it), state, run, step, reason.
 
-    A webhook that cannot be reached is said in the log and fails nothing.
+    A webhook that cannot be reached is a line in the log and fails nothing.
     """
     step, reason = ("", "") if state == "SUCCEEDED" else first_fault(message or "")
     text = f"Darkroom: {run} {state.lower()}" + (f" at {step}: {reason}" if step else f": {reason}" if reason else "")
@@ -24,11 +24,11 @@ def report(*, state: str, run: str, message: str | None) -> None:
     if not address:
         return
     if reason := _post(address, {"text": text, "state": state, "run": run, "step": step, "reason": reason}):
-        print(f"report: the webhook was not told: {reason}")  # its address may be a secret, but for the host
+        print(f"report: the webhook was not notified: {reason}")  # its address may be a secret, but for the host
 
 
 def _post(address: str, content: dict) -> str:
-    """Post to a webhook; why it was not told, or nothing."""
+    """Post to a webhook; return why it was not notified, or an empty text."""
     import requests
     from requests.adapters import HTTPAdapter
     from urllib3 import Retry
@@ -36,7 +36,7 @@ def _post(address: str, content: dict) -> str:
     from components.shared import deadline
     from components.shared.errors import CannotRun
 
-    # Only what says "try again": a webhook that was called and answered is not called twice.
+    # Retry only on answers that ask for it: a webhook that took the call is not called twice.
     again = Retry(
         TRIES - 1, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504), allowed_methods=None, retry_after_max=SECONDS
     )
@@ -64,9 +64,9 @@ def _post(address: str, content: dict) -> str:
 
 def first_fault(message: str) -> tuple[str, str]:
     """The first failing step and its reason: as steps left them here, or as Argo lists its failures, or the bare message."""
-    file = os.environ.get(LAST_WORDS)
-    if file and Path(file).exists() and (words := Path(file).read_text(encoding="utf-8", errors="replace").splitlines()):
-        step, _, reason = words[0].partition(": ")
+    file = os.environ.get(REASON_FILE)
+    if file and Path(file).exists() and (lines := Path(file).read_text(encoding="utf-8", errors="replace").splitlines()):
+        step, _, reason = lines[0].partition(": ")
         return step, reason
     try:
         failures = json.loads(message)

@@ -12,8 +12,8 @@ from pipelines import graph
 DONE, FAILED = 0, 1
 PIPELINE = "darkroom"
 ENDED = {"SUCCEEDED": DONE, "SKIPPED": DONE, "FAILED": FAILED, "CANCELED": FAILED}
-EVERY = 5.0  # seconds between two looks at a run
-PATIENCE = 12  # looks that may fail one after another before we stop following
+EVERY = 5.0  # seconds between two requests for a run's state
+PATIENCE = 12  # requests that may fail one after another before following ends
 
 
 def submit(options: argparse.Namespace) -> int:
@@ -91,7 +91,7 @@ def stop(options: argparse.Namespace) -> int:
 
 
 def _follow(kubeflow, run_id: str) -> int:
-    """Print what changes until the run ends. A server that is away for a minute is waited for."""
+    """Print changes of state until the run ends. An outage of a minute is waited out."""
     from components.shared.errors import CannotRun
 
     seen: dict[str, str] = {}
@@ -121,7 +121,7 @@ def _follow(kubeflow, run_id: str) -> int:
 
 
 def _parameters(options: argparse.Namespace) -> tuple[dict, object]:
-    """What this run differs in from the version's defaults, checked before anything is sent; and the settings."""
+    """Parameters that differ from the version's defaults, checked before anything is sent; and the settings."""
     from components.shared import config
     from components.shared.data import remote
     from components.shared.errors import CannotRun
@@ -145,7 +145,7 @@ def _parameters(options: argparse.Namespace) -> tuple[dict, object]:
 
 
 def _version(kubeflow, options: argparse.Namespace) -> dict:
-    """The version of the pipeline that this commit makes: uploaded, or found when it is there already."""
+    """The version of the pipeline for this commit: uploaded, unless the server has it already."""
     from components.shared import scratch
 
     in_namespace = {"namespace": kubeflow.namespace} if kubeflow.namespace else {}
@@ -160,25 +160,25 @@ def _version(kubeflow, options: argparse.Namespace) -> dict:
         graph.write(graph.for_cluster(plain)[0], file)
         lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
         name = f"{_commit()}-{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:8]}"
-        token, found = "", None
-        while found is None:
+        token, version = "", None
+        while version is None:
             page = kubeflow.pipelines.pipeline_service_list_pipeline_versions(
                 pipeline.pipeline_id, page_size=100, **({"page_token": token} if token else {})
             )
-            found = next((v for v in page.pipeline_versions or [] if name in (v.display_name, v.name)), None)
+            version = next((v for v in page.pipeline_versions or [] if name in (v.display_name, v.name)), None)
             token = page.next_page_token
             if not token:
                 break
-        found = found or kubeflow.uploads.upload_pipeline_version(str(file), name=name, pipelineid=pipeline.pipeline_id)
+        version = version or kubeflow.uploads.upload_pipeline_version(str(file), name=name, pipelineid=pipeline.pipeline_id)
     print(f"pipeline {PIPELINE}, version {name}")
-    return {"pipeline_id": pipeline.pipeline_id, "pipeline_version_id": found.pipeline_version_id}
+    return {"pipeline_id": pipeline.pipeline_id, "pipeline_version_id": version.pipeline_version_id}
 
 
 def _experiment(kubeflow, name: str) -> str:
     wanted = json.dumps({"predicates": [{"operation": "EQUALS", "key": "name", "stringValue": name}]})
     in_namespace = {"namespace": kubeflow.namespace} if kubeflow.namespace else {}
-    found = kubeflow.experiments.experiment_service_list_experiments(filter=wanted, **in_namespace).experiments
-    same = [experiment for experiment in found or [] if experiment.display_name == name]
+    listed = kubeflow.experiments.experiment_service_list_experiments(filter=wanted, **in_namespace).experiments
+    same = [experiment for experiment in listed or [] if experiment.display_name == name]
     experiment = (
         same[0] if same else kubeflow.experiments.experiment_service_create_experiment({"display_name": name, **in_namespace})
     )

@@ -21,7 +21,7 @@ def training_pipeline(params: dict, *, image: str, code: str, parts: int, settin
     8. report: however the run ends
 
     `data` is a DVC remote (or a folder of shards) and `digest` what data.dvc records: data comes by reference.
-    Without `settings` nothing is said of resources, retries or secrets: what a run on this machine needs.
+    Without `settings` the tasks have no resources, retries or secrets, as a run on this machine needs.
     """
     default_image, default_code = image, code
     numbered = [f"{number}/{parts}" for number in range(1, parts + 1)]
@@ -42,44 +42,44 @@ def training_pipeline(params: dict, *, image: str, code: str, parts: int, settin
         image: str = default_image,
         code: str = default_code,
     ):
-        def made(task: dsl.PipelineTask, name: str) -> dict:
+        def add(task: dsl.PipelineTask, name: str) -> dict:
             task.set_container_image(image).set_display_name(name)
             if settings:
                 settings.apply(task, name.split()[0])
             return task.outputs
 
-        told = wrappers.report()
-        made(told, "report")
-        # These two depend on more than their inputs: how the run ended, what the tracking server holds by now.
-        told.set_caching_options(False)
+        report = wrappers.report()
+        add(report, "report")
+        # Report and register are never cached: they depend on how the run ended, and on what the tracking server holds.
+        report.set_caching_options(False)
         if settings and settings.webhook:
-            told.set_env_variable("DARKROOM_WEBHOOK", settings.webhook)
-        with dsl.ExitHandler(told, name="training"):
+            report.set_env_variable("DARKROOM_WEBHOOK", settings.webhook)
+        with dsl.ExitHandler(report, name="training"):
             with dsl.ParallelFor(numbered, name="measure parts") as part:
                 task = wrappers.measure_part(data=data, digest=digest, part=part, config=measure, code=code)
-                measured = made(task, "measure part")["manifest"]
+                measured = add(task, "measure part")["manifest"]
             task = wrappers.gather_manifest(parts=dsl.Collected(measured), digest=digest, code=code)
-            manifest = made(task, "measure")["manifest"]
-            validation = made(wrappers.validate(manifest=manifest, config=validate, code=code), "validate")["validation"]
+            manifest = add(task, "measure")["manifest"]
+            validation = add(wrappers.validate(manifest=manifest, config=validate, code=code), "validate")["validation"]
             task = wrappers.plan_arrays(manifest=manifest, validation=validation, config=prepare, code=code)
-            planned = made(task, "prepare plan")["planned"]
+            planned = add(task, "prepare plan")["planned"]
             with dsl.ParallelFor(numbered, name="prepare parts") as part:
                 task = wrappers.prepare_part(data=data, digest=digest, part=part, planned=planned, config=prepare, code=code)
-                decoded = made(task, "prepare part")["prepared"]
+                decoded = add(task, "prepare part")["prepared"]
             task = wrappers.gather_arrays(parts=dsl.Collected(decoded), planned=planned, code=code)
-            prepared = made(task, "prepare")["prepared"]
+            prepared = add(task, "prepare")["prepared"]
             task = wrappers.augment(prepared=prepared, config=augment, seed=seed, code=code)
-            augmented = made(task, "augment")["augmented"]
+            augmented = add(task, "augment")["augmented"]
             models, evaluations = {}, {}
             for name, knobs in zip(ARCHITECTURES, (train_cnn, train_lstm), strict=True):
                 task = wrappers.train(
                     augmented=augmented, prepared=prepared, section=f"train.{name}", config=knobs, seed=seed, code=code
                 )
-                models[name] = made(task, f"train {name}")["model"]
+                models[name] = add(task, f"train {name}")["model"]
                 task = wrappers.evaluate(model=models[name], prepared=prepared, config=evaluate, code=code)
-                evaluations[f"{name}_evaluation"] = made(task, f"evaluate {name}")["evaluation"]
+                evaluations[f"{name}_evaluation"] = add(task, f"evaluate {name}")["evaluation"]
             last = wrappers.register(**models, **evaluations, prepared=prepared, config=register, code=code)
-            made(last, "register")
+            add(last, "register")
             last.set_caching_options(False)
 
     return darkroom

@@ -63,11 +63,11 @@ def main(socket: str, port: str, *command: str) -> int:
 def _passing_on(connect: Callable[[], Awaitable[Streams]]) -> Callable:
     async def passed_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            there_reader, there_writer = await connect()
+            remote_reader, remote_writer = await connect()
         except OSError:
-            writer.close()  # as a server that is down would do it
+            writer.close()  # like a server that is down
             return
-        await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
+        await asyncio.gather(_copy(reader, remote_writer), _copy(remote_reader, writer))
 
     return passed_on
 

@@ -133,7 +133,7 @@ def test_data_that_is_refused_fails_the_run_with_its_reason(image, tmp_path):
 
 @pytest.fixture(scope="module")
 def step(image, tmp_path_factory):
-    """`step("echo hello", memory="64m")`: run a command as a step is run. Returns its exit code, its log, its last words."""
+    """`step("echo hello", memory="64m")`: run a command as a step is run. Returns its exit code, its log, its reasons."""
     folder = tmp_path_factory.mktemp("step")
     (folder / "data").mkdir()
     (folder / "door").mkdir()
@@ -142,7 +142,7 @@ def step(image, tmp_path_factory):
     root.chmod(0o777)
     (root / "words").touch()
     (root / "words").chmod(0o666)
-    os.environ[execution.LAST_WORDS] = str(root / "words")
+    os.environ[execution.REASON_FILE] = str(root / "words")
     with containers._engine():
         client = docker.from_env()
 
@@ -156,7 +156,7 @@ def step(image, tmp_path_factory):
 
         yield run
         client.close()
-    del os.environ[execution.LAST_WORDS]
+    del os.environ[execution.REASON_FILE]
 
 
 def test_a_step_is_told_as_it_ended_twenty_times_of_twenty_both_ways(step):

@@ -120,9 +120,9 @@ def test_the_webhook_ends(serve, monkeypatch, capsys, do):
     notify.report(state="SUCCEEDED", run="r", message=None)
     told = capsys.readouterr().out
     expected = {
-        drip_headers: "was not told: 127.0.0.1: no answer within 2 seconds", drip_body: "r succeeded\n",
-        come_back_in_an_hour: "was not told: 127.0.0.1: ", redirect_to_itself: "was not told: 127.0.0.1: HTTP 302",
-        endless_body: "r succeeded\n", silence: "was not told: 127.0.0.1: ",
+        drip_headers: "was not notified: 127.0.0.1: no answer within 2 seconds", drip_body: "r succeeded\n",
+        come_back_in_an_hour: "was not notified: 127.0.0.1: ", redirect_to_itself: "was not notified: 127.0.0.1: HTTP 302",
+        endless_body: "r succeeded\n", silence: "was not notified: 127.0.0.1: ",
     }  # fmt: skip
     assert expected[do] in told
     assert "s3cr3t" not in told
@@ -134,7 +134,7 @@ def test_the_webhook_ends(serve, monkeypatch, capsys, do):
 def test_a_webhook_that_is_no_address_fails_nothing(monkeypatch, capsys, address):
     monkeypatch.setattr(os, "environ", os.environ | {notify.WEBHOOK: address})
     notify.report(state="SUCCEEDED", run="r", message=None)
-    assert "the webhook was not told: " in capsys.readouterr().out
+    assert "the webhook was not notified: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("do", SERVERS)

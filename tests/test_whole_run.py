@@ -238,7 +238,7 @@ def test_a_step_that_always_fails_is_tried_as_often_as_the_settings_say(digits, 
     params = yaml.safe_load((digits / "params.yaml").read_text())
     params["validate"]["min_class_size"] = 1_000_000
     (tmp_path / "words").touch()
-    monkeypatch.setenv("DARKROOM_LAST_WORDS", str(tmp_path / "words"))
+    monkeypatch.setenv("DARKROOM_REASONS", str(tmp_path / "words"))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "root"), raise_on_error=False)
     pipeline = training_pipeline(params, image="i", code="c", parts=1, settings=settings.read(file))

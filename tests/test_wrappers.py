@@ -1,4 +1,4 @@
-"""What surrounds a step on Kubeflow: sealed artifacts, its last words, what the UI shows, how a run's end is told."""
+"""What surrounds a step on Kubeflow: sealed artifacts, its reasons, what the UI shows, how a run's end is told."""
 
 import http.server
 import io
@@ -37,7 +37,7 @@ def test_a_seal_is_over_names_and_contents(tmp_path):
 def test_an_input_that_was_changed_since_it_was_made_stops_the_step(tmp_path, stills, monkeypatch):
     words = tmp_path / "words"
     words.touch()
-    monkeypatch.setenv(execution.LAST_WORDS, str(words))
+    monkeypatch.setenv(execution.REASON_FILE, str(words))
     from components.ingest.step import ingest
 
     ingest(stills, tmp_path / "data")
@@ -57,7 +57,7 @@ def test_an_input_that_was_changed_since_it_was_made_stops_the_step(tmp_path, st
 def test_a_refused_step_ends_with_its_exit_code_and_leaves_one_line(tmp_path, monkeypatch, capsys):
     words = tmp_path / "words"
     words.touch()
-    monkeypatch.setenv(execution.LAST_WORDS, str(words))
+    monkeypatch.setenv(execution.REASON_FILE, str(words))
     with pytest.raises(SystemExit) as stopped:
         execution.call(
             "augment", section="augment", prepared=tmp_path / "no", config={"a": 1, "b": 2}, seed=1, augmented=tmp_path / "x"
@@ -153,7 +153,7 @@ def hook(monkeypatch):
 def test_the_end_of_a_run_is_told_to_a_webhook_with_the_first_failing_step(hook, tmp_path, monkeypatch, capsys):
     words = tmp_path / "words"
     words.write_text("validate: E_ONE_CLASS: one class\ntrain.cnn: later\n")
-    monkeypatch.setenv(execution.LAST_WORDS, str(words))
+    monkeypatch.setenv(execution.REASON_FILE, str(words))
     notify.report(state="FAILED", run="r1", message="Task exit-handler-1 failed.")
     told = hook.posts[0]
     assert told["text"] == "Darkroom: r1 failed at validate: E_ONE_CLASS: one class"
@@ -164,7 +164,7 @@ def test_the_end_of_a_run_is_told_to_a_webhook_with_the_first_failing_step(hook,
 
 
 def test_the_failures_that_argo_lists_are_understood(monkeypatch):
-    monkeypatch.delenv(execution.LAST_WORDS, raising=False)
+    monkeypatch.delenv(execution.REASON_FILE, raising=False)
     failures = [{"displayName": "train cnn", "message": "OOMKilled", "finishedAt": "2026-11-22T10:05:00Z"},
                 {"displayName": "validate", "message": "Error (exit code 1): E_X", "finishedAt": "2026-11-22T10:00:00Z"}]  # fmt: skip
     assert notify.first_fault(json.dumps(failures)) == ("validate", "Error (exit code 1): E_X")
@@ -181,8 +181,8 @@ def test_a_webhook_is_tried_again_when_busy_and_fails_nothing_when_down(hook, mo
     monkeypatch.setenv(notify.WEBHOOK, "http://127.0.0.1:9/hooks/s3cr3t")
     notify.report(state="SUCCEEDED", run="r", message=None)
     said = capsys.readouterr().out
-    assert "the webhook was not told: 127.0.0.1: HTTP 404" in said
-    assert "was not told: 127.0.0.1: ConnectionError" in said
+    assert "the webhook was not notified: 127.0.0.1: HTTP 404" in said
+    assert "was not notified: 127.0.0.1: ConnectionError" in said
     assert "s3cr3t" not in said  # the address may be the secret
 
 
@@ -224,7 +224,7 @@ def test_a_local_run_shows_its_tasks_and_what_steps_say_and_logs_all():
 def test_the_reason_is_left_also_when_fetching_or_showing_fails(tmp_path, monkeypatch, capsys):
     words = tmp_path / "words"
     words.touch()
-    monkeypatch.setenv(execution.LAST_WORDS, str(words))
+    monkeypatch.setenv(execution.REASON_FILE, str(words))
     cases = [
         (CannotRun("s3://x: does not hold it"), 2),
         (KeyError("mean"), 3),
