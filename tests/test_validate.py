@@ -10,8 +10,8 @@ from PIL import Image
 
 from components.ingest.step import ingest
 from components.measure.step import measure
+from components.shared.data import dataset, twins
 from components.shared.data import manifest as manifests
-from components.shared.data import twins
 from components.shared.errors import CannotRun, Refused
 from components.validate.checks import CHECKS, checks
 from components.validate.config import ValidateConfig
@@ -61,6 +61,16 @@ def test_a_text_file_named_png_stops_the_run_and_is_named(stills, judged):
     assert findings["E_NOT_IMAGE"]["items"] == ["bar/note.png: plain text"]
     assert findings["E_NOT_IMAGE"]["severity"] == "error"
     assert findings["E_NOT_IMAGE"]["fix"]
+
+
+def test_a_shard_without_a_sample_is_no_data_and_nothing_else_breaks(tmp_path, knobs):
+    (tmp_path / "data").mkdir()
+    dataset.write_shard([], tmp_path / "data/0.parquet")
+    measure(data=tmp_path / "data", config=MEASURE, manifest=tmp_path / "m")
+    with pytest.raises(Refused):
+        validate(manifest=tmp_path / "m", config=knobs(ValidateConfig, "validate"), validation=tmp_path / "v")
+    assert {"E_NO_DATA", "E_ONE_CLASS"} == set(by_code(tmp_path / "v/findings.json"))
+    assert pq.read_table(tmp_path / "v/pairs.parquet").num_rows == 0
 
 
 def test_one_class_is_refused(tmp_path, judged):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from components.shared.errors import CannotRun
+from components.shared.page.render import plain
 
 _GUESS = "relabel_chosen"  # the action for labels that a model suggests
 
@@ -43,8 +44,7 @@ def decide(findings: pd.DataFrame, apply: Collection[str], only: Collection[str]
         value = row.suggested if isinstance(row.suggested, str) else ""
         changes.setdefault((row.shard, row.row), Change(row.code, action, value, row.text))
     if not changes:
-        which = f" ({', '.join(only)})" if only else ""
-        raise CannotRun(f"{', '.join(apply)}: nothing to change; what these findings name{which} stays as it is")
+        raise CannotRun(f"{', '.join(apply)}: nothing to change; what these findings name stays as it is")
     return changes
 
 
@@ -74,11 +74,11 @@ def _refuse_unknown(findings: pd.DataFrame, apply: Collection[str], only: Collec
             f"--apply {guessed[0]}: a model's guess is no label; review report.html and name the right ones with --only"
         )
     if missing := sorted(set(only) - set(chosen["source"])):
-        raise CannotRun(f"--only {missing[0]}: nothing to change; it is not among the findings of {', '.join(apply)}")
+        raise CannotRun(f"--only {plain(missing[0])}: nothing to change; it is not among the findings of {', '.join(apply)}")
 
 
 def _refuse_all_copies(copies: pd.DataFrame) -> None:
     for _, group in copies.groupby(["code", "picture"]):
         if group["named"].all():
-            paths = ", ".join(group["source"])
+            paths = ", ".join(map(plain, group["source"].head(10)))
             raise CannotRun(f"--only: names every copy of one picture ({paths}); leave out the one to keep")
