@@ -1,6 +1,8 @@
 """Great Expectations judges the manifest itself: what it finds wrong is never silent, whoever else is."""
 
 import json
+import os
+import signal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,7 +11,7 @@ from conftest import MEASURE, by_code
 
 from components.ingest.step import ingest
 from components.measure.step import measure
-from components.shared.errors import Refused
+from components.shared.errors import CannotRun, Refused
 from components.validate import expectations
 from components.validate.config import ValidateConfig
 from components.validate.expectations import Outcome
@@ -101,3 +103,12 @@ def test_a_critical_one_that_fails_while_its_check_is_silent_is_not_silent(knobs
     outcome = Outcome(["label is given"], {"label is given": "not so for 1 of 9"}, ["label is given"])
     assert expectations.broken(outcome, {"E_LABEL_EMPTY"}, limits) is None
     assert expectations.broken(outcome, {"W_DARK"}, limits) == "label is given (not so for 1 of 9)"
+
+
+def test_when_its_process_is_killed_the_step_says_so_and_the_next_run_ends_well(judged):
+    judged()
+    (pid,) = expectations._process()._processes
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(CannotRun, match="Great Expectations' process was killed, perhaps for want of memory; run it again"):
+        judged()
+    assert judged()[2] is False
