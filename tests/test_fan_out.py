@@ -150,9 +150,9 @@ def plan(data, tmp_path: Path) -> Path:
     return tmp_path / "plan"
 
 
-def decoded(data: Path, plan: Path, part: str, to: Path) -> Path:
+def decoded(data: Path, plan: Path, part: str, to: Path, **changes: object) -> Path:
     with fetched(str(data), "", part=part) as shards:
-        call("prepare_part", section="prepare", data=shards, planned=plan, config=KNOBS, prepared=to)
+        call("prepare_part", section="prepare", data=shards, planned=plan, config=KNOBS | changes, prepared=to)
     return to
 
 
@@ -184,6 +184,8 @@ def test_a_part_of_another_run_is_refused(data, plan, tmp_path):
     first = decoded(data, plan, "1/2", tmp_path / "p1")
     other = KNOBS | {"split_seed": 99}
     call("plan_arrays", section="prepare", planned=tmp_path / "other", config=other, **judged(tmp_path))
-    second = decoded(data, tmp_path / "other", "2/2", tmp_path / "p2")
+    second = decoded(data, tmp_path / "other", "2/2", tmp_path / "p2", split_seed=99)
+    with fetched(str(data), "", part="1/2") as shards, pytest.raises(CannotRun, match="planned with other knobs of prepare"):
+        call("prepare_part", section="prepare", data=shards, planned=plan, config=other, prepared=tmp_path / "p3")
     with pytest.raises(CannotRun, match=r"p2: was decoded for another run .*other knobs of prepare"):
         call("gather_arrays", parts=[first, second], planned=plan, prepared=tmp_path / "gathered")

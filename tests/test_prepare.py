@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from conftest import MEASURE, ROOT, SHAPES, draw_clips, draw_stills, drawing, png
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from components.ingest.step import ingest
@@ -435,6 +437,33 @@ def test_a_frame_that_is_black_all_over_is_not_taken_for_padding(tmp_path, prepa
     folder = prepared(tmp_path / "clips")
     for name in ("train", "validation", "test"):
         assert arrays.load(folder / name).images[:, 0].any(axis=(1, 2, 3)).all()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    samples=st.lists(st.tuples(st.sampled_from("aaab"), st.sampled_from([None, None, None, *range(6)])), min_size=60, max_size=200),
+    pairs=st.lists(st.tuples(st.integers(0, 59), st.integers(0, 59)), max_size=25),
+    seed=st.integers(0, 2**32 - 1), shuffle=st.randoms(use_true_random=False),
+)  # fmt: skip
+def test_whatever_the_data_units_stay_whole_and_the_order_of_rows_says_nothing(split, samples, pairs, seed, shuffle):
+    table = rows([label for label, _ in samples], groups=[group and f"g{group}" for _, group in samples])
+    try:
+        sides = split(table, pairs, split_seed=seed)
+    except Refused:  # too few sets to split
+        return
+    whole = units(table["key"].to_numpy(), table["group"], np.array(pairs, int).reshape(-1, 2))
+    assert (pd.Series(sides).groupby(whole).nunique() == 1).all()
+    assert {(label, side) for label, side in zip(table["label"], sides, strict=True)} >= {
+        (label, side) for label in table["label"].unique() for side in SPLITS
+    }
+    assert (sides == "train").mean() >= 0.4
+    order = list(range(len(table)))
+    shuffle.shuffle(order)
+    place = np.argsort(order)
+    moved = split(
+        table.iloc[order].reset_index(drop=True), [(place[one], place[other]) for one, other in pairs], split_seed=seed
+    )
+    assert (moved == sides[order]).all()
 
 
 def test_many_windows_of_one_recording_share_their_frames_and_clips_with_one_title_do_not():

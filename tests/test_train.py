@@ -260,6 +260,15 @@ def test_a_loss_that_is_not_finite_stops_with_the_likely_cause(work, knobs):
     assert not (work / "models/cnn").exists()
 
 
+def test_weights_that_overflow_in_the_last_batch_stop_the_training_too(work, knobs):
+    config = knobs(TrainConfig, "train.cnn", epochs=1, batch_size=192, precision="float32").model_copy(
+        update={"optimizer": "sgd", "learning_rate": np.inf, "schedule": "constant", "momentum": 0.0, "weight_decay": 0.0}
+    )
+    with pytest.raises(CannotRun, match=r"the loss is (nan|inf) in epoch 1, on validation; learning_rate inf is perhaps too"):
+        train(work, config)
+    assert not (work / "models/cnn").exists()
+
+
 def test_pictures_too_small_for_the_articles_network_are_refused(work, knobs):
     with pytest.raises(CannotRun, match="at least 18x18 px, got 16x16"):
         train(work, knobs(TrainConfig, "train.cnn", preset="article"))

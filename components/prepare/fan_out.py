@@ -28,6 +28,8 @@ def prepare_part(*, data: Path, planned: Path, config: PrepareConfig, prepared: 
     Raises CannotRun when a shard is not the one that the manifest was measured from.
     """
     made = plan.Plan.read(planned)
+    if made.layout.knobs["prepare"] != config.model_dump():
+        raise CannotRun(f"{planned}: was planned with other knobs of prepare; start the run again")
     here = {shard.name for shard in data.glob("*.parquet")}
     if unknown := here - made.shards.keys():
         raise CannotRun(f"{min(unknown)}: was not measured; start the run again")

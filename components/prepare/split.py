@@ -61,7 +61,7 @@ def _drawn(rows: pd.DataFrame, unit: np.ndarray, pool: np.ndarray, free: np.ndar
     that model. And no two seeds or splits have draws that depend on each other.
     """
     positions = np.flatnonzero(pool)
-    codes, classes = pd.factorize(rows["label"].iloc[positions])
+    codes, classes = pd.factorize(rows["label"].iloc[positions], sort=True)
     numbers, of = np.unique(unit[positions], return_inverse=True)
     size = np.bincount(of)
     # A unit is filed under its most frequent label, and known by the smallest of its keys.

@@ -108,7 +108,8 @@ class Loop:
                 loss, hits = self._step(images, self._targets(labels), weights[labels])
                 loss = float(loss)
                 if not np.isfinite(loss):
-                    raise CannotRun(_diverged(self.config, epoch, progress.step - epoch * self.batches, loss))
+                    where = f"batch {progress.step - epoch * self.batches + 1}"
+                    raise CannotRun(_diverged(self.config, epoch + 1, where, loss))
                 done = (loss * len(labels), float(hits), len(labels))
                 progress.sums = [a + b for a, b in zip(progress.sums, done, strict=True)]
                 progress.step += 1
@@ -179,6 +180,8 @@ class Loop:
         loss, hits, samples = progress.sums
         row = {"epoch": len(progress.history) + 1, "train_loss": loss / samples, "train_accuracy": hits / samples}
         row |= self._validate()
+        if not np.isfinite(row["validation_loss"]):  # the weights overflowed in the very last batch, or only here
+            raise CannotRun(_diverged(self.config, row["epoch"], "on validation", row["validation_loss"]))
         progress.sums = [0.0, 0.0, 0.0]
         progress.seconds = before + time.monotonic() - started
         row |= {
@@ -274,8 +277,8 @@ class Loop:
         return True
 
 
-def _diverged(config: TrainConfig, epoch: int, batch: int, loss: float) -> str:
+def _diverged(config: TrainConfig, epoch: int, where: str, loss: float) -> str:
     cause = f"learning_rate {config.learning_rate:g} is perhaps too high for {config.optimizer}; try a tenth of it"
     if config.precision == "bfloat16":
         cause += ", or precision: float32"
-    return f"train: the loss is {loss} in epoch {epoch + 1}, batch {batch + 1}; {cause}"
+    return f"train: the loss is {loss} in epoch {epoch}, {where}; {cause}"

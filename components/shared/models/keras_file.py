@@ -117,7 +117,7 @@ def predict(model, images: np.ndarray, *, name: str = "predict", batch_size: int
 def _compiled(tf, model):
     """The model's own function for any number of samples, traced once: a new one for each call would be traced each time."""
     if not hasattr(model, _FUNCTION):
-        signature = [tf.TensorSpec(model.input_shape, tf.uint8)]
+        signature = [tf.TensorSpec(model.inputs[0].shape, tf.uint8)]
         # Past Keras, which would take it for a part of the model.
         object.__setattr__(
             model, _FUNCTION, tf.function(lambda pixels: model(pixels, training=False), input_signature=signature)
