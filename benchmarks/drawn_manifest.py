@@ -1,8 +1,9 @@
-"""A manifest that is drawn without any picture, to see how `validate` grows with rows and with classes.
+"""A manifest that is drawn without any picture, to see how `validate`, and what `prepare` plans, grow with rows and classes.
 
     python benchmarks/drawn_manifest.py [--rows 1000000] [--classes 10]
 
-Wall time, processor time and memory (of all its processes, at the most) of a whole `darkroom validate`.
+Wall time, processor time and memory (of all its processes, at the most) of a whole `darkroom validate`, and of all that
+`prepare` does before it decodes: the split, each sample's place, labels, leakage counted anew.
 """
 
 import argparse
@@ -61,6 +62,34 @@ def _binary(values: np.ndarray) -> pa.Array:
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(values.shape[1]), len(values), [None, pa.py_buffer(values.tobytes())])
 
 
+PLAN = """
+import sys
+from pathlib import Path
+from components.__main__ import call
+from components.shared import config
+scratch, params = sys.argv[1:]
+call("plan_arrays", section="prepare", manifest=f"{scratch}/manifest", verdict=f"{scratch}/validation/summary.json",
+     pairs=f"{scratch}/validation/pairs.parquet", config=config.read_params(Path(params))["prepare"], planned=f"{scratch}/plan")
+"""
+
+
+def watched(name: str, command: list) -> None:
+    """Run a command and print what it took."""
+    started, most, seconds = time.monotonic(), 0, {}
+    with subprocess.Popen(command) as process:
+        first = psutil.Process(process.pid)
+        while process.poll() is None:
+            try:
+                all_of_it = (first, *first.children(recursive=True))
+                most = max(most, sum(one.memory_full_info().pss for one in all_of_it))
+                seconds |= {one.pid: sum(one.cpu_times()[:2]) for one in all_of_it}
+            except psutil.Error:
+                pass
+            time.sleep(0.5)
+    print(f"{name}: {time.monotonic() - started:.0f} s ({sum(seconds.values()):.0f} s of processors), {most / 2**30:.2f} GiB, "
+          f"exit code {process.returncode}", flush=True)  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
@@ -68,22 +97,11 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         draw(Path(scratch) / "manifest", options.rows, options.classes)
-        command = [sys.executable, "-m", "components", "validate", "--manifest", f"{scratch}/manifest", "--config", "validate",
-                   "--params", ROOT / "params.yaml", "--validation", f"{scratch}/validation"]  # fmt: skip
-        started, most, seconds = time.monotonic(), 0, {}
-        with subprocess.Popen(command) as process:
-            watched = psutil.Process(process.pid)
-            while process.poll() is None:
-                try:
-                    all_of_it = (watched, *watched.children(recursive=True))
-                    most = max(most, sum(one.memory_full_info().pss for one in all_of_it))
-                    seconds |= {one.pid: sum(one.cpu_times()[:2]) for one in all_of_it}
-                except psutil.Error:
-                    pass
-                time.sleep(0.5)
-        wall = time.monotonic() - started
-        print(f"{options.rows:,} rows, {options.classes:,} classes: {wall:.0f} s ({sum(seconds.values()):.0f} s of processors), "
-              f"{most / 2**30:.2f} GiB, exit code {process.returncode}")  # fmt: skip
+        what = f"{options.rows:,} rows, {options.classes:,} classes"
+        watched(f"validate, {what}", [sys.executable, "-m", "components", "validate", "--manifest", f"{scratch}/manifest",
+                                      "--config", "validate", "--params", ROOT / "params.yaml",
+                                      "--validation", f"{scratch}/validation"])  # fmt: skip
+        watched(f"plan of prepare, {what}", [sys.executable, "-c", PLAN, scratch, ROOT / "params.yaml"])
 
 
 if __name__ == "__main__":
