@@ -1,6 +1,8 @@
 """params.yaml, from whoever writes it: what DVC reads is what Darkroom reads, and whatever is wrong is said in plain lines."""
 
+import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -198,6 +200,49 @@ def test_a_value_on_the_command_line_is_read_like_one_in_the_file(change, value)
     path = change.partition("=")[0]
     assert config.section_of(params, path, file=FILE) == value
     check(params, file=FILE)
+
+
+def test_a_change_of_one_section_is_not_one_of_another_that_an_alias_makes_the_same(tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text("train: {cnn: &same {epochs: 1}, lstm: *same}\n")
+    params = config.read_params(file)
+    config.override(params, "train.cnn.epochs=3", file=file)
+    assert params == {"train": {"cnn": {"epochs": 3}, "lstm": {"epochs": 1}}}
+
+
+SHOWN = """
+import os
+from components.measure.config import MeasureConfig
+
+def shown(*, config: MeasureConfig, seed: int) -> None:
+    print(seed, os.environ["DARKROOM_PIPELINE_RUN"])
+"""
+
+
+def test_a_step_gets_the_seed_of_params_yaml_and_the_name_of_its_pipeline_run(tmp_path):
+    (tmp_path / "shown.py").write_text(SHOWN)
+    script = "import sys, components; components.TOOLS['shown'] = components.Command('shown', 's')\n" \
+             "from components.__main__ import main; sys.exit(main())"  # fmt: skip
+
+    def run(*changes: tuple[str, str], options: tuple = (), **environment: str) -> subprocess.CompletedProcess:
+        text = PARAMS.read_text()
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        (tmp_path / "params.yaml").write_text(text)
+        clean = {name: value for name, value in os.environ.items() if name != "DARKROOM_PIPELINE_RUN"}
+        environment = clean | {"PYTHONPATH": f"{ROOT}:{tmp_path}", **environment}
+        command = [sys.executable, "-c", script, "shown", "--config", "measure", *options]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    seed, name = run().stdout.split()
+    assert seed == "7"
+    assert run(("# one number", "# another remark")).stdout.split() == ["7", name]
+    assert run(("seed: 7", "seed: 010")).stdout.split()[0] == "10"
+    assert run(("epochs: 4", "epochs: 5")).stdout.split()[1] != name
+    assert run(DARKROOM_PIPELINE_RUN="mine").stdout.split() == ["7", "mine"]
+    assert "unrecognized arguments: --seed 3" in run(options=("--seed", "3")).stderr
+    assert "seed: expected a whole number from 0 to 4294967295, got 'x'" in run(("seed: 7", "seed: x")).stderr
 
 
 def severity(file: Path) -> str:

@@ -83,13 +83,20 @@ def section_of(params: dict, path: str, *, file: Path) -> Any:
 
 
 def override(params: dict, change: str, *, file: Path) -> None:
-    """Apply one `train.cnn.epochs=3` to the whole params in place. Raises CannotRun for a knob that is not there."""
+    """Apply one `train.cnn.epochs=3` to the whole params in place. Raises CannotRun for a knob that is not there.
+
+    A section that an alias repeats elsewhere is changed at the named place alone, as `dvc exp run -S` does it.
+    """
     path, equals, text = change.partition("=")
     above, _, knob = path.rpartition(".")
     section = section_of(params, above, file=file) if above else params
     if not equals or not isinstance(section, dict) or knob not in section:
         raise CannotRun(f"--set {shorten(change)[1:-1]}: expected KNOB=VALUE with a knob of {file}; "
                         f"{above or 'the top'} holds: {_names(section)}")  # fmt: skip
+    section = params
+    for key in above.split(".") if above else ():
+        section[key] = dict(section[key])
+        section = section[key]
     section[knob] = yaml_reader.parse(text, where=f"--set {shorten(change)[1:-1]}")
 
 
