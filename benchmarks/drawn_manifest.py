@@ -1,26 +1,13 @@
-"""A manifest that is drawn without any picture, to see how `validate`, and what `prepare` plans, grow with rows and classes.
+"""A manifest that is drawn without any picture, for benchmarks and tests of what grows with rows and classes."""
 
-    python benchmarks/drawn_manifest.py [--rows 1000000] [--classes 10]
-
-Wall time, processor time and memory (of all its processes, at the most) of a whole `darkroom validate`, and of all that
-`prepare` does before it decodes: the split, each sample's place, labels, leakage counted anew.
-"""
-
-import argparse
-import subprocess
-import sys
-import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.shared.data import manifest as manifests
 
-ROOT = Path(__file__).parent.parent
 PART = 65_536  # rows
 
 
@@ -60,49 +47,3 @@ def draw(folder: Path, rows: int, classes: int | list[str], seed: int = 0) -> No
 
 def _binary(values: np.ndarray) -> pa.Array:
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(values.shape[1]), len(values), [None, pa.py_buffer(values.tobytes())])
-
-
-PLAN = """
-import sys
-from pathlib import Path
-from components.__main__ import call
-from components.shared import config
-scratch, params = sys.argv[1:]
-call("plan_arrays", section="prepare", manifest=f"{scratch}/manifest", verdict=f"{scratch}/validation/summary.json",
-     pairs=f"{scratch}/validation/pairs.parquet", config=config.read_params(Path(params))["prepare"], planned=f"{scratch}/plan")
-"""
-
-
-def watched(name: str, command: list) -> None:
-    """Run a command and print what it took."""
-    started, most, seconds = time.monotonic(), 0, {}
-    with subprocess.Popen(command) as process:
-        first = psutil.Process(process.pid)
-        while process.poll() is None:
-            try:
-                all_of_it = (first, *first.children(recursive=True))
-                most = max(most, sum(one.memory_full_info().pss for one in all_of_it))
-                seconds |= {one.pid: sum(one.cpu_times()[:2]) for one in all_of_it}
-            except psutil.Error:
-                pass
-            time.sleep(0.5)
-    print(f"{name}: {time.monotonic() - started:.0f} s ({sum(seconds.values()):.0f} s of processors), {most / 2**30:.2f} GiB, "
-          f"exit code {process.returncode}", flush=True)  # fmt: skip
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--classes", type=int, default=10)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        draw(Path(scratch) / "manifest", options.rows, options.classes)
-        what = f"{options.rows:,} rows, {options.classes:,} classes"
-        watched(f"validate, {what}", [sys.executable, "-m", "components", "validate", "--manifest", f"{scratch}/manifest",
-                                      "--config", "validate", "--params", ROOT / "params.yaml",
-                                      "--validation", f"{scratch}/validation"])  # fmt: skip
-        watched(f"plan of prepare, {what}", [sys.executable, "-c", PLAN, scratch, ROOT / "params.yaml"])
-
-
-if __name__ == "__main__":
-    main()

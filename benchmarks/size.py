@@ -2,9 +2,9 @@
 
     python benchmarks/size.py [--rows 100000 1000000] [--classes 10 10000] [--test 20000]
 
-Manifests are drawn without any picture (benchmarks/drawn_manifest.py). For every pair of rows and classes: wall time of
-`darkroom validate`, of what `prepare` decides before it decodes, and of scores, tables and charts of --test predictions;
-memory of all their processes at the most. Time should grow with the rows, memory hardly: read a column downwards.
+Manifests are drawn without any picture (benchmarks/drawn_manifest.py). For every pair of rows and classes: wall time (and
+time of processors) of `darkroom validate`, of what `prepare` does before it decodes, and of scores, tables and charts of --test
+predictions; memory of all their processes at the most. Time should grow with the rows, memory hardly: read a column downwards.
 """
 
 import argparse
@@ -23,16 +23,13 @@ ROOT = Path(__file__).parent.parent
 
 
 def plan(folder: Path) -> None:
-    """All that `prepare` decides, from the manifest alone."""
-    from components.prepare import plan
-    from components.prepare.config import PrepareConfig
+    """All that `prepare` does before it decodes: the split, each sample's place, labels, leakage counted anew."""
+    from components.__main__ import call
     from components.shared import config
 
-    knobs = config.parse(PrepareConfig, config.read_params(ROOT / "params.yaml")["prepare"], path="prepare")
-    validation = folder / "validation"
-    (folder / "prepared").mkdir()
-    plan.make(manifest=folder / "manifest", verdict=validation / "summary.json", pairs=validation / "pairs.parquet",
-              config=knobs, folder=folder / "prepared")  # fmt: skip
+    call("plan_arrays", section="prepare", manifest=folder / "manifest", verdict=folder / "validation/summary.json",
+         pairs=folder / "validation/pairs.parquet", config=config.read_params(ROOT / "params.yaml")["prepare"],
+         planned=folder / "plan")  # fmt: skip
 
 
 def evaluation(folder: Path, test: int, classes: int) -> None:
@@ -55,17 +52,19 @@ def evaluation(folder: Path, test: int, classes: int) -> None:
 
 
 def measured(*command: object) -> str:
-    """Seconds, and GiB of all processes of a command at the most."""
-    started, most = time.monotonic(), 0
+    """Seconds, seconds of processors, and GiB of all processes of a command at the most."""
+    started, most, seconds = time.monotonic(), 0, {}
     with subprocess.Popen([sys.executable, *map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         watched = psutil.Process(process.pid)
         while process.poll() is None:
             with contextlib.suppress(psutil.Error):
-                most = max(most, sum(one.memory_full_info().pss for one in (watched, *watched.children(recursive=True))))
+                all_of_it = (watched, *watched.children(recursive=True))
+                most = max(most, sum(one.memory_full_info().pss for one in all_of_it))
+                seconds |= {one.pid: sum(one.cpu_times()[:2]) for one in all_of_it}
             time.sleep(0.2)
         if process.returncode:
             sys.exit(process.stderr.read().decode())
-    return f"{time.monotonic() - started:.0f} s | {most / 2**30:.2f} GiB"
+    return f"{time.monotonic() - started:.0f} s ({sum(seconds.values()):.0f} s) | {most / 2**30:.2f} GiB"
 
 
 def main() -> None:
