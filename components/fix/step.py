@@ -42,7 +42,7 @@ def fix(
     quarantines.check(quarantine, [data, validation])
     destination.check_file(log, ours=record.is_record, inputs=[data, validation])
     record.settle(log, before)
-    if summary["data_digest"] != before:
+    if not isinstance(summary, dict) or summary.get("data_digest") != before:
         raise CannotRun(f"{validation}: is about other data than {data}; `dvc repro validate` judges it as it is now")
     findings = _findings(validation / "findings.parquet")
     if not apply:
