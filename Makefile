@@ -37,6 +37,7 @@ test-all: setup  ## make test, and what needs minutes: whole runs, kills, contai
 	@pytest -q
 
 ui: setup  ## open MLflow's UI on http://127.0.0.1:5000 (PORT=5001 for another port)
+	@python -m components.shared.runs.addresses mlflow/runs.db mlflow/artifacts  # a folder that was moved keeps its runs
 	@mlflow ui --backend-store-uri sqlite:///mlflow/runs.db --artifacts-destination mlflow/artifacts --host 127.0.0.1 --port $(PORT) --workers 1
 
 lint: setup  ## check and format the code

@@ -8,6 +8,7 @@ made before it hold absolute addresses as well.
 
 import contextlib
 import sqlite3
+import sys
 from pathlib import Path
 
 TABLES = {
@@ -58,3 +59,7 @@ def _same(place: str, artifacts: Path) -> bool:
 
     other = Path(unquote(urlparse(place).path))
     return other.exists() and artifacts.exists() and other.samefile(artifacts)
+
+
+if __name__ == "__main__":  # `make ui`: MLflow's own server would show what lies in the old place
+    bring_home(*(Path(argument).absolute() for argument in sys.argv[1:]))

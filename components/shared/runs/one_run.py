@@ -37,6 +37,8 @@ def find_or_make(client, experiment_id: str, tag: str, value: str, *, name: str,
             given = {"mlflow.runName": name, tag: value, **tags(), CLAIM: "open"}
             mine, since = client.create_run(experiment_id, tags=given).info.run_id, time.monotonic()
         elif mine is None and late:
+            for other in claims[1:]:
+                client.delete_run(other)
             client.delete_tag(claims[0], CLAIM)
         elif claims == [mine]:
             client.delete_tag(mine, CLAIM)
