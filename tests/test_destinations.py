@@ -122,6 +122,20 @@ def test_a_file_that_a_person_adds_to_an_output_is_not_lost(project):
         project(step, place)
 
 
+def test_strange_names_of_our_own_files_are_known_again(tmp_path):
+    final = tmp_path / "out"
+    for _ in range(2):
+        with files.whole_folder(final, kind="test") as fresh:
+            for name in ("a\nb", "a\rb", "a\u2028b", " a ", os.fsdecode(b"\xff"), "sub/c"):
+                (fresh / name).parent.mkdir(exist_ok=True)
+                (fresh / name).write_text("x")
+    (final / ".darkroom").write_text("test")  # the kind alone, as a person may write it to say that a folder may go
+    with files.whole_folder(final, kind="test"):
+        pass
+    with pytest.raises(CannotRun, match="kind 'test', expected 'other'"), files.whole_folder(final, kind="other"):
+        pass
+
+
 def test_what_an_older_version_wrote_without_a_marker_is_known(project):
     for folder in ("manifest", "validation"):
         Path(folder, ".darkroom").unlink()

@@ -110,6 +110,26 @@ def test_a_writer_that_was_killed_holds_nobody_up(writers, tmp_path):
         assert sorted(path.name for path in tmp_path.iterdir()) == [".out.lock", "out"]
 
 
+def test_killed_at_any_moment_the_old_folder_or_the_new_one_is_there_whole(tmp_path):
+    final = tmp_path / "out"
+    script = (
+        "import sys; from pathlib import Path; from components.shared import files\n"
+        "for number in range(10**6):\n"
+        "    with files.whole_folder(Path(sys.argv[1]), kind='test') as fresh:\n"
+        "        for name in 'abc': (fresh / name).write_text(str(number))\n"
+        "    print(number, flush=True)\n"
+    )
+    for wait in range(12):
+        process = subprocess.Popen([sys.executable, "-c", script, str(final)], stdout=subprocess.PIPE, text=True)
+        for _ in range(2 + 3 * wait):
+            process.stdout.readline()
+        process.kill()
+        process.wait()
+        files.restore(final)
+        assert sorted(file.name for file in final.iterdir()) == [".darkroom", "a", "b", "c"]
+        assert len({(final / name).read_text() for name in "abc"}) == 1
+
+
 def test_what_one_ingest_adds_is_not_lost_by_another(writers, tmp_path):
     sources = [draw_stills(tmp_path / f"s{number}", each=2, seed=number) for number in range(4)]
     wanted = [{path.read_bytes() for path in source.rglob("*.png")} for source in sources]

@@ -69,14 +69,16 @@ def followed(final: Path) -> Path:
 
 
 def _refuse_foreign(final: Path, target: Path, kind: str, ours: Recognise | None) -> None:
-    entries = sorted(path for path in target.iterdir() if path.name not in _LITTER and not path.name.startswith(".nfs"))
+    entries = [path for path in target.iterdir() if path.name not in _LITTER and not path.name.startswith(".nfs")]
+    entries.sort(key=lambda path: (path.name.startswith("."), path.name))  # what a person knows comes first
     if not entries:
         return
     marker = target / MARKER
-    if kind and marker.is_file():
-        is_kind, *written = marker.read_text(encoding="utf-8", errors="surrogateescape").splitlines() or [""]
+    if marker.is_file():
+        is_kind, *written = marker.read_bytes().decode(errors="surrogateescape").removesuffix("\n").split("\n")
         if is_kind != kind:
-            raise CannotRun(f"{final}: holds a darkroom folder of kind {is_kind!r}, expected {kind!r}; name a new folder")
+            expected = f"expected {kind!r}" if kind else "which is no place for this"
+            raise CannotRun(f"{final}: holds a darkroom folder of kind {is_kind!r}, {expected}; name a new folder")
         foreign = _unlisted(target, set(written)) if written else None
     elif ours:
         foreign = next((path for path in entries if not _recognised(ours, path)), None)
