@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from components.validate import finding, suspects
+from components.validate import finding, picture_checks, suspects
 from components.validate.context import Context
 
 
@@ -36,7 +36,7 @@ def frozen(context: Context) -> pd.DataFrame:
 def odd_length(context: Context) -> pd.DataFrame:
     """Clips much longer or shorter than the others: what is too long is thinned, what is short is padded and masked."""
     frames = context.rows.loc[context.is_clip, "frames"].astype(float)
-    bad = frames[np.exp(np.abs(np.log(frames / frames.median()))) > context.limits.max_odd_length].astype(int)
+    bad = frames[picture_checks.factor(frames) > context.limits.max_odd_length].astype(int)
     if bad.empty:
         return finding.none()
     low, middle, high = (f"{value:.0f}" for value in (frames.min(), frames.median(), frames.max()))

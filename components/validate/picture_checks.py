@@ -77,7 +77,7 @@ def bright(context: Context) -> pd.DataFrame:
 def odd_size(context: Context) -> pd.DataFrame:
     """Pictures of a size unlike the others."""
     side = np.sqrt(context.rows["width"].astype(float) * context.rows["height"])
-    bad = context.rows[_factor(side**2) > context.limits.max_odd_sizes]
+    bad = context.rows[factor(side**2) > context.limits.max_odd_sizes]
     if bad.empty:
         return finding.none()
     low, middle, high = (f"{value:.0f}" for value in (side.min(), side.median(), side.max()))
@@ -86,7 +86,7 @@ def odd_size(context: Context) -> pd.DataFrame:
 
 def odd_ratio(context: Context) -> pd.DataFrame:
     """Pictures much wider or taller than the others."""
-    bad = context.rows[_factor(context.rows["width"] / context.rows["height"]) > context.limits.max_odd_ratio]
+    bad = context.rows[factor(context.rows["width"] / context.rows["height"]) > context.limits.max_odd_ratio]
     return finding.rows(bad.index, _size(bad))
 
 
@@ -111,7 +111,8 @@ def _size(rows: pd.DataFrame) -> pd.Series:
     return rows["width"].astype(int).astype(str) + "x" + rows["height"].astype(int).astype(str)
 
 
-def _factor(values: pd.Series) -> pd.Series:
+def factor(values: pd.Series) -> pd.Series:
     """How many times a value is larger or smaller than the median; 1 where there is none."""
     values = values.astype(float)
-    return np.exp(np.abs(np.log(values / values.median()))).fillna(1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a side of 0 is infinitely unlike the others
+        return np.exp(np.abs(np.log(values / values.median()))).fillna(1.0)
