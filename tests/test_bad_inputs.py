@@ -352,7 +352,7 @@ def test_case_61_strange_names_pass_and_one_that_is_no_text_is_refused(planted, 
 
 def test_case_63_links_special_and_unreadable_files_are_refused_all_at_once():
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:  # pytest's own folders are closed to others
-        Path(name).chmod(0o755)
+        Path(name).chmod(0o777)
         bar = draw_stills(Path(name) / "s", each=2) / "bar"
         Path(name, "outside.png").write_bytes(PNG)
         links = {"loop": bar / "loop.png", "broken": "nowhere", "outside": Path(name, "outside.png"), "device": "/dev/zero"}
