@@ -213,7 +213,7 @@ def test_figures_that_are_none_pass_no_gate(here, where):
     target = content["validation"] if where == "validation" else content
     for value in NONE + ([] if where == "log_loss" else [True, 1.5, -0.1]):
         target[key] = value
-        if value is None and where != "log_loss":  # which no gate asks for
+        if value is None:
             del target[key]
         file.write_text(json.dumps(content))
         (fault,) = read(model, evaluation).faults(knobs_of_register())
@@ -231,11 +231,28 @@ def test_a_model_without_figures_is_refused_and_the_verdict_is_json(here):
     summary(here / "registration.json")
 
 
+@pytest.mark.parametrize(("name", "key"), [("run.json", "knobs"), ("run.json", "validation"), ("cost.json", "parameters")])
+def test_records_of_another_version_are_one_line(here, name, key):
+    project(here)
+    folders = make(here, "cnn", training="older")
+    (file,) = [folder / name for folder in folders if (folder / name).exists()]
+    content = files.read_json(file)
+    del content[key]
+    file.write_text(json.dumps(content))
+    with pytest.raises(CannotRun, match=f"{name}: has no {key}; another version of Darkroom wrote it"):
+        register_these(here, *[folders])
+    file.write_text("[]")
+    with pytest.raises(CannotRun, match=f"{name}: has no "):
+        register_these(here, *[folders])
+
+
 def test_weights_that_are_no_numbers_pass_no_gate(here):
     project(here)
     for value in (float("nan"), float("inf")):
-        with pytest.raises(Refused, match=r"cnn: .*weights of .* hold values that are not finite"):
+        with pytest.raises(Refused, match=r"cnn: .*holds weights that are no finite numbers"):
             register_these(here, make(here, "cnn", training=f"with {value}", weight=value))
+        assert files.read_json(here / "registration.json")["accepted"] is False
+        assert versions() == {}
 
 
 def test_a_test_split_that_the_models_were_not_scored_on_is_refused(here):

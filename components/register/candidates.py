@@ -10,6 +10,9 @@ from components.shared import files
 from components.shared.data import arrays
 from components.shared.errors import CannotRun
 
+RECORD = ("training_id", "name", "knobs", "validation", "model", "classes", "shape", "data_digest", "tags")  # of run.json
+FIGURES = ("macro_f1", "expected_calibration_error", "log_loss", "samples")  # that a model card shows, beside the shares
+COST = ("training_seconds", "model_mebibytes", "parameters", "prediction_milliseconds")
 ABSOLUTE = ("accuracy", "balanced_accuracy", "worst_class_recall")
 
 
@@ -52,7 +55,8 @@ class Candidate:
         Every comparison with NaN is False, so that figures are first held to be figures.
         """
         shares = {name: self.metrics.get(name) for name in (*ABSOLUTE, config.compare_by)}
-        others = {name: value for name, value in self.metrics.items() if name not in shares}
+        others = {**dict.fromkeys(FIGURES), **self.metrics}
+        others = {name: value for name, value in others.items() if name not in shares}
         on_validation = self.record.get("validation", {}).get(config.compare_by)
         faults = [f"{name} on the test split is {_shown(value)}" for name, value in shares.items() if not _is_share(value)]
         faults += [f"{name} on the test split is {_shown(value)}" for name, value in others.items() if not _is_finite(value)]
@@ -69,11 +73,11 @@ class Candidate:
 
 
 def read(model: Path, evaluation: Path) -> Candidate:
-    """Read what train and evaluate left. Raises CannotRun when the two are not of the same training."""
-    record, test = files.read_json(model / "run.json"), files.read_json(evaluation / "test.json")
+    """Read what train and evaluate left. Raises CannotRun when it is not whole, or when the two are not of the same training."""
+    record, test = _read(model / "run.json", RECORD), _read(evaluation / "test.json", ("training_id", "digest"))
     if record["training_id"] != test["training_id"]:
         raise CannotRun(f"{evaluation}: is of another training than {model}; `dvc repro` brings them together")
-    metrics, cost = files.read_json(evaluation / "metrics.json"), files.read_json(evaluation / "cost.json")
+    metrics, cost = _read(evaluation / "metrics.json", ()), _read(evaluation / "cost.json", COST)
     return Candidate(model, evaluation, record, metrics, cost, test["digest"])
 
 
@@ -88,6 +92,15 @@ def read_all(models: list[Path], evaluations: list[Path], prepared: Path) -> lis
         raise CannotRun(f"{prepared}: its test split is not the one that the models were scored on; "
                         "`dvc repro` brings them together")  # fmt: skip
     return candidates
+
+
+def _read(file: Path, keys: tuple[str, ...]) -> dict:
+    content = files.read_json(file)
+    missing = list(keys) if not isinstance(content, dict) else [key for key in keys if key not in content]
+    if missing or not isinstance(content, dict):
+        raise CannotRun(f"{file}: has no {', '.join(missing) or 'figures'}; another version of Darkroom wrote it, or it was edited; "
+                        "`dvc repro -f` makes it anew")  # fmt: skip
+    return content
 
 
 def _is_finite(value: object) -> bool:

@@ -12,9 +12,9 @@ def card(candidate: Candidate, reasons: list[str]) -> str:
     kind = f"clips of up to {shape[0]} frames" if len(shape) == 4 else "stills"
     height, width, channels = shape[-3:]
     table = "\n".join(f"| {name.replace('_', ' ')} | {metrics[name]:.4f} |" for name in _ROWS)
-    classes = ", ".join(f"`{name}`" for name in record["classes"][:50])
+    classes, more = ", ".join(f"`{name}`" for name in record["classes"][:50]), ", ..." if len(record["classes"]) > 50 else ""
     return f"""\
-**{record["name"]}**: tells {len(record["classes"])} classes of {kind} apart: {classes}.
+**{record["name"]}** recognises {len(record["classes"])} classes of {kind}: {classes}{more}.
 
 | on {metrics["samples"]:,} test samples | |
 |---|---|
@@ -29,6 +29,7 @@ def card(candidate: Candidate, reasons: list[str]) -> str:
 
 **Made from**: data `{record["data_digest"]}`, code `{record["tags"]["git_commit"]}`.
 
-**Limits**: measured on pictures like those it was trained on; on others it is as sure and less right. A class that is not \
-in the list is taken for one that is. Confidence is off by {metrics["expected_calibration_error"]:.1%} on average.
+**Limits**: The figures hold for pictures like those of the test split. On other pictures the model is less often right, and \
+no less confident. A picture of a class that is not in the list gets one of the classes in the list. On average, confidence \
+differs from accuracy by {metrics["expected_calibration_error"]:.1%}.
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from components.shared import files, scratch
-from components.shared.errors import CannotRun, Refused, Stop
+from components.shared.errors import CannotRun, Stop
 from components.shared.models import keras_file
 
 GONE = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
@@ -93,16 +93,19 @@ def _download(mlflow, address: str, folder: Path) -> Path:
         raise
     if keras_file.FILE not in listed:
         raise Unusable(f"its files are gone: the store has no {PLACE}/{keras_file.FILE}")
-    return Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{address}/{PLACE}/{keras_file.FILE}", dst_path=str(folder)))
+    return fetch(address, f"{PLACE}/{keras_file.FILE}", folder)
 
 
-def refuse_unusable_weights(model, what: str) -> None:
-    """Raise Refused for weights that are not a number or infinite: they load in silence, and every comparison with them is False."""
-    for name, weight in zip([weight.path for weight in model.weights], model.get_weights(), strict=True):
-        if not np.isfinite(weight).all():
-            raise Refused(
-                f"{what}: the weights of {name} hold values that are not finite (NaN); lower learning_rate and train anew"
-            )
+def fetch(address: str, path: str, folder: Path) -> Path:
+    """Download one file of the store into a folder.
+
+    Not by `download_artifacts`: its pool of threads keeps a process from ending as long as a server keeps it waiting.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    file = folder / Path(path).name
+    get_artifact_repository(address)._download_file(path, str(file))
+    return file
 
 
 def trained(folder: Path, record: dict):
@@ -112,5 +115,4 @@ def trained(folder: Path, record: dict):
         raise CannotRun(
             f"{folder}: run.json is about other weights than {keras_file.FILE}; `dvc repro -f train` makes both anew"
         )
-    refuse_unusable_weights(model, str(folder / keras_file.FILE))
     return model

@@ -43,17 +43,19 @@ def send_verdict(records: list[dict], verdict: dict, used: dict) -> None:
 
 def _send_verdict(mlflow, records: list[dict], verdict: dict, used: dict) -> None:
     client, experiment = mlflow.MlflowClient(), experiment_id(mlflow)
-    figures = {}
+    figures, groups = {}, {os.environ.get("MLFLOW_RUN_ID")}
     for record, row in zip(records, verdict["candidates"], strict=True):
         if run := one_run.find(client, experiment, TRAINING, record["training_id"]):
             champion = verdict["accepted"] and row["version"] == verdict["version"]
             state = "champion" if champion else f"version {row['version']}" if row["version"] else "; ".join(row["reasons"])
             client.set_tag(run.info.run_id, "verdict", state[:5000])
             client.set_tag(run.info.run_id, "knobs.register", json.dumps(used, sort_keys=True))
+            groups.add(run.data.tags.get("mlflow.parentRunId"))
         figures |= {f"{row['architecture']}.test_{name}": value for name, value in row["metrics"].items()}
         figures |= {f"{row['architecture']}.validation_{name}": value for name, value in row["validation"].items()}
-    if group := parent(mlflow, records[0]):
-        tags = {"accepted": verdict["accepted"], "version": verdict["version"], "reasons": " ".join(verdict["reasons"])}
+    # Where the trainings stand: a knob of `register` that was changed since then makes no group of its own.
+    tags = {"accepted": verdict["accepted"], "version": verdict["version"], "reasons": " ".join(verdict["reasons"])}
+    for group in groups - {None}:
         for name, value in tags.items():
             client.set_tag(group, f"verdict.{name}", str(value)[:5000])
         values.log_metrics(client, group, figures)

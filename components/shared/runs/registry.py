@@ -1,7 +1,6 @@
 """MLflow's registry: one registered model, its versions, and the alias of its champion."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -118,13 +117,13 @@ class Registry:
                 try:
                     if seen.FILE not in {entry.path for entry in self.client.list_artifacts(version.run_id)}:
                         return None
-                    file = self.client.download_artifacts(version.run_id, seen.FILE, str(folder))
+                    file = logged_model.fetch(self.client.get_run(version.run_id).info.artifact_uri, seen.FILE, folder)
                 except MlflowException as error:
                     if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # the run was deleted for good
                         return None
                     raise
                 try:
-                    return seen.read(Path(file))
+                    return seen.read(file)
                 except CannotRun:
                     return None
 

@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 from components.shared import files
-from components.shared.errors import CannotRun
+from components.shared.errors import CannotRun, Refused
 from components.shared.runs import logged_model, training_run, values
 from components.shared.runs.connection import ask, connect, seconds_for
 from components.shared.runs.follow import live
@@ -134,6 +134,8 @@ def try_to(send, *arguments: object) -> None:
         send(*arguments)
     except CannotRun as error:
         print(f"tracking: {error}; results are on disk, `dvc repro register` sends them")
+    except Refused as refused:
+        print(f"tracking: {refused}; the run stays without a model")
 
 
 def verified_model(mlflow, folder: Path) -> tuple[str, str]:
