@@ -103,7 +103,7 @@ class Step:
         from components.__main__ import PIPELINE_RUN
 
         name = command[command.index("--function_to_execute") + 1] if "--function_to_execute" in command else "step"
-        environment = {name: os.environ[name] for name in (REASON_FILE, PIPELINE_RUN)}
+        environment = {name: os.environ[name] for name in (REASON_FILE, PIPELINE_RUN) if name in os.environ}
         environment |= {"HOME": "/tmp", **options.pop("environment", {})}  # noqa: S108
         volumes |= {
             str(self.data): {"bind": str(self.data), "mode": "ro"},

@@ -79,6 +79,7 @@ def broken(tmp_path):
      "Too many open files; raise the limit of open files (`ulimit -n`)"),
     ("open('/dev/full', 'w').write('x' * 100000)", 2, "No space left on device; free some space, and run it again"),
     ("ProcessPoolExecutor(1).submit(die).result()", 2, "a worker process was killed"),
+    ("import pyarrow.parquet; pyarrow.parquet.read_table('broken.py')", 2, "the file is damaged: delete it and run `dvc repro`"),
     ("raise KeyboardInterrupt", 130, "interrupted"),
     ("sys.exit(5)", 5, ""),
 ])  # fmt: skip

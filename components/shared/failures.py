@@ -102,6 +102,8 @@ def explain(error: Exception, *, advice: str = MEMORY) -> Failure:
             return Failure(CANNOT_RUN, masked(f"{f'{where}: ' if where else ''}{error.strerror or text}{advice}"))
         case RuntimeError() if text.startswith("Symlink loop"):  # Path.resolve, up to Python 3.12
             return Failure(CANNOT_RUN, f"{text}: the link leads to itself; remove it")
+        case _ if type(error).__module__.startswith("pyarrow") and "Parquet" in text:  # not loaded for this
+            return Failure(CANNOT_RUN, f"{text}; the file is damaged: delete it and run `dvc repro`")
         case RecursionError():
             what = "something is nested too deeply"
         case KeyError():

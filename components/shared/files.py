@@ -190,7 +190,7 @@ def read_json(file: Path) -> Any:
         return json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CannotRun(f"{file}: no such file; `dvc repro` makes it") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CannotRun(f"{file}: not valid JSON ({error}); delete it and run `dvc repro`") from None
 
 

@@ -111,7 +111,7 @@ def load(folder: Path, layout: Layout | None = None) -> Split:
     try:
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(folder / "labels.npy", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise CannotRun(f"{folder}: no usable arrays ({error}); `dvc repro` makes them") from None
     if len(images) != len(labels) or images.dtype != np.uint8:
         raise CannotRun(
