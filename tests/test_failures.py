@@ -239,6 +239,16 @@ def test_a_wrong_path_for_any_option_of_any_command_is_plain_words(here, capsys,
     assert "fault of Darkroom" not in captured.err
 
 
+@pytest.mark.parametrize("content", ["null", "[]", "{}", "[{}]", "3", "[" * 100_000, "\x00"])
+@pytest.mark.parametrize(("name", "bad"), [("prepare", "verdict"), ("summary", "registration")])
+def test_a_record_of_another_step_that_is_not_one_is_plain_words(here, capsys, name, bad, content):
+    (here / "file").write_text(content)
+    assert main(command_line(name, bad, "file")) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(("file: holds no ", "file: not valid JSON"))
+    assert "`dvc repro`" in error
+
+
 @pytest.mark.parametrize("arguments", [
     ["compile", "--params", "folder"], ["compile", "--settings", "folder"], ["compile", "--output", "folder"],
     ["compile", "--output", "file/below"], ["compile", "--set", "train={}"], ["compile", "--set", ""], ["compile", "--set", "seed=x"],

@@ -38,7 +38,7 @@ def evaluate(
     from components.shared.models.scores import calibration, scores
 
     destination.check_folder(evaluation, kind="evaluation", inputs=[model, prepared])
-    record = files.read_json(model / "run.json")
+    record = files.read_json(model / "run.json", "name", "classes", "shape", "model", "data_digest", "knobs")
     layout = arrays.Layout.read(prepared)
     _refuse_other(model, record, prepared, layout)
     test = arrays.load(prepared / "test", layout)

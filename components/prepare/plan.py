@@ -58,7 +58,7 @@ def make(*, manifest: Path, verdict: Path, pairs: Path, config: PrepareConfig, f
     from components.prepare import leakage
     from components.prepare.split import assign, units
 
-    summary = files.read_json(verdict)
+    summary = files.read_json(verdict, "passed")
     if not summary["passed"]:
         raise Refused(f"{verdict}: the data did not pass; findings.json beside it says why")
     if summary["data_digest"] != manifests.data_digest(manifest):

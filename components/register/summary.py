@@ -23,7 +23,7 @@ def summary(registration: Annotated[Path, "what register wrote: outputs/registra
 
     Raises Refused when the verdict is of an earlier run than what lies beside it: a failed run leaves the old one in its place.
     """
-    verdict = files.read_json(registration)
+    verdict = files.read_json(registration, "candidates", "model", "version", "accepted", "reasons")
     if newer := _newer(verdict, registration.parent):
         raise Refused(f"{registration}: is the verdict of an earlier run: {newer}; it says nothing of the present data and models. "
                       "`dvc repro` goes on where the last run stopped")  # fmt: skip

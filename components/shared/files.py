@@ -184,14 +184,18 @@ def write_json(file: Path, content: Any, *, ours: Callable[[Path], bool] | None 
         temporary.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_json(file: Path) -> Any:
-    """Raises CannotRun when the file is missing or damaged, with the step that makes it."""
+def read_json(file: Path, *keys: str) -> Any:
+    """Raises CannotRun when the file is missing or damaged, or holds no object with these keys, with the step that makes it."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CannotRun(f"{file}: no such file; `dvc repro` makes it") from None
     except (ValueError, RecursionError) as error:
         raise CannotRun(f"{file}: not valid JSON ({error}); delete it and run `dvc repro`") from None
+    missing = sorted(set(keys) - (content.keys() if isinstance(content, dict) else set()))
+    if missing:
+        raise CannotRun(f"{file}: holds no {', '.join(missing)}; delete it and run `dvc repro`")
+    return content
 
 
 def digest(file: Path, algorithm: str = "sha256") -> str:
