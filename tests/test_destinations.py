@@ -13,6 +13,7 @@ from components.augment.config import AugmentConfig
 from components.augment.step import augment
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.step import evaluate
+from components.fix import quarantine
 from components.fix.step import fix
 from components.ingest.export import export
 from components.ingest.step import ingest
@@ -120,6 +121,14 @@ def test_a_file_that_a_person_adds_to_an_output_is_not_lost(project):
         assert Path(added).read_text() == "mine"
         Path(added).unlink()
         project(step, place)
+
+
+def test_what_is_dropped_is_not_kept_where_it_would_be_replaced(project):
+    project("measure", Path("manifest"))
+    for place in ("manifest", "manifest/dropped", "validation/dropped", "data/dropped"):
+        with pytest.raises(CannotRun, match="as a whole; name a folder outside it"):
+            quarantine.check(Path(place), [])
+    quarantine.check(Path("dropped"), [])
 
 
 def test_strange_names_of_our_own_files_are_known_again(tmp_path):

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from components.shared import files
+from components.shared import destination, files
 from components.shared.data.dataset import Sample
 from components.shared.errors import CannotRun, Refused
 
@@ -13,6 +13,8 @@ def check(folder: Path, replaced: list[Path]) -> None:
     for other in replaced:
         if folder.resolve().is_relative_to(other.resolve()):
             raise CannotRun(f"--quarantine {folder}: lies in {other}, which is replaced as a whole; name a folder outside it")
+    place = folder.resolve()
+    destination.refuse_inside_ours(folder, (place, *place.parents))
 
 
 def keep(sample: Sample, folder: Path) -> Path:

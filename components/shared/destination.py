@@ -113,13 +113,18 @@ def _refuse_surroundings(final: Path, target: Path, inputs: Iterable[Path]) -> N
         there = Path(os.path.realpath(given))
         if here == there or here in there.parents or there in here.parents:
             raise CannotRun(f"{final}: is, holds or lies in {given}, which is read from; name a folder of its own")
-    for above in here.parents:
-        if _kind_of(above) not in (None, SCRATCH) or _holds_shards(above):
-            raise CannotRun(f"{final}: lies in {above}, which darkroom replaces as a whole; name a folder outside it")
+    refuse_inside_ours(final, here.parents)
     above = next(above for above in here.parents if os.path.lexists(above))
     if not above.is_dir():
         raise CannotRun(f"{final}: {above} is a file, expected a folder; name another place")
     _refuse_unwritable(final, above)
+
+
+def refuse_inside_ours(final: Path, folders: Iterable[Path]) -> None:
+    """Raises CannotRun when one of the folders that `final` is in is replaced as a whole: what is put there would be lost."""
+    for above in folders:
+        if _kind_of(above) not in (None, SCRATCH) or _holds_shards(above):
+            raise CannotRun(f"{final}: lies in {above}, which darkroom replaces as a whole; name a folder outside it")
 
 
 def _kind_of(folder: Path) -> str | None:
