@@ -168,6 +168,15 @@ def test_a_persons_own_parquet_tables_are_no_shards(stills, here):
     assert {name: content for name, content in tree().items() if "broken" not in name} == before
 
 
+def test_a_shard_that_lies_about_forbids_nothing_beneath_it(stills, here):
+    ingest(str(stills), Path("data"))
+    Path("copy.parquet").write_bytes(next(Path("data").glob("*.parquet")).read_bytes())
+    Path("notes.txt").write_text("years of work")
+    measure(data=Path("data"), config=MEASURE, manifest=Path("manifest"))
+    with pytest.raises(CannotRun, match="lies in data, which is read from"):
+        measure(data=Path("data"), config=MEASURE, manifest=Path("data/manifest"))
+
+
 def test_export_fills_only_an_empty_folder_and_leaves_no_marker_in_it(stills, here):
     ingest(str(stills), Path("data"))
     Path("full").mkdir()

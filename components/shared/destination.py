@@ -137,8 +137,10 @@ def _kind_of(folder: Path) -> str | None:
 def _holds_shards(folder: Path) -> bool:
     from components.shared.data.dataset import is_shard  # which imports `files`, and so this module
 
-    some = next(folder.glob("*.parquet"), None) if os.access(folder, os.R_OK) else None
-    return some is not None and _recognised(is_shard, some)
+    # Shards and nothing else: a single one that lies about in a home folder must not make all of it forbidden ground.
+    readable = folder.is_dir() and os.access(folder, os.R_OK)
+    entries = [path for path in folder.iterdir() if path.name not in _LITTER] if readable else []
+    return bool(entries) and all(path.suffix == ".parquet" for path in entries) and _recognised(is_shard, entries[0])
 
 
 def _refuse_unwritable(final: Path, folder: Path) -> None:
