@@ -18,8 +18,6 @@ from components import FAN_OUT, STEPS, TOOLS
 from components.shared import failures
 
 DONE, CANNOT_RUN = 0, 2
-# Groups the runs of one pipeline run in MLflow: by default a digest of params.yaml's content.
-PIPELINE_RUN = "DARKROOM_PIPELINE_RUN"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,12 +55,14 @@ def _run(name: str, rest: list[str]) -> None:
 
         parallel.get_ready(command.module)
     step = getattr(importlib.import_module(command.module), name)
-    grouped = os.environ.get(PIPELINE_RUN)
+    from components.shared import config
+
+    grouped = os.environ.get(config.PIPELINE_RUN)
     try:
         step(**_arguments(step, name, rest))
     finally:
         if grouped is None:
-            os.environ.pop(PIPELINE_RUN, None)
+            os.environ.pop(config.PIPELINE_RUN, None)
 
 
 def call(name: str, *, section: str = "", **values: object) -> None:
@@ -168,7 +168,7 @@ def _arguments(step: typing.Callable, name: str, given: list[str]) -> dict:
         values["config"] = config.parse(configured, config.section_of(params, section, file=file), path=section)
         if "seed" in hints:
             values["seed"] = config.seed_of(params, file=file)
-        os.environ.setdefault(PIPELINE_RUN, config.digest_of(params))
+        os.environ.setdefault(config.PIPELINE_RUN, config.as_text(params))
     return values
 
 

@@ -100,7 +100,7 @@ class Step:
         """
         import docker
 
-        from components.__main__ import PIPELINE_RUN
+        from components.shared.config import PIPELINE_RUN
 
         name = command[command.index("--function_to_execute") + 1] if "--function_to_execute" in command else "step"
         environment = {name: os.environ[name] for name in (REASON_FILE, PIPELINE_RUN) if name in os.environ}

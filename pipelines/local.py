@@ -92,13 +92,13 @@ def _scratch(artifacts: Path, params: dict) -> Iterator[Path]:
 
     The tasks' runs in MLflow are grouped by these knobs, unless the caller groups them otherwise.
     """
-    from components.__main__ import PIPELINE_RUN
     from components.shared import config, scratch
+    from components.shared.config import PIPELINE_RUN
 
     before = {name: os.environ.get(name) for name in ("TMPDIR", REASON_FILE, PIPELINE_RUN)}
     with scratch.folder() as folder, tempfile.NamedTemporaryFile(dir=artifacts) as reason_file:
         os.environ.update({"TMPDIR": str(folder), REASON_FILE: reason_file.name})
-        os.environ.setdefault(PIPELINE_RUN, config.digest_of(params))
+        os.environ.setdefault(PIPELINE_RUN, config.as_text(params))
         tempfile.tempdir = None
         try:
             yield Path(reason_file.name)

@@ -179,7 +179,7 @@ def test_any_set_is_applied_or_refused(path, equals, text):
     def work() -> None:
         config.override(params, f"{path}{equals}{text}", file=FILE)
         check(params, file=FILE)
-        config.digest_of(params)
+        config.as_text(params)
 
     assert_plain(work)
 

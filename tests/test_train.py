@@ -657,3 +657,14 @@ def test_memory_that_runs_out_on_a_graphics_card_names_the_knob(work, knobs, mon
     monkeypatch.setattr(Loop, "_epoch", exhausted)
     with pytest.raises(CannotRun, match="out of memory with batches of 128; lower batch_size"):
         train(work, knobs(TrainConfig, "train.cnn"))
+
+
+def test_the_record_has_the_knobs_of_the_whole_pipeline_run_but_no_training_depends_on_them(monkeypatch):
+    from components.train.step import _data_knobs
+
+    monkeypatch.delenv("DARKROOM_PIPELINE_RUN", raising=False)
+    assert _data_knobs() == {}
+    monkeypatch.setenv("DARKROOM_PIPELINE_RUN", "a name of my own")
+    assert _data_knobs() == {}
+    monkeypatch.setenv("DARKROOM_PIPELINE_RUN", '{"seed":7,"measure":{"faces":false},"validate":{"near_bits":6},"train":{}}')
+    assert _data_knobs() == {"measure": {"faces": False}, "validate": {"near_bits": 6}}

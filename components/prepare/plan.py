@@ -84,10 +84,9 @@ def make(*, manifest: Path, verdict: Path, pairs: Path, config: PrepareConfig, f
     shape = (config.height, config.width, config.channels)
     shape = (time, *shape) if rows.loc[usable, "frames"].max() > 1 else shape
     classes = sorted(rows.loc[usable, "label"].unique())
-    knobs = {**summary["knobs"], "prepare": config.model_dump()}
-    plan = Plan(
-        _places(rows[usable]), manifests.shard_digests(manifest), arrays.Layout(classes, shape, summary["data_digest"], knobs)
-    )
+    # Of the knobs these alone: a severity of validate that is changed must not train two networks again.
+    layout = arrays.Layout(classes, shape, summary["data_digest"], {"prepare": config.model_dump()})
+    plan = Plan(_places(rows[usable]), manifests.shard_digests(manifest), layout)
     plan.layout.write(folder)
     for name in SPLITS:
         (folder / name).mkdir(parents=True)

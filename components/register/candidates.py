@@ -37,7 +37,8 @@ class Candidate:
     @property
     def identity(self) -> str:
         """The same weights from the same data and knobs are the same candidate, however often they come."""
-        content = [self.record["model"]["weights_sha256"], self.record["data_digest"], self.record["knobs"]]
+        made_by = {name: knobs for name, knobs in self.record["knobs"].items() if name not in ("measure", "validate")}
+        content = [self.record["model"]["weights_sha256"], self.record["data_digest"], made_by]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property

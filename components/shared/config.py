@@ -1,6 +1,7 @@
 """Knobs: one section of params.yaml -> a checked, frozen model. The values stand in params.yaml alone, never in code."""
 
-import hashlib
+import json
+import os
 import reprlib
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
@@ -9,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_
 
 from components.shared import yaml_reader
 from components.shared.errors import CannotRun
+
+# The knobs of a whole pipeline run, from params.yaml, or a name that its caller gives it: it groups the runs in MLflow.
+PIPELINE_RUN = "DARKROOM_PIPELINE_RUN"
 
 
 class Section(BaseModel):
@@ -62,13 +66,21 @@ def checked_seed(value: Any, *, where: str = "seed") -> int:
     return value
 
 
-def digest_of(params: dict) -> str:
-    """16 hexadecimal digits that stand for these knobs and this seed. Raises CannotRun."""
+def as_text(params: dict) -> str:
+    """All knobs as one line of JSON: what a pipeline run is known by. Raises CannotRun."""
     try:
-        text = repr(params)
-    except ValueError:  # Python refuses to write an integer of more than 4,300 digits
-        raise CannotRun("the knobs hold a number of thousands of digits; `darkroom knobs` says where") from None
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return json.dumps(params, separators=(",", ":"), default=str)
+    except (TypeError, ValueError):  # keys that are no texts, integers of more than 4,300 digits
+        raise CannotRun("the knobs hold what JSON cannot; `darkroom knobs` says where") from None
+
+
+def of_pipeline_run() -> dict:
+    """The knobs of the pipeline run that this process belongs to; empty where they are not known (on a cluster, or under a name)."""
+    try:
+        params = json.loads(os.environ.get(PIPELINE_RUN, ""))
+    except ValueError:
+        return {}
+    return params if isinstance(params, dict) else {}
 
 
 def section_of(params: dict, path: str, *, file: Path) -> Any:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import numpy as np
 
+from components.shared import config as configs
 from components.shared import destination, files, plots
 from components.shared.data import arrays, seen
 from components.shared.errors import CannotRun, Refused
@@ -62,7 +63,7 @@ def train(
     record = {
         "training_id": training_id,
         "name": f"{config.architecture}-{config.preset}",
-        "knobs": {**varied.knobs, "train": config.model_dump(), "seed": seed},
+        "knobs": {**_data_knobs(), **varied.knobs, "train": config.model_dump(), "seed": seed},
         "parameters": network.count_params(),
         "training_samples": len(training),
         "tags": {
@@ -108,6 +109,12 @@ def train(
     tracking.try_to(tracking.send_training, model)
     print(f"train {config.architecture}: best epoch {progress.best_epoch} of {len(progress.history)}, "
           f"{progress.seconds:.0f} s; balanced accuracy on validation {record['validation']['balanced_accuracy']:.4f}")  # fmt: skip
+
+
+def _data_knobs() -> dict:
+    """The knobs by which the data were measured and judged: for the record, they make no other training."""
+    params = configs.of_pipeline_run()
+    return {name: params[name] for name in ("measure", "validate") if name in params}
 
 
 def _calibrate(keras, model, validation: arrays.Split, config: TrainConfig) -> tuple[float, bool]:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 
+from components.shared.config import PIPELINE_RUN
 from components.shared.runs import one_run, values
 from components.shared.runs.connection import ask, connect, experiment_id
 
@@ -18,14 +19,18 @@ def parent(mlflow, record: dict) -> str | None:
     """
     if given := os.environ.get("MLFLOW_RUN_ID"):
         return given
-    pipeline = os.environ.get("DARKROOM_PIPELINE_RUN")
+    pipeline = os.environ.get(PIPELINE_RUN)
     if not pipeline:
         return None
     data, code = record["data_digest"], record["tags"]["git_commit"]
     key = hashlib.sha256("\n".join((pipeline, data, code)).encode()).hexdigest()
     client = mlflow.MlflowClient()
     name = f"pipeline run {key[:8]}"
-    tags = {"data_digest": data, "git_commit": code, "mlflow.note.content": f"Knobs {pipeline[:12]}, data {data}, code {code}"}
+    tags = {
+        "data_digest": data,
+        "git_commit": code,
+        "mlflow.note.content": f"The trainings of one pipeline run. Data {data}, code {code}.",
+    }
     run_id = one_run.find_or_make(client, experiment_id(mlflow), PIPELINE, key, name=name, tags=lambda: tags)
     if client.get_run(run_id).info.status != "FINISHED":
         client.set_terminated(run_id)
