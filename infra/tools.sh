@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# What `make test-all` needs beside .venv: a container engine, PostgreSQL and a browser from Debian's packages, and the tools
-# of infra/tools.lock. Nothing to do when they are there.
+# What `make test-all` needs beside .venv: a container engine, PostgreSQL, a browser and wrong clocks (libfaketime) from Debian's
+# packages, and the tools of infra/tools.lock. Nothing to do when they are there.
 set -eu
 infra/engine.sh
 missing=()
 ls /usr/lib/postgresql/*/bin/postgres > /dev/null 2>&1 || missing+=(postgresql)
+ls /usr/lib/*/faketime/libfaketime.so.1 > /dev/null 2>&1 || missing+=(libfaketime)
 command -v chromedriver > /dev/null || missing+=(chromium chromium-driver)
 [ ${#missing[@]} -eq 0 ] || {
   [ "$(id -u)" = 0 ] || { echo "as root: apt-get install ${missing[*]}" >&2; exit 2; }
