@@ -1,5 +1,7 @@
 """Great Expectations itself, in its own process: a suite in, what failed and Data Docs out."""
 
+import gc
+import itertools
 import logging
 import os
 import warnings
@@ -12,6 +14,10 @@ _ESCAPES = {char: f"\\x{ord(char):02x}" for char in "\\<>&\"'`${}"}
 _COLUMNS = ["id", "shard", "source", "split", "label", "fault_code", "mode", "format", "frames", "width", "height", "frame_sizes",
             "bytes", "trailing", "faces", "brightness", "dark_level", "bright_level", "red", "green", "blue", "contrast",
             "common", "entropy", "sharpness"]  # fmt: skip
+_PIECE = 250_000  # rows
+_WHOLE = {"ExpectTableRowCountToBeBetween", "ExpectCompoundColumnsToBeUnique", "ExpectColumnValuesToBeUnique",
+          "ExpectColumnUniqueValueCountToBeBetween", "ExpectColumnClassRatioToBeAtMost"}  # fmt: skip
+_TOLD_APART = ["shard", "source", "label", "training_label"]  # columns that these are about
 
 
 def load() -> None:
@@ -28,36 +34,64 @@ def load() -> None:
 def judge(manifest: Path, suite: list[dict], docs: Path) -> dict[str, str]:
     """Evaluate the suite on the manifest and write Data Docs; returns the name of each that fails, and what was observed.
 
-    `suite`: dictionaries of `kind` (name of the class), `options`, `severity` and `name`.
+    `suite`: dictionaries of `kind` (name of the class), `options`, `severity` and `name`. A manifest of more than _PIECE rows
+    is given in pieces; what needs the whole is then expected of a table of numbers, one for each text.
     """
-    import great_expectations as gx
+    import pandas as pd
 
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
-    store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)}
-    site = {
-        "class_name": "SiteBuilder",
-        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-        "store_backend": store,
-    }
-    context.add_data_docs_site(site_name="docs", site_config=site)
-    expectations = [
-        _kind(each["kind"])(**each["options"], severity=each["severity"], description=each["name"], meta={"name": each["name"]})
-        for each in suite
-    ]
-    asset = context.data_sources.add_pandas("darkroom").add_dataframe_asset("manifest")
-    batch = asset.add_batch_definition_whole_dataframe("all")
-    definition = gx.ValidationDefinition(
-        name="manifest", data=batch, suite=context.suites.add(gx.ExpectationSuite(name="manifest", expectations=expectations))
-    )
-    checkpoint = gx.Checkpoint(
-        name="manifest", validation_definitions=[context.validation_definitions.add(definition)], result_format="SUMMARY"
-    )
-    outcome = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": _table(manifest)})
-    (results,) = outcome.run_results.values()
-    failed = {each.expectation_config.meta["name"]: _observed(each) for each in results.results if not each.success}
-    context.build_data_docs(site_names=["docs"])
-    return failed
+    site, numbers = _Site(docs), []
+    for number, (is_all, piece) in enumerate(_pieces(manifest)):
+        if is_all:
+            site.run("manifest", suite, piece)
+            break
+        site.run(f"rows {number}", [each for each in suite if each["kind"] not in _WHOLE], piece)
+        numbers.append(pd.DataFrame({name: _numbers(piece[name]) for name in _TOLD_APART}))
+        del piece
+    if numbers:
+        numbers = pd.concat(numbers, ignore_index=True)
+        site.run("manifest", [each for each in suite if each["kind"] in _WHOLE], numbers)
+    site.context.build_data_docs(site_names=["docs"])
+    failed = {name: results for name, results in site.results.items() if not all(each.success for each in results)}
+    names = _names(manifest, failed.get("every sample has a source of its own", [])) if len(numbers) else {}
+    return {name: _observed(results, names) for name, results in failed.items()}
+
+
+class _Site:
+    """Great Expectations with Data Docs in a folder; `results`: of each expectation by its name, one for each table."""
+
+    def __init__(self, docs: Path) -> None:
+        import great_expectations as gx
+
+        self.context = gx.get_context(mode="ephemeral")
+        self.context.variables.progress_bars = {"globally": False}
+        store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)}
+        site = {
+            "class_name": "SiteBuilder",
+            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+            "store_backend": store,
+        }
+        self.context.add_data_docs_site(site_name="docs", site_config=site)
+        self.results: dict[str, list] = {}
+
+    def run(self, name: str, suite: list[dict], table) -> None:
+        """Evaluate expectations on a pandas DataFrame, and forget it."""
+        import great_expectations as gx
+
+        expectations = [
+            _kind(each["kind"])(**each["options"], severity=each["severity"], description=each["name"], meta={"name": each["name"]})
+            for each in suite
+        ]  # fmt: skip
+        asset = self.context.data_sources.add_pandas(f"darkroom {name}").add_dataframe_asset(name)
+        suite = self.context.suites.add(gx.ExpectationSuite(name=name, expectations=expectations))
+        batch = asset.add_batch_definition_whole_dataframe("all")
+        definition = self.context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
+        checkpoint = gx.Checkpoint(name=name, validation_definitions=[definition], result_format="SUMMARY")
+        outcome = self.context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": table})
+        (results,) = outcome.run_results.values()
+        for each in results.results:
+            self.results.setdefault(each.expectation_config.meta["name"], []).append(each)
+        self.context.data_sources.delete(f"darkroom {name}")
+        gc.collect()  # the library's objects hold each other, and the table
 
 
 def _kind(name: str) -> Any:
@@ -68,17 +102,58 @@ def _kind(name: str) -> Any:
     return getattr(ratio, name, None) or getattr(known, name)
 
 
-def _table(manifest: Path):
-    """The manifest as a pandas DataFrame with harmless names, and `training_label`: the labels of what is trained on."""
+def _pieces(manifest: Path):
+    """The manifest as pandas DataFrames with harmless names, and whether each is all of it.
+
+    `training_label`: the labels of what is trained on.
+    """
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
     from components.shared.data import manifest as manifests
 
-    rows = manifests.read(manifest, _COLUMNS)
-    rows["id"] = rows["id"].where(rows["id"].isna(), "given").astype("category")  # 64 letters each that nobody reads
-    rows["label"] = manifests.labels(rows)
-    for column in ("source", "shard", "label", "fault_code", "mode", "format", "split"):
-        rows[column] = _harmless(rows[column])
-    rows["training_label"] = rows["label"].where(rows["split"].isna() | (rows["split"] == "train"))
-    return rows
+    sizes, counts = [], []
+    for _, table in manifests.parts(manifest, ["label"]):
+        sizes.append(len(table))
+        counts.append(table["label"].to_pandas().value_counts())
+    none = manifests.no_labels(pd.concat(counts).groupby(level=0).sum())
+    piece, held = np.cumsum(sizes) // (_PIECE + 1), []
+    for number, (_, table) in enumerate(manifests.parts(manifest, _COLUMNS)):
+        held.append(table)
+        if number + 1 == len(piece) or piece[number + 1] > piece[number]:
+            rows, held = pa.concat_tables(held).to_pandas(), []
+            rows["id"] = rows["id"].where(rows["id"].isna(), "given").astype("category")  # 64 letters each that nobody reads
+            rows["label"] = rows["label"].where(rows["label"].notna() & ~rows["label"].isin(none), None)
+            for column in ("source", "shard", "label", "fault_code", "mode", "format", "split"):
+                rows[column] = _harmless(rows[column])
+            rows["training_label"] = rows["label"].where(rows["split"].isna() | (rows["split"] == "train"))
+            yield piece[-1] == 0, rows
+            del rows
+
+
+def _numbers(texts):
+    """A pandas array of a number for each text: 64 bits of a hash."""
+    import pandas as pd
+
+    hashes = pd.util.hash_array(texts.to_numpy(object)).view("int64")
+    return pd.arrays.IntegerArray(hashes, texts.isna().to_numpy())
+
+
+def _names(manifest: Path, results: list) -> dict[str, str]:
+    """The paths, and all shards, that are meant by the numbers in these results."""
+    import numpy as np
+    import pandas as pd
+
+    from components.shared.data import manifest as manifests
+
+    wanted, names = [int(value) for each in results for value in _listed(each)], {}
+    for shard, table in manifests.parts(manifest, ["source"]) if wanted else ():
+        texts = _harmless(pd.concat([table["source"].to_pandas(), pd.Series([shard])], ignore_index=True))
+        numbers = _numbers(texts).to_numpy("int64", na_value=0)
+        rows = np.flatnonzero(np.isin(numbers, wanted) | (np.arange(len(numbers)) == len(table)))
+        names |= {str(numbers[row]): texts.iat[row] for row in rows}
+    return names
 
 
 def _harmless(texts):
@@ -93,15 +168,23 @@ def _harmless(texts):
     return pd.Series(values.to_pandas(), texts.index).astype("str")
 
 
-def _observed(result) -> str:
-    """What is wrong, in a few words."""
-    raised = result.exception_info or {}  # one, or one for each metric by its name
-    for each in (raised, *(each for each in raised.values() if isinstance(each, dict))):
+def _listed(result) -> list:
+    """Some of the values that are not as expected."""
+    values = (result.result or {}).get("partial_unexpected_list", [])
+    return [value for value in values if value is not None and value == value]  # NaN is not
+
+
+def _observed(results: list, names: dict) -> str:
+    """What is wrong, in a few words: of all tables that an expectation was held against."""
+    raised = [each.exception_info or {} for each in results]  # one, or one for each metric by its name
+    for each in itertools.chain(raised, *([each for each in one.values() if isinstance(each, dict)] for one in raised)):
         if each.get("raised_exception"):
             return f"it could not be evaluated: {each.get('exception_message')}"
-    facts = result.result
-    if "unexpected_count" not in facts:
-        return f"observed: {facts.get('observed_value')}"
-    values = [value for value in facts.get("partial_unexpected_list", []) if value is not None and value == value]  # NaN is not
+    if "unexpected_count" not in results[0].result:
+        return f"observed: {results[0].result.get('observed_value')}"
+    wrong, of = (sum(each.result[count] for each in results) for count in ("unexpected_count", "element_count"))
+    values = [value for each in results for value in _listed(each)]
+    values = [{key: names.get(str(part), part) for key, part in value.items()} if isinstance(value, dict)
+              else names.get(str(value), value) for value in values]  # fmt: skip
     some = ", ".join(dict.fromkeys(repr(str(value)) for value in values))[:200]
-    return f"not so for {facts['unexpected_count']:,} of {facts['element_count']:,}" + (f": {some}" if some else "")
+    return f"not so for {wrong:,} of {of:,}" + (f": {some}" if some else "")

@@ -110,7 +110,9 @@ def conflict(context: Context) -> pd.DataFrame:
     sides = copies.groupby(["picture", "label"]).size().rename("copies").reset_index()
     ties = sides["copies"] == sides.groupby("picture")["copies"].transform("max")
     if (ties.groupby(sides["picture"]).sum() > 1).any() and context.opinion is not None:
-        copies["probable"] = context.opinion.trust[copies.index]
+        trust = pd.Series(context.opinion.trust[copies.index], copies.index)
+        unjudged = trust.isna().groupby(copies["picture"]).transform("any")  # a side that was not judged has not lost
+        copies["probable"] = trust.where(~unjudged, 0.0)
     sides = copies.groupby(["picture", "label"], as_index=False).agg(
         copies=("source", "size"), probable=("probable", "max"), source=("source", "min")
     )

@@ -40,7 +40,7 @@ def validate(
         classes_per_split(context, fresh / "classes.png")
         pairs.write(context, fresh / "pairs.parquet")
         facts, figures = class_balance.facts(context), drift.figures(context)
-        judged = outcome()
+        judged, opinion = outcome(), vars(context).get("opinion")  # None where no check asked for it
         findings = suite.with_expectations(context, judged, findings)
         severities = Counter(finding.severity for finding in findings)
         summary = {
@@ -57,6 +57,7 @@ def validate(
             },
             "class_counts": {label: int(n) for label, n in context.labels.value_counts().sort_index().items()},
             "split_counts": {split: int(n) for split, n in context.rows["split"].value_counts().sort_index().items()},
+            "labels_judged": opinion.judged if opinion else 0,
             "imbalance_ratio": facts["ratio"],
             "imbalance": facts,
             "figures": figures,

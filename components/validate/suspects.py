@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 FOLDS = 5
 _SHRINKAGE = 0.01  # of the covariance towards a sphere: few samples do not fill its dimensions
 _CELLS = 1 << 22  # samples x classes that are held at once
+_WORK = 2e9  # and that are computed at all: of more, a share of the samples is judged
 
 
 @dataclass(frozen=True)
@@ -17,13 +18,15 @@ class Opinion:
     """The judgement of the model on each sample.
 
     `trust`: probability of its own label; `best`: the most probable class; `accuracy`: share of labels it agrees with, the
-    mean over classes; `suspect`: whether confident learning counts the label as an error.
+    mean over classes; `suspect`: whether confident learning counts the label as an error; `judged`: how many samples were, in
+    all; `trust` of the others is NaN.
     """
 
     trust: np.ndarray
     best: np.ndarray
     accuracy: float
     suspect: np.ndarray
+    judged: int
 
 
 def opinion(read: Callable[[], Iterable[np.ndarray]], labels: np.ndarray, folds: np.ndarray, classes: int) -> Opinion:
@@ -35,7 +38,8 @@ def opinion(read: Callable[[], Iterable[np.ndarray]], labels: np.ndarray, folds:
     The model is linear discriminant analysis (Fisher, 1936): all it needs are sums, and those of all folds but one are a
     subtraction. Levels are whole numbers, so the sums are exact. A label is a suspect when another class is more probable
     than that class is on average for its own samples, and its own is not (Northcutt et al., "Confident Learning", 2021).
-    Memory grows with samples and with classes, not with their product.
+    Memory grows with samples and with classes, not with their product; so does time from _WORK cells on, where the model is
+    fitted on all samples and judges the same share of every class, drawn at random (seeded).
     """
     # Many small products: threads of their own would only wait for each other, several times longer on a busy machine.
     with threadpool_limits(1, "blas"):
@@ -43,13 +47,15 @@ def opinion(read: Callable[[], Iterable[np.ndarray]], labels: np.ndarray, folds:
 
 
 def _opinion(read: Callable[[], Iterable[np.ndarray]], labels: np.ndarray, folds: np.ndarray, classes: int) -> Opinion:
-    known = labels >= 0
+    judged = _judged(labels, classes)
+    known = np.zeros(len(labels), bool)
+    known[judged] = labels[judged] >= 0
     sums = _Sums.over(_parts(read(), labels, folds), classes)
     models = [sums.without(fold).discriminants() for fold in range(FOLDS)]
     temperature = _temperature(read, np.flatnonzero(known), labels, folds, models)
-    own, top = np.zeros(len(labels), np.float32), np.zeros(len(labels), np.float32)
+    own, top = np.full(len(labels), np.nan, np.float32), np.zeros(len(labels), np.float32)
     best = np.zeros(len(labels), np.intp)
-    for rows, scores in _scores(read, np.arange(len(labels)), folds, models):
+    for rows, scores in _scores(read, judged, folds, models):
         best[rows] = scores.argmax(axis=1)
         probability = _softmax(scores / temperature)
         number = np.arange(len(rows))
@@ -67,7 +73,18 @@ def _opinion(read: Callable[[], Iterable[np.ndarray]], labels: np.ndarray, folds
         probability[probability < usual] = -1
         named = probability.argmax(axis=1)
         suspect[rows] = (probability[np.arange(len(rows)), named] >= 0) & (named != labels[rows])
-    return Opinion(own, best, float(recalls[sizes > 0].mean()) if known.any() else 0.0, suspect)
+    return Opinion(own, best, float(recalls[sizes > 0].mean()) if known.any() else 0.0, suspect, len(judged))
+
+
+def _judged(labels: np.ndarray, classes: int) -> np.ndarray:
+    """The rows that are judged, ascending: all, or of each class the share that _WORK allows."""
+    share = _WORK / max(len(labels) * classes, 1)
+    if share >= 1:
+        return np.arange(len(labels))
+    order = np.lexsort([np.random.default_rng(0).random(len(labels), np.float32), labels])
+    sizes = np.unique(labels, return_counts=True)[1]
+    rank = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.sort(order[rank < np.ceil(share * np.repeat(sizes, sizes))])
 
 
 def _scores(read: Callable[[], Iterable[np.ndarray]], rows: np.ndarray, folds: np.ndarray,

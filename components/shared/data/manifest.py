@@ -90,11 +90,14 @@ def labels(rows):
     `nan` and `null` are never labels; `none`, `NA`, `n/a` and `?` are, in any case of letters, from 10 samples on.
     """
     written = rows["label"]
-    counts = written.value_counts()
+    return written.where(written.notna() & ~written.isin(no_labels(written.value_counts())), None)
+
+
+def no_labels(counts) -> list[str]:
+    """What stands for no label, of a pandas Series of how often each is written; see `labels`."""
     words = {label: str(label).strip().casefold() for label in counts.index}
     sizes = counts.groupby(words).sum()
-    none = [label for label, word in words.items() if word in _NO_LABEL or (word in _PERHAPS and sizes[word] < _CLASS)]
-    return written.where(written.notna() & ~written.isin(none), None)
+    return [label for label, word in words.items() if word in _NO_LABEL or (word in _PERHAPS and sizes[word] < _CLASS)]
 
 
 def read_previews(folder: Path, rows: Collection[int]) -> dict[int, bytes]:

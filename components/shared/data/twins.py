@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from components.shared import scratch
+from components.shared.data import arrays
 from components.shared.data import manifest as manifests
 
 _BITS = 64
@@ -22,12 +24,14 @@ def near(manifest: Path, rows: np.ndarray, hashes: np.ndarray, *, bits: int, cor
     """
     if len(rows) < 2:
         return np.empty((0, 2), np.int64)
-    thumbnails, start, filled = np.empty((len(rows), manifests.THUMBNAIL), np.uint8), 0, 0
-    for part in manifests.read_bytes(manifest, "thumbnail"):
-        chosen = rows[filled : np.searchsorted(rows, start + len(part))] - start
-        thumbnails[filled : filled + len(chosen)] = part[chosen]
-        start, filled = start + len(part), filled + len(chosen)
-    return rows[pairs(hashes, thumbnails, bits=bits, correlation=correlation)]
+    # In a file that is mapped, whose pages the system may take back.
+    with scratch.folder("twins") as folder:
+        thumbnails, start, filled = arrays.create(folder, len(rows), (manifests.THUMBNAIL,)), 0, 0
+        for part in manifests.read_bytes(manifest, "thumbnail"):
+            chosen = rows[filled : np.searchsorted(rows, start + len(part))] - start
+            thumbnails[filled : filled + len(chosen)] = part[chosen]
+            start, filled = start + len(part), filled + len(chosen)
+        return rows[pairs(hashes, thumbnails, bits=bits, correlation=correlation)]
 
 
 def shared_frames(digests: pd.Series, *, share: float) -> pd.DataFrame:
