@@ -36,7 +36,7 @@ def judge(folder: Path, pairs: np.ndarray | None = None, **summary) -> dict[str,
     manifest_folder = folder / "manifest"
     if pairs is None:
         limits = types.SimpleNamespace(**LIMITS)
-        context = Context(manifest.read(manifest_folder), limits, manifest_folder)
+        context = Context.read(manifest_folder, limits)
         write_pairs(context, folder / "pairs.parquet")
     else:
         table = {"one": pairs[:, 0], "other": pairs[:, 1], "kind": ["near"] * len(pairs)}

@@ -28,9 +28,9 @@ def twin(context: Context) -> pd.DataFrame:
 
 def frozen(context: Context) -> pd.DataFrame:
     """Clips in which nothing moves: every frame is the same picture."""
-    clips = context.rows.loc[context.is_clip & context.decoded, ["frames", "frame_digests"]]
-    still = clips[clips["frame_digests"].map(lambda digests: len(set(digests)) == 1).astype(bool)]
-    return finding.rows(still.index, still["frames"].astype(str) + " frames, all the same")
+    clips = context.frame_digests[context.decoded[context.is_clip]]
+    still = clips[clips.map(lambda digests: len(set(digests)) == 1).astype(bool)]
+    return finding.rows(still.index, context.rows["frames"][still.index].astype(str) + " frames, all the same")
 
 
 def odd_length(context: Context) -> pd.DataFrame:
@@ -57,7 +57,7 @@ def length_shortcut(context: Context) -> str | None:
     if known.sum() < 2 * suspects.FOLDS or context.labels[known].nunique() < 2:
         return None
     # A clip that was filled up to a length by repeating frames is as long as what differs in it.
-    lengths = context.rows.loc[known, "frame_digests"].map(lambda digests: 0 if digests is None else len(set(digests)))
+    lengths = context.frame_digests[known[context.is_clip]].map(lambda digests: 0 if digests is None else len(set(digests)))
     table = pd.crosstab(context.labels[known], lengths).to_numpy()
     sizes = table.sum(axis=1, keepdims=True)
     share = table / sizes

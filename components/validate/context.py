@@ -1,27 +1,59 @@
 """The input of the checks: the manifest, the limits, and derived columns that several checks need, computed once."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from components.shared.data import dataset, twins
 from components.shared.data import manifest as manifests
 from components.validate import suspects
 from components.validate.config import ValidateConfig
 
+_FEW = ["shard", "group", "mode", "notes", "fault_code", "frame_gap", "frame_twin"]  # texts that many samples have in common
+_HELD = [*_FEW, "label", "split", "frames", "width", "height", "frame_sizes", "brightness", "red", "green", "blue", "contrast",
+         "dark_level", "bright_level", "common", "entropy", "sharpness", "hash", "faces", "trailing"]  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Context:
-    """`rows`: the manifest, a row per sample, numbered from 0. `accepted`: `drift.figures` of the last accepted data, if any."""
+    """`rows`: what checks need of every sample, numbered from 0, with `key`, uint64, equal for equal pictures; see `some`.
+
+    `accepted`: `drift.figures` of the last accepted data, if any.
+    """
 
     rows: pd.DataFrame
     limits: ValidateConfig
     manifest: Path
     accepted: dict | None = None
+
+    @classmethod
+    def read(cls, manifest: Path, limits: ValidateConfig, accepted: dict | None = None) -> "Context":
+        """Read a manifest part by part. Of the texts that each sample has for itself, nothing is held but a number."""
+        held = []
+        for _, table in manifests.parts(manifest, [*_HELD, "pixels_digest", "id"]):
+            # A digest of what a row shows: of its pixels, or of its bytes when it does not decode.
+            pixels = pc.coalesce(table["pixels_digest"], table["id"]).to_numpy()
+            table = table.drop_columns(["pixels_digest", "id"])
+            for name in _FEW:
+                table = table.set_column(table.schema.get_field_index(name), name, table[name].dictionary_encode())
+            held.append(table.append_column("key", pa.array(pd.util.hash_array(pixels, categorize=False))))
+        table = pa.concat_tables(held).unify_dictionaries()
+        del held
+        return cls(table.to_pandas(split_blocks=True, self_destruct=True), limits, manifest, accepted)
+
+    @functools.cached_property
+    def _starts(self) -> list[tuple[int, Path]]:
+        return manifests.starts(self.manifest)
+
+    def some(self, rows: Sequence[int], *columns: str) -> pd.DataFrame:
+        """More columns of some rows, read anew; see `manifest.some`."""
+        return manifests.some(self._starts, rows, list(columns))
 
     @functools.cached_property
     def labels(self) -> pd.Series:
@@ -36,17 +68,12 @@ class Context:
     @functools.cached_property
     def picture(self) -> pd.Series:
         """A number for each picture that is another one: by its pixels, or by its bytes when it does not decode."""
-        return pd.Series(pd.factorize(self.pixels)[0], index=self.rows.index)
+        return pd.Series(pd.factorize(self.rows["key"])[0], index=self.rows.index)
 
-    @functools.cached_property
-    def pixels(self) -> pd.Series:
-        """A digest of what each row shows: of its pixels, or of its bytes when it does not decode."""
-        return self.rows["pixels_digest"].fillna(self.rows["id"])
-
-    @functools.cached_property
-    def row_in_shard(self) -> np.ndarray:
-        """The number of each row within its shard, int (n,)."""
-        return self.rows.groupby("shard", sort=False).cumcount().to_numpy()
+    def row_in_shard(self, rows: np.ndarray) -> np.ndarray:
+        """The number of each of these rows within its shard, int (m,)."""
+        first = np.array([start for start, _ in self._starts])
+        return rows - first[np.searchsorted(first, rows, side="right") - 1]
 
     @functools.cached_property
     def splits(self) -> pd.Series:
@@ -86,7 +113,8 @@ class Context:
 
     def clashes(self, values: pd.Series) -> np.ndarray:
         """(m, 2): each row whose picture comes with another of these values too, and the first row where it does."""
-        known = pd.DataFrame({"row": self.rows.index, "picture": self.picture, "value": values})[values.notna()]
+        twice = self.picture.duplicated(keep=False) & values.notna()
+        known = pd.DataFrame({"row": self.rows.index[twice], "picture": self.picture[twice], "value": values[twice]})
         known = known[known["value"].groupby(known["picture"]).transform("nunique") > 1]
         first = known.drop_duplicates(["picture", "value"])
         both = known.merge(first, on="picture", suffixes=("", "_twin"))
@@ -94,7 +122,8 @@ class Context:
 
     def names(self, rows: np.ndarray) -> np.ndarray:
         """The path of each of these samples, with its split where the path does not say it: str (m,)."""
-        sources, splits = self.rows["source"].iloc[rows], self.splits.iloc[rows]
+        splits = self.splits.iloc[rows]
+        sources = self.some(rows, "source")["source"].set_axis(splits.index)
         names = sources.astype("str").copy()
         for split in splits.unique():
             bare = (splits == split) & (split != "") & ~sources.str.startswith(f"{split}/")
@@ -103,11 +132,9 @@ class Context:
 
     def notes(self, code: str) -> pd.Series:
         """Whether the decoder noted this."""
-        return self._noted.map({notes: code in notes.split() for notes in self._noted.unique()}).astype(bool)
-
-    @functools.cached_property
-    def _noted(self) -> pd.Series:
-        return self.rows["notes"].fillna("").astype(str)
+        notes = self.rows["notes"].cat
+        noted = np.array([*(code in each.split() for each in notes.categories), False])  # the last where there is none
+        return pd.Series(noted[notes.codes], self.rows.index)
 
     @functools.cached_property
     def near(self) -> np.ndarray:
@@ -118,9 +145,14 @@ class Context:
         return twins.near(self.manifest, once, hashes, bits=self.limits.near_bits, correlation=self.limits.near_correlation)
 
     @functools.cached_property
+    def frame_digests(self) -> pd.Series:
+        """The digests of the frames of every clip."""
+        return self.some(np.flatnonzero(self.is_clip), "frame_digests")["frame_digests"]
+
+    @functools.cached_property
     def shared_frames(self) -> pd.DataFrame:
         """Rows `one` < `other` of clips that share enough frames, and the share of the shorter one's frames."""
-        clips = self.rows.loc[self.is_clip & self.decoded, "frame_digests"]
+        clips = self.frame_digests[self.decoded[self.is_clip]]
         return twins.shared_frames(clips, share=self.limits.min_shared_frames)
 
     @functools.cached_property
@@ -135,14 +167,12 @@ class Context:
         counts = self.labels[learnt].value_counts()
         if len(counts) < 2 or counts.min() < 2 * suspects.FOLDS:
             return None
-        labels = self.labels.map({label: index for index, label in enumerate(self.classes)})
-        labels = labels.where(learnt).fillna(-1).astype(int).to_numpy()
+        labels = np.where(learnt, pd.factorize(self.labels, sort=True)[0], -1)
         # A group, or a picture that comes twice, is in one fold: no model has seen what it judges.
-        key = self.rows["group"].fillna(self.pixels)
-        folds = np.concatenate([
-            (pd.util.hash_array(key.iloc[start : start + (1 << 16)].to_numpy(object)) % suspects.FOLDS).astype(np.int8)
-            for start in range(0, len(key), 1 << 16)
-        ])  # fmt: skip
+        groups = self.rows["group"].cat
+        of_group = np.append(pd.util.hash_array(groups.categories.to_numpy(object), categorize=False), np.uint64(0))
+        key = np.where(groups.codes >= 0, of_group[groups.codes], self.rows["key"])
+        folds = (key % suspects.FOLDS).astype(np.int8)
         return suspects.opinion(self._features, labels, folds, len(self.classes))
 
     def _features(self) -> Iterator[np.ndarray]:

@@ -11,7 +11,7 @@ _LEVELS = ("brightness", "red", "green", "blue")
 def figures(context: Context) -> dict:
     """What the next version is compared with: class shares, deciles of light and colour (0 to 255) and of the side (pixels)."""
     counts = context.labels.value_counts(normalize=True).sort_index()
-    rows = context.rows[context.decoded]
+    rows = context.rows.loc[context.decoded, [*_LEVELS, "width", "height"]]
     side = np.sqrt(rows["width"].astype(float) * rows["height"])
     return {
         "class_shares": {str(label): round(float(share), 6) for label, share in counts.items()},

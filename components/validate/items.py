@@ -64,16 +64,16 @@ def write_table(findings: list[Finding], context: Context, file: Path) -> None:
 
 def _table(finding: Finding, context: Context, rows: pd.DataFrame) -> pd.DataFrame:
     """The items of these rows, columns as in _ITEM."""
-    table = context.rows[_SAMPLE].loc[rows.index]
+    table = context.some(rows.index, *_SAMPLE, "pixels_digest")
     other = rows["other"].to_numpy()
-    sources = context.rows["source"].iloc[np.maximum(other, 0)].to_numpy(object) if len(rows) else other
+    sources = context.some(np.maximum(other, 0), "source")["source"].to_numpy(object)
     reason = rows["reason"].fillna("").astype("str")
     between = pd.Series(np.where(reason == "", "", np.where(reason.str[:1].isin(["=", "~"]), " ", ": ")), reason.index)
     text = table["source"].astype("str") + between.astype("str") + reason
     return table.assign(
         text=text.map(plain),  # so that a hostile name cannot write over the terminal
-        row=context.row_in_shard[rows.index.to_numpy()],
-        picture=context.pixels[rows.index],
+        row=context.row_in_shard(rows.index.to_numpy()),
+        picture=table["pixels_digest"].fillna(table["id"]),
         reason=reason,
         other=pd.Series(np.where(other >= 0, sources, None), rows.index, dtype="str"),
         action=rows["action"].fillna(finding.action),

@@ -105,7 +105,7 @@ def conflict(context: Context) -> pd.DataFrame:
     torn = context.clashes(context.labels)
     if not len(torn):
         return finding.none()
-    copies = context.rows.loc[np.unique(torn[:, 0]), ["source"]]
+    copies = context.some(np.unique(torn[:, 0]), "source")
     copies = copies.assign(picture=context.picture, label=context.labels, probable=0.0)
     sides = copies.groupby(["picture", "label"]).size().rename("copies").reset_index()
     ties = sides["copies"] == sides.groupby("picture")["copies"].transform("max")

@@ -16,8 +16,8 @@ def no_data(context: Context) -> str | None:
 
 def undecodable(context: Context) -> pd.DataFrame:
     """Files that are no whole PNG or JPEG of a size and kind that can be used; each has a code of its own."""
-    bad = context.rows[~context.decoded]
-    return finding.rows(bad.index, bad["fault"], code=bad["fault_code"])
+    bad = context.rows["fault_code"].dropna()
+    return finding.rows(bad.index, context.some(bad.index, "fault")["fault"], code=bad)
 
 
 def noted(context: Context, *, code: str) -> pd.DataFrame:

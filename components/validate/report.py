@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from components.shared import files
-from components.shared.data import manifest as manifests
 from components.shared.page import render
 from components.validate.class_chart import per_split
 from components.validate.context import Context
@@ -20,7 +20,7 @@ def write(findings: list[Finding], context: Context, summary: dict, file: Path) 
     """Fill in `report.html` beside this module: names are escaped, and only so many samples and classes are listed."""
     wanted = {row for finding in findings for row in finding.rows.index[:SHOWN]}
     wanted |= {int(row) for finding in findings for row in finding.rows["other"][:SHOWN] if row >= 0}
-    previews = manifests.read_previews(context.manifest, wanted)
+    previews = context.some(sorted(wanted), "preview")["preview"].dropna().to_dict()
     counts = per_split(context)
     groups = sorted(summary["imbalance"]["groups_per_class"].items(), key=lambda item: item[1])
     page = render.render(
@@ -57,19 +57,21 @@ def _shown(finding: Finding, context: Context, previews: dict[int, bytes]) -> di
 def _pictures(finding: Finding, context: Context, previews: dict[int, bytes]) -> list[dict]:
     """Each sample, with the one it clashes with beside it; a pair that clashes both ways is shown once."""
     shown, pairs = [], set()
-    for row, fact in finding.rows.head(SHOWN).iterrows():
+    rows = finding.rows.head(SHOWN)
+    all_rows = np.unique([*rows.index, *rows["other"][rows["other"] >= 0]]).astype(int)
+    names = dict(zip(all_rows, context.names(all_rows), strict=True))
+    for row, fact in rows.iterrows():
         twin = None if fact["other"] < 0 else int(fact["other"])
         if (twin, row) in pairs:
             continue
         pairs.add((row, twin))
-        rows = [row] if twin is None else [row, twin]
         samples = [
             {
-                "name": name,
+                "name": names[each],
                 "label": None if pd.isna(context.labels.iat[each]) else context.labels.iat[each],
                 "picture": render.picture(previews.get(each, b"")),
             }
-            for each, name in zip(rows, context.names(rows), strict=True)
+            for each in ([row] if twin is None else [row, twin])
         ]
         shown.append({"reason": fact["reason"] if twin is None else "", "samples": samples})
     return shown

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from components.shared.data import dataset
+from components.shared.data import manifest as manifests
 from components.validate import finding
 from components.validate.context import Context
 
@@ -21,21 +22,22 @@ def near_leakage(context: Context) -> pd.DataFrame:
 
 def group_leakage(context: Context) -> pd.DataFrame:
     """A group on two sides of the official split; `suggested` is the split that has most of it."""
-    sides = context.splits.groupby(context.rows["group"]).transform("nunique")
-    bad = context.rows[sides > 1]
+    groups = context.rows["group"].dropna()
+    bad = groups[context.splits[groups.index].groupby(groups, observed=True).transform("nunique") > 1].astype("str")
     splits = context.splits[bad.index]
-    sizes = pd.crosstab(bad["group"], splits).reindex(columns=list(dataset.SPLITS), fill_value=0)
-    largest = bad["group"].map(sizes.idxmax(axis=1)) if len(bad) else splits
-    reason = "group " + bad["group"].map(repr) + " is in other splits than " + splits + " too"
+    sizes = pd.crosstab(bad, splits).reindex(columns=list(dataset.SPLITS), fill_value=0)
+    largest = bad.map(sizes.idxmax(axis=1)) if len(bad) else splits
+    reason = "group " + bad.map(repr) + " is in other splits than " + splits + " too"
     return finding.rows(bad.index, reason, action=np.where(largest == splits, "", "move"), suggested=largest)
 
 
 def duplicate(context: Context) -> pd.DataFrame:
     """The same picture more than once in a split and under one label; the first of them is not counted."""
-    key = [context.picture, context.split_number, context.label_number]
-    first = pd.Series(context.rows.index, index=context.rows.index).groupby(key).transform("first")
-    again = np.flatnonzero(first != context.rows.index)
-    return finding.pairs(again, first.to_numpy()[again], lambda _, twins: "= " + context.names(twins))
+    copies = np.flatnonzero(context.picture.duplicated(keep=False))
+    key = [numbers[copies] for numbers in (context.picture.to_numpy(), context.split_number, context.label_number)]
+    first = pd.Series(copies).groupby(key).transform("first").to_numpy()
+    again = first != copies
+    return finding.pairs(copies[again], first[again], lambda _, twins: "= " + context.names(twins))
 
 
 def near_duplicate(context: Context) -> pd.DataFrame:
@@ -65,14 +67,17 @@ def overlap(context: Context) -> pd.DataFrame:
 
 def case_twin(context: Context) -> pd.DataFrame:
     """Paths that differ in case alone: one of them is lost on a Mac or on Windows."""
-    sources = context.rows["source"]
-    plain = sources.str.lower()  # by Arrow, where the others cost an object for each
-    other = ~sources.str.match(r"^[\x00-\x7f]*$")
-    plain[other] = sources[other].str.normalize("NFC").str.casefold()
-    number = pd.factorize(plain)[0]
+    numbers = []
+    for _, table in manifests.parts(context.manifest, ["source"]):
+        sources = table["source"].to_pandas()
+        plain = sources.str.lower()  # by Arrow, where the others cost an object for each
+        other = ~sources.str.match(r"^[\x00-\x7f]*$")
+        plain[other] = sources[other].str.normalize("NFC").str.casefold()
+        numbers.append(pd.util.hash_array(plain.to_numpy(object), categorize=False))
+    number = pd.factorize(np.concatenate(numbers))[0]
     first = np.unique(number, return_index=True)[1][number]
     rows = np.flatnonzero(first != context.rows.index)
-    return finding.pairs(rows, first[rows], lambda _, twins: "beside " + sources.iloc[twins].map(repr))
+    return finding.pairs(rows, first[rows], lambda _, twins: "beside " + context.some(twins, "source")["source"].map(repr))
 
 
 def _redundant(pairs: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -35,7 +35,7 @@ def validate(
     with files.whole_folder(validation, kind="validation", ours=_is_older) as fresh:
         outcome = expectations.judge(manifest, config, fresh / "data_docs")
         # Great Expectations is at work now, in its own process: time for what does not need its outcome.
-        context = Context(manifests.read(manifest), config, manifest, accepted)
+        context = Context.read(manifest, config, accepted)
         findings = suite.check(context)
         classes_per_split(context, fresh / "classes.png")
         pairs.write(context, fresh / "pairs.parquet")

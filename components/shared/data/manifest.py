@@ -1,7 +1,8 @@
 """The manifest: one row per sample with what was measured, a Parquet part per shard, named by the shard's digest."""
 
+import itertools
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -100,17 +101,22 @@ def no_labels(counts) -> list[str]:
     return [label for label, word in words.items() if word in _NO_LABEL or (word in _PERHAPS and sizes[word] < _CLASS)]
 
 
-def read_previews(folder: Path, rows: Collection[int]) -> dict[int, bytes]:
-    """The JPEG preview of these rows, numbered as in `read`; rows that do not decode have none."""
-    found, start = {}, 0
-    for part in _in_order(folder):
-        count = pq.read_metadata(part).num_rows
-        here = sorted(row for row in rows if start <= row < start + count)
-        if here:
-            column = pq.read_table(part, columns=["preview"])["preview"]
-            found |= {row: value for row in here if (value := column[row - start].as_py())}
-        start += count
-    return found
+def starts(folder: Path) -> list[tuple[int, Path]]:
+    """The first row of each part, in the order of `read`, and behind them the number of rows in all; see `some`."""
+    parts = _in_order(folder)
+    sizes = [pq.read_metadata(part).num_rows for part in parts]
+    return [*zip(itertools.accumulate([0, *sizes[:-1]]), parts, strict=True), (sum(sizes), folder)]
+
+
+def some(starts: list[tuple[int, Path]], rows: Sequence[int], columns: list[str]):
+    """These columns of some rows, numbered and named by it as in `read`, in any order: a pandas DataFrame."""
+    wanted, back = np.unique(np.asarray(rows, np.int64), return_inverse=True)
+    tables = [pa.schema([SCHEMA.field(name) for name in columns]).empty_table()]
+    for (start, part), (end, _) in itertools.pairwise(starts):
+        here = wanted[np.searchsorted(wanted, start) : np.searchsorted(wanted, end)]
+        if len(here):
+            tables.append(pq.read_table(part, columns=columns).take(pa.array(here - start)).cast(tables[0].schema))
+    return pa.concat_tables(tables).take(pa.array(back)).to_pandas().set_axis(rows)
 
 
 def read_bytes(folder: Path, column: str) -> Iterator[np.ndarray]:
