@@ -1,6 +1,5 @@
 """All that is decided before a picture is decoded: the split, each sample's place, labels, the layout; leakage counted anew."""
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +72,7 @@ def make(*, manifest: Path, verdict: Path, pairs: Path, config: PrepareConfig, f
     if not usable.all():
         print(f"prepare: {(~usable).sum():,} samples without pixels or label are left out; findings.json names them")
     together = leakage.read_pairs(pairs, len(rows)) if config.keep_alike_together else np.empty((0, 2), np.int64)
+    rows["label"] = rows["label"].where(usable).cat.remove_unused_categories()
     unit = units(rows["key"].to_numpy(), rows["group"], together)
     split = np.full(len(rows), None, object)
     split[usable] = assign(rows[usable].reset_index(drop=True), unit[usable], config)
@@ -83,14 +83,14 @@ def make(*, manifest: Path, verdict: Path, pairs: Path, config: PrepareConfig, f
     time = min(int(rows.loc[usable, "frames"].max()), config.max_frames)
     shape = (config.height, config.width, config.channels)
     shape = (time, *shape) if rows.loc[usable, "frames"].max() > 1 else shape
-    classes = sorted(rows.loc[usable, "label"].unique())
+    classes = list(rows["label"].cat.categories)
     # Of the knobs these alone: a severity of validate that is changed must not train two networks again.
     layout = arrays.Layout(classes, shape, summary["data_digest"], {"prepare": config.model_dump()})
     plan = Plan(_places(rows[usable]), manifests.shard_digests(manifest), layout)
     plan.layout.write(folder)
     for name in SPLITS:
         (folder / name).mkdir(parents=True)
-        labels = np.searchsorted(classes, rows.loc[split == name, "label"].to_numpy(dtype=str))
+        labels = rows["label"].cat.codes[split == name].to_numpy()
         arrays.describe(folder / name, labels, _samples(manifest, split == name))
     _record(rows, split, leaks, config, folder)
     _tell(rows[usable], split[usable], leaks, plan.layout, config)
@@ -99,21 +99,27 @@ def make(*, manifest: Path, verdict: Path, pairs: Path, config: PrepareConfig, f
 
 def _read(manifest: Path) -> pd.DataFrame:
     """What a split needs of every row. Of texts that are many, a digest: names of 10 million files would fill a memory."""
-    columns = []
-    for shard, table in manifests.parts(manifest, _FACTS):
-        picture = table.rename_columns({"pixels_digest": "picture"})
-        part = table.select(["label", "group", "split", "frames", "width", "height"]).to_pandas()
-        part["shard"], part["row"] = shard, np.arange(len(part), dtype=np.int32)
-        part["key"], part["id_key"] = seen.keys(picture)[:, 0], seen.digests("id", table["id"].to_pylist())
-        part["decoded"] = table["fault_code"].is_null().to_numpy()
-        columns.append(part.astype({"label": "category", "group": "category", "split": "category", "shard": "category"}))
-    whole = {name: np.concatenate([part[name].to_numpy() for part in columns]) for name in columns[0]}
-    return pd.DataFrame(whole)
+
+    def tables() -> Iterator[pa.Table]:
+        for shard, table in manifests.parts(manifest, _FACTS):
+            added = {
+                "shard": pa.repeat(shard, len(table)),
+                "row": np.arange(len(table), dtype=np.int32),
+                "key": seen.keys(table.rename_columns({"pixels_digest": "picture"}))[:, 0],
+                "id_key": seen.digests("id", table["id"].to_pylist()),
+                "decoded": table["fault_code"].is_null(),
+            }
+            for name, values in added.items():
+                table = table.append_column(name, values if name in ("shard", "decoded") else pa.array(values))
+            yield table.drop_columns(["id", "pixels_digest", "fault_code"])
+
+    return manifests.frame(tables(), ["label", "group", "split", "shard"])
 
 
 def _places(rows: pd.DataFrame) -> pa.Table:
+    shards = rows["shard"].cat.remove_unused_categories().cat
     columns = {
-        "shard": pa.array(rows["shard"], pa.string()).dictionary_encode(),
+        "shard": pa.DictionaryArray.from_arrays(shards.codes.astype(np.int32), pa.array(shards.categories, pa.string())),
         "row": rows["row"].to_numpy(np.int32),
         "key": rows["id_key"].to_numpy(np.uint64),
         "split": rows["split_code"].to_numpy(np.int8),
@@ -140,7 +146,7 @@ def _record(rows: pd.DataFrame, split: np.ndarray, leaks: dict, config: PrepareC
         name: {
             "origin": "official" if name in official else "drawn",
             "samples": int((split == name).sum()),
-            "classes": dict(sorted(Counter(rows.loc[split == name, "label"]).items())),
+            "classes": {label: int(n) for label, n in rows.loc[split == name, "label"].value_counts(sort=False).items() if n},
             **({"with_a_twin_in": leaks[name]} if name in leaks else {}),
         }
         for name in SPLITS
@@ -157,7 +163,7 @@ def _tell(rows: pd.DataFrame, split: np.ndarray, leaks: dict, layout: arrays.Lay
         for name in ("test", "validation")
     )
     print(f"prepare: {twins} have a twin in training")
-    test = rows.loc[split == "test", "label"].value_counts()
+    test = rows.loc[split == "test", "label"].astype("str").value_counts()
     if test.min() < FEW:
         print(f"prepare: class {test.idxmin()!r} has {test.min()} test samples: a single one moves its recall by "
               f"{1 / test.min():.0%}; bring more, or raise prepare.test_fraction")  # fmt: skip

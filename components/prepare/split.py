@@ -19,7 +19,7 @@ def assign(rows: pd.DataFrame, unit: np.ndarray, config: PrepareConfig) -> np.nd
     Official splits are kept. What they lack is taken out of the training part: fractions are of all samples where there
     is no official split, and of the training part where there is one. Raises Refused when it cannot be done.
     """
-    split = rows["split"].fillna("train").to_numpy(dtype=object, copy=True)
+    split = rows["split"].astype(object).fillna("train").to_numpy(copy=True)
     _refuse_torn_groups(rows, split)
     official = set(rows["split"].dropna())
     # What has a twin in an official split stays in training: drawn, it would be a twin across two sides that are held back.

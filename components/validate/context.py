@@ -15,7 +15,7 @@ from components.shared.data import manifest as manifests
 from components.validate import suspects
 from components.validate.config import ValidateConfig
 
-_FEW = ["shard", "group", "mode", "notes", "fault_code", "frame_gap", "frame_twin"]  # texts that many samples have in common
+_FEW = ["group", "mode", "notes", "fault_code", "frame_gap", "frame_twin"]  # texts that many samples have in common
 _HELD = [*_FEW, "label", "split", "frames", "width", "height", "frame_sizes", "brightness", "red", "green", "blue", "contrast",
          "dark_level", "bright_level", "common", "entropy", "sharpness", "hash", "faces", "trailing"]  # fmt: skip
 
@@ -35,17 +35,15 @@ class Context:
     @classmethod
     def read(cls, manifest: Path, limits: ValidateConfig, accepted: dict | None = None) -> "Context":
         """Read a manifest part by part. Of the texts that each sample has for itself, nothing is held but a number."""
-        held = []
-        for _, table in manifests.parts(manifest, [*_HELD, "pixels_digest", "id"]):
-            # A digest of what a row shows: of its pixels, or of its bytes when it does not decode.
-            pixels = pc.coalesce(table["pixels_digest"], table["id"]).to_numpy()
-            table = table.drop_columns(["pixels_digest", "id"])
-            for name in _FEW:
-                table = table.set_column(table.schema.get_field_index(name), name, table[name].dictionary_encode())
-            held.append(table.append_column("key", pa.array(pd.util.hash_array(pixels, categorize=False))))
-        table = pa.concat_tables(held).unify_dictionaries()
-        del held
-        return cls(table.to_pandas(split_blocks=True, self_destruct=True), limits, manifest, accepted)
+
+        def tables() -> Iterator[pa.Table]:
+            for _, table in manifests.parts(manifest, [*_HELD, "pixels_digest", "id"]):
+                # A digest of what a row shows: of its pixels, or of its bytes when it does not decode.
+                pixels = pc.coalesce(table["pixels_digest"], table["id"]).to_numpy()
+                key = pa.array(pd.util.hash_array(pixels, categorize=False))
+                yield table.drop_columns(["pixels_digest", "id"]).append_column("key", key)
+
+        return cls(manifests.frame(tables(), _FEW), limits, manifest, accepted)
 
     @functools.cached_property
     def _starts(self) -> list[tuple[int, Path]]:

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -79,10 +79,22 @@ def parts(folder: Path, columns: list[str]) -> Iterator[tuple[str, pa.Table]]:
     Raises CannotRun when there is no manifest, or a part cannot be read.
     """
     for part in _in_order(folder):
-        try:
-            yield _shard(part), pq.read_table(part, columns=columns)
-        except (OSError, pa.ArrowException) as error:
-            raise CannotRun(f"{part}: not a part of a manifest ({error}); delete it and run `dvc repro measure`") from None
+        yield _shard(part), _read(part, columns)
+
+
+def frame(tables: Iterable[pa.Table], few: Collection[str]):
+    """Tables as one pandas DataFrame; `few`, texts that many rows have in common, become categories, in order."""
+    encoded = []
+    for table in tables:
+        for name in few:
+            table = table.set_column(table.schema.get_field_index(name), name, table[name].dictionary_encode())
+        encoded.append(table)
+    whole = pa.concat_tables(encoded).unify_dictionaries()
+    del encoded, table
+    rows = whole.to_pandas(split_blocks=True, self_destruct=True)
+    for name in few:
+        rows[name] = rows[name].cat.reorder_categories(sorted(rows[name].cat.categories))
+    return rows
 
 
 def labels(rows):
@@ -115,7 +127,7 @@ def some(starts: list[tuple[int, Path]], rows: Sequence[int], columns: list[str]
     for (start, part), (end, _) in itertools.pairwise(starts):
         here = wanted[np.searchsorted(wanted, start) : np.searchsorted(wanted, end)]
         if len(here):
-            tables.append(pq.read_table(part, columns=columns).take(pa.array(here - start)).cast(tables[0].schema))
+            tables.append(_read(part, columns).take(pa.array(here - start)).cast(tables[0].schema))
     return pa.concat_tables(tables).take(pa.array(back)).to_pandas().set_axis(rows)
 
 
@@ -123,7 +135,7 @@ def read_bytes(folder: Path, column: str) -> Iterator[np.ndarray]:
     """`thumbnail` or `features`, a part at a time in the order of `read`: uint8 (rows, length), zeros where null."""
     length = SCHEMA.field(column).type.byte_width
     for part in _in_order(folder):
-        values = pq.read_table(part, columns=[column])[column].combine_chunks()
+        values = _read(part, [column])[column].combine_chunks()
         filled = values.fill_null(bytes(length))
         yield np.frombuffer(filled.buffers()[1], np.uint8)[filled.offset * length :][: len(filled) * length].reshape(-1, length)
 
@@ -149,6 +161,13 @@ def is_part(file: Path) -> bool:
 def shard_digests(folder: Path) -> dict[str, str]:
     """Name -> md5 of each shard that was measured."""
     return {_shard(part): part.stem for part in _parts(folder)}
+
+
+def _read(part: Path, columns: list[str]) -> pa.Table:
+    try:
+        return pq.read_table(part, columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise CannotRun(f"{part}: not a part of a manifest ({error}); delete it and run `dvc repro measure`") from None
 
 
 def _in_order(folder: Path) -> list[Path]:
