@@ -72,7 +72,9 @@ def _drawn(rows: pd.DataFrame, unit: np.ndarray, pool: np.ndarray, free: np.ndar
     key = np.full(len(numbers), np.iinfo(np.uint64).max, np.uint64)
     np.minimum.at(key, of, known)
     salt = hashlib.blake2b(f"{seed} {name}".encode(), digest_size=32).digest()
-    hashes = b"".join(hashlib.blake2b(one.tobytes(), key=salt, digest_size=8).digest() for one in key)
+    hashes = bytearray()  # an object for each at once would be a hundred bytes
+    for one in key:
+        hashes += hashlib.blake2b(one.tobytes(), key=salt, digest_size=8).digest()
     order = np.lexsort((np.frombuffer(hashes, "<u8"), label))
     can_move = np.bincount(of, weights=~free[positions]) == 0
     chosen, stay = np.zeros(len(numbers), bool), []

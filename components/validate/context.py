@@ -66,7 +66,7 @@ class Context:
     @functools.cached_property
     def picture(self) -> pd.Series:
         """A number for each picture that is another one: by its pixels, or by its bytes when it does not decode."""
-        return pd.Series(pd.factorize(self.rows["key"])[0], index=self.rows.index)
+        return pd.Series(pd.factorize(self.rows["key"])[0].astype(np.int32), index=self.rows.index)
 
     def row_in_shard(self, rows: np.ndarray) -> np.ndarray:
         """The number of each of these rows within its shard, int (m,)."""
@@ -81,12 +81,12 @@ class Context:
     @functools.cached_property
     def split_number(self) -> np.ndarray:
         """A number for each official split, as for none: int (n,). Numbers take a tenth of the room of texts."""
-        return pd.factorize(self.splits)[0]
+        return pd.factorize(self.splits)[0].astype(np.int32)
 
     @functools.cached_property
     def label_number(self) -> np.ndarray:
         """A number for each label, -1 for none: int (n,)."""
-        return pd.factorize(self.labels)[0]
+        return pd.factorize(self.labels)[0].astype(np.int32)
 
     @functools.cached_property
     def official(self) -> list[str]:
@@ -165,7 +165,7 @@ class Context:
         counts = self.labels[learnt].value_counts()
         if len(counts) < 2 or counts.min() < 2 * suspects.FOLDS:
             return None
-        labels = np.where(learnt, pd.factorize(self.labels, sort=True)[0], -1)
+        labels = np.where(learnt, pd.factorize(self.labels, sort=True)[0].astype(np.int32), np.int32(-1))
         # A group, or a picture that comes twice, is in one fold: no model has seen what it judges.
         groups = self.rows["group"].cat
         of_group = np.append(pd.util.hash_array(groups.categories.to_numpy(object), categorize=False), np.uint64(0))

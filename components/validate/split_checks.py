@@ -89,6 +89,8 @@ def _redundant(pairs: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def _across(context: Context, torn: np.ndarray) -> pd.DataFrame:
     """A row for each side of a pair. Of two that are the same, the one goes that is learnt from, or tuned on."""
+    if not len(torn):
+        return finding.none()
     picture = context.picture.to_numpy()
 
     def reason(rows: np.ndarray, twins: np.ndarray) -> np.ndarray:

@@ -103,7 +103,8 @@ def labels(rows):
     `nan` and `null` are never labels; `none`, `NA`, `n/a` and `?` are, in any case of letters, from 10 samples on.
     """
     written = rows["label"]
-    return written.where(written.notna() & ~written.isin(no_labels(written.value_counts())), None)
+    none = written.isna() | written.isin(no_labels(written.value_counts()))
+    return written.where(~none, None) if none.any() else written
 
 
 def no_labels(counts) -> list[str]:

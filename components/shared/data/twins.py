@@ -88,13 +88,13 @@ def _neighbours(frame: np.ndarray, row: np.ndarray) -> pd.DataFrame:
 
 def _candidates(hashes: np.ndarray, bits: int) -> Iterator[np.ndarray]:
     bands = _bands(bits + 2)
-    by_hash = np.argsort(hashes, kind="stable")
+    by_hash = np.argsort(hashes, kind="stable").astype(np.int32)
     for chosen in itertools.combinations(range(len(bands)), 2):
         key = _key(hashes[by_hash], [bands[index] for index in chosen])
         within = np.argsort(key, kind="stable")
         order = by_hash[within]
         values, following = hashes[order], _following(key[within])
-        alive = np.arange(len(order))
+        alive = np.arange(len(order), dtype=np.int32)
         for step in range(1, _NEIGHBOURS + 1):
             alive = alive[following[alive] >= step]
             if not len(alive):
@@ -109,7 +109,7 @@ def _candidates(hashes: np.ndarray, bits: int) -> Iterator[np.ndarray]:
 def _following(key: np.ndarray) -> np.ndarray:
     """How many of the same key come after each, in a sorted array."""
     last = np.flatnonzero(np.append(key[1:] != key[:-1], True))
-    return np.repeat(last, np.diff(last, prepend=-1)) - np.arange(len(key))
+    return np.repeat(last.astype(np.int32), np.diff(last, prepend=-1)) - np.arange(len(key), dtype=np.int32)
 
 
 def _bands(count: int) -> list[tuple[int, int]]:
