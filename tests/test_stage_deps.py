@@ -11,8 +11,8 @@ from components import STEPS
 
 # No result depends on these: they write files, spread work, read knobs, draw pictures of what is known anyway.
 NO_RESULT = {f"components/shared/{name}" for name in (
-    "__init__.py", "config.py", "deadline.py", "destination.py", "errors.py", "files.py", "runs/guarded_server.py", "parallel.py", "scratch.py",
-    "supervise.py", "yaml_reader.py")}  # fmt: skip
+    "__init__.py", "config.py", "deadline.py", "destination.py", "errors.py", "files.py", "parallel.py", "runs/guarded_server.py",
+    "scratch.py", "supervise.py", "yaml_reader.py")}  # fmt: skip
 # Drawn in passing by steps whose other outputs the next step learns from: a word there must not train two networks again.
 IN_PASSING = {"augment": {"components/shared/plots.py"}, "train": {"components/shared/plots.py"}}
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import math
 import os
 import shutil
 import tempfile
@@ -39,6 +40,22 @@ def folder(purpose: str = "") -> Iterator[Path]:
     finally:
         shutil.rmtree(made, ignore_errors=True)
         os.close(lock)
+
+
+def mapped(file: Path, shape: tuple[int, ...]):
+    """Make a file of levels, a uint8 array that is mapped and filled piece by piece: never in memory as a whole.
+
+    Its room on the disk is taken now: a full disk would otherwise end the process by SIGBUS, when it writes to memory that
+    stands for a file without room. Raises CannotRun with the bytes that are needed and free.
+    """
+    import numpy as np
+
+    with files.room(file, needed=math.prod(shape)):
+        levels = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            with file.open("r+b") as stream:
+                os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+    return levels
 
 
 def _place() -> Path:

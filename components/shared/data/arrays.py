@@ -6,8 +6,6 @@ order. `picture` is the digest of the decoded pixels: the same for a picture tha
 """
 
 import hashlib
-import math
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.shared import files
+from components.shared import files, scratch
 from components.shared.errors import CannotRun
 
 _ROW_GROUP = 1 << 17  # samples
@@ -128,19 +126,9 @@ def load(folder: Path, layout: Layout | None = None) -> Split:
 
 
 def create(folder: Path, count: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Make `images.npy` in its final size, to be filled piece by piece: never in memory as a whole.
-
-    Its room on the disk is taken now: a full disk would otherwise end the process by SIGBUS, when it writes to memory that
-    stands for a file without room. Raises CannotRun with the bytes that are needed and free.
-    """
+    """Make `images.npy` in its final size, to be filled piece by piece; see `scratch.mapped`."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "images.npy"
-    with files.room(file, needed=count * math.prod(shape)):
-        images = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(count, *shape))
-        if hasattr(os, "posix_fallocate"):
-            with file.open("r+b") as stream:
-                os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
-    return images
+    return scratch.mapped(folder / "images.npy", (count, *shape))
 
 
 def describe(folder: Path, labels: np.ndarray, samples: list[dict] | Iterable[pa.Table]) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from components.shared import scratch
-from components.shared.data import arrays
 from components.shared.data import manifest as manifests
 
 _BITS = 64
@@ -26,7 +25,7 @@ def near(manifest: Path, rows: np.ndarray, hashes: np.ndarray, *, bits: int, cor
         return np.empty((0, 2), np.int64)
     # In a file that is mapped, whose pages the system may take back.
     with scratch.folder("twins") as folder:
-        thumbnails, start, filled = arrays.create(folder, len(rows), (manifests.THUMBNAIL,)), 0, 0
+        thumbnails, start, filled = scratch.mapped(folder / "levels.npy", (len(rows), manifests.THUMBNAIL)), 0, 0
         for part in manifests.read_bytes(manifest, "thumbnail"):
             chosen = rows[filled : np.searchsorted(rows, start + len(part))] - start
             thumbnails[filled : filled + len(chosen)] = part[chosen]
