@@ -1,5 +1,6 @@
 """Toys drawn by code: small pictures with something to learn in them, and a project folder to run steps in."""
 
+import importlib.util
 import io
 import json
 from pathlib import Path
@@ -71,6 +72,15 @@ def by_code(findings: Path) -> dict[str, dict]:
     return {
         each["code"]: {**each, "items": [item["text"] for item in each["items"]], "records": each["items"]} for each in read
     }
+
+
+@pytest.fixture(scope="session")
+def drawn():
+    """`drawn(folder, rows, classes)`: a manifest without any picture."""
+    spec = importlib.util.spec_from_file_location("drawn_manifest", ROOT / "benchmarks/drawn_manifest.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.draw
 
 
 @pytest.fixture

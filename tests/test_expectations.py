@@ -12,7 +12,7 @@ from conftest import MEASURE, by_code
 from components.ingest.step import ingest
 from components.measure.step import measure
 from components.shared.errors import CannotRun, Refused
-from components.validate import expectations
+from components.validate import expectations, great
 from components.validate.config import ValidateConfig
 from components.validate.expectations import Outcome
 from components.validate.step import validate
@@ -112,3 +112,23 @@ def test_when_its_process_is_killed_the_step_says_so_and_the_next_run_ends_well(
     with pytest.raises(CannotRun, match="Great Expectations' process was killed, perhaps for want of memory; run it again"):
         judged()
     assert judged()[2] is False
+
+
+def test_a_manifest_in_pieces_is_judged_as_one_is_in_one(drawn, tmp_path, knobs, monkeypatch):
+    drawn(tmp_path / "m", 140_000, ["a", "b"])
+    for part, code in zip(sorted((tmp_path / "m").glob("*.parquet")), ("PNG", "GIF", "PNG"), strict=True):
+        table = pq.read_table(part)
+        for column, cells in {"source": {7: "same <b>.png"}, "width": {5: 0}, "label": {1: None}, "format": {3: code}}.items():
+            values = table[column].to_pylist()
+            values = [cells.get(row, value) for row, value in enumerate(values)]
+            field = table.schema.field(column)
+            table = table.set_column(table.schema.get_field_index(column), field, pa.array(values, field.type))
+        pq.write_table(table, part)
+    suite = [{"kind": each.kind, "options": each.options, "severity": "critical", "name": each.name}
+             for each in expectations.expected(knobs(ValidateConfig, "validate"))]  # fmt: skip
+    great.load()
+    whole = great.judge(tmp_path / "m", suite, tmp_path / "whole")
+    monkeypatch.setattr(great, "_PIECE", 70_000)
+    assert great.judge(tmp_path / "m", suite, tmp_path / "pieces") == whole
+    assert whole["every sample has a source of its own"] == r"not so for 3 of 140,000: 'same \\x3cb\\x3e.png'"
+    assert whole["width is at least 1"] == "not so for 3 of 140,000: '0'"

@@ -1,25 +1,16 @@
 """Ten thousand classes, and names as long as a file system takes: validate stays linear in samples and bounded in memory."""
 
-import importlib.util
 import tracemalloc
 
 import numpy as np
 import pytest
-from conftest import ROOT, by_code
+from conftest import by_code
 from threadpoolctl import threadpool_limits
 
 from components.shared.errors import Refused
 from components.validate import suspects
 from components.validate.config import ValidateConfig
 from components.validate.step import validate
-
-
-@pytest.fixture(scope="module")
-def drawn():
-    spec = importlib.util.spec_from_file_location("drawn_manifest", ROOT / "benchmarks/drawn_manifest.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.draw
 
 
 def test_ten_thousand_classes_are_judged_and_what_people_read_stays_short(drawn, tmp_path, knobs):
@@ -108,3 +99,19 @@ def test_memory_for_suspects_does_not_grow_with_samples_times_classes():
         return most
 
     assert peak(16_000, 1500) - peak(8_000, 1500) < 16_000 * 1500  # bytes: less than one for each cell that is added
+
+
+def test_of_too_much_work_a_share_of_every_class_is_judged_by_the_model_of_all(monkeypatch):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(5), 200)
+    features = np.clip(rng.integers(60, 190, (5, 30))[labels] + rng.normal(0, 40, (1000, 30)), 0, 255).astype(np.uint8)
+    folds = rng.integers(0, suspects.FOLDS, 1000)
+    monkeypatch.setattr(suspects, "_fitted", lambda classes: 1)
+    whole = suspects.opinion(lambda: [features], labels, folds, 5)
+    monkeypatch.setattr(suspects, "_WORK", 1000)
+    some = suspects.opinion(lambda: np.array_split(features, 3), labels, folds, 5)
+    judged = ~np.isnan(some.trust)
+    assert (whole.judged, some.judged, judged.sum()) == (1000, 200, 200)
+    assert (np.bincount(labels[judged]) == 40).all()
+    assert (some.best[judged] == whole.best[judged]).all()
+    assert not some.suspect[~judged].any()
