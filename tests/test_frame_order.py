@@ -17,6 +17,9 @@ WHOLE = {
     "every fifth frame": [f"{n:05d}.jpg" for n in range(0, 100, 5)],
     "thinned evenly to whole numbers": [f"f{round(n * 63 / 19):03d}.png" for n in range(20)],
     "thinned once in a while": [f"f{n}.png" for n in (0, 7, 13, 20, 26, 33, 40, 46)],
+    "thinned by a quarter": [f"f{round(n * 1009 / 899)}.png" for n in range(900)],
+    "10 of 13": [f"f{round(n * 12 / 9)}.png" for n in range(10)],
+    "60 of 64, rounded down": [f"f{int(n * 63 / 59)}.png" for n in range(60)],
     "milliseconds of 25 a second": [f"{n * 40:08d}.png" for n in range(50)],
     "milliseconds of 30 a second": [f"{round(n * 1000 / 30)}.png" for n in range(50)],
     "milliseconds as they came": [

@@ -265,6 +265,31 @@ def test_labels_in_a_column_or_as_whole_floats_or_bytes_are_what_they_mean(tmp_p
     assert [sample.source for sample in samples(tmp_path / "bytes")] == ["x/0.png", "-/1.png", "a-b/2.png"]
 
 
+def test_an_empty_half_of_an_npz_empties_nothing(tmp_path):
+    full, none = np.zeros((20, 8, 8), np.uint8), np.zeros((0, 8, 8), np.uint8)
+    labels, nothing = np.arange(20) % 2, np.zeros(0, int)
+    np.savez(tmp_path / "a.npz", x_train=full, y_train=labels, x_test=full + 1, y_test=labels)
+    ingest(str(tmp_path / "a.npz"), tmp_path / "data")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "data").glob("*")}
+    for part in ("train", "test"):
+        halves = {"x_train": full, "y_train": labels, "x_test": full + 1, "y_test": labels} | {
+            f"x_{part}": none,
+            f"y_{part}": nothing,
+        }
+        np.savez(tmp_path / "b.npz", **halves)
+        with pytest.raises(Refused, match=r"E_NO_DATA .*b\.npz: arrays without a picture"):
+            ingest(str(tmp_path / "b.npz"), tmp_path / "data", replace=True)
+        assert {file.name: file.read_bytes() for file in (tmp_path / "data").glob("*")} == before
+
+
+def test_a_fault_in_an_archive_names_the_archive(tmp_path):
+    with tarfile.open(tmp_path / "empty.tar", "w"):
+        pass
+    with pytest.raises((Refused, CannotRun), match=r"empty\.tar") as refused:
+        ingest(str(tmp_path / "empty.tar"), tmp_path / "data")
+    assert "darkroom-" not in str(refused.value)
+
+
 def test_an_npz_that_claims_more_than_it_holds_is_refused(tmp_path):
     pictures = np.lib.format
     stream = io.BytesIO()

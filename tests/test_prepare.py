@@ -40,7 +40,8 @@ def judge(folder: Path, pairs: np.ndarray | None = None, **summary) -> dict[str,
         write_pairs(context, folder / "pairs.parquet")
     else:
         table = {"one": pairs[:, 0], "other": pairs[:, 1], "kind": ["near"] * len(pairs)}
-        pd.DataFrame(table).to_parquet(folder / "pairs.parquet")
+        table = pa.table(table).replace_schema_metadata({"data_digest": manifest.data_digest(manifest_folder)})
+        pq.write_table(table, folder / "pairs.parquet")
     content = {"passed": True, "data_digest": manifest.data_digest(manifest_folder), "knobs": {"validate": LIMITS}}
     files.write_json(folder / "summary.json", content | summary)
     inputs = {"data": "data", "manifest": "manifest", "verdict": "summary.json", "pairs": "pairs.parquet"}
@@ -199,11 +200,30 @@ def test_a_large_group_does_not_eat_the_quota_of_its_class(split):
         assert (sides[:60] == "train").all()
 
 
+def test_few_samples_that_can_move_are_shared_by_both_draws(split):
+    table = rows(["a"] * 100 + ["b"] * 100, groups=["g"] * 90 + [None] * 110)
+    for seed in range(50):
+        sides = split(table, split_seed=seed)[:100]
+        assert (sides[:90] == "train").all()
+        assert [(sides == name).sum() for name in ("test", "validation")] == [6, 4]
+
+
+def test_pairs_of_other_data_are_refused(stills, prepared, tmp_path):
+    from components.prepare.leakage import read_pairs
+
+    prepared(stills)
+    (file,) = tmp_path.rglob("pairs.parquet")
+    digest = manifest.data_digest(file.parent / "manifest")
+    assert read_pairs(file, 90, digest).shape == (0, 2)
+    with pytest.raises(CannotRun, match=f"is about other data \\({digest}, expected 0.dir\\)"):
+        read_pairs(file, 90, "0.dir")
+
+
 def test_a_chain_that_joins_most_of_a_class_stays_in_training_and_is_told(split, capsys):
     table = rows(["a"] * 100 + ["b"] * 100)
     sides = split(table, [(n, n + 1) for n in range(79)])
     assert (sides[:80] == "train").all()
-    assert (sides[:100] == "test").sum() == 15
+    assert [(sides[:100] == name).sum() for name in ("test", "validation")] == [12, 8]  # of 20 that can move
     told = capsys.readouterr().out
     assert "test: 1 sets of samples that belong together are larger than their class's share and stay in training" in told
     assert "(the largest: 80 samples, most of them 'a')" in told

@@ -173,3 +173,24 @@ def test_a_run_that_kubeflow_gives_to_the_task_becomes_the_parent(candidate, her
     run = mlflow.get_run(first)
     assert run.data.tags["mlflow.parentRunId"] == given.info.run_id
     assert mlflow.get_experiment(run.info.experiment_id).name == "mine"
+
+
+def test_a_model_that_was_scored_on_what_it_has_learnt_from_is_refused(here):
+    project(here)
+    model, evaluation = make(here, "cnn", training="t1")
+    facts = files.read_json(evaluation / "test.json")
+    files.write_json(evaluation / "test.json", facts | {"learnt_from": 30})
+    with pytest.raises(Refused, match="cnn: was scored on 30 test samples that it has learnt from, expected none"):
+        register_these(here, (model, evaluation))
+
+
+@pytest.mark.parametrize("name", ["a?b", "a%20b"])
+def test_a_project_whose_path_no_address_can_hold_is_told_so(tmp_path, monkeypatch, name):
+    from components.shared.runs.connection import connect
+
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(CannotRun, match=r"in a folder with [?] or % in its path; rename the folder"):
+        connect()
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -146,6 +146,10 @@ def _checked(pictures: np.ndarray, labels: np.ndarray, classes: list[str] | None
         raise Refused(f"E_NAN {file}: {bad} of {pictures.size} values are not finite; find out where they come from")
     if pictures.dtype != np.uint8:
         raise Refused(f"E_RANGE {file}: expected uint8 pixels of 0 to 255, got {pictures.dtype}; scale and convert them")
+    if not len(pictures) and not len(labels):
+        raise Refused(
+            f"E_NO_DATA {file}: arrays without a picture in them ({pictures.shape}); leave them out, or look why they are empty"
+        )
     channels = pictures.ndim >= 4
     if pictures.ndim not in (3, 4, 5) or (channels and pictures.shape[-1] not in (1, 3)) or 0 in pictures.shape[1:]:
         raise Refused(f"E_DIMENSIONS {file}: expected (n, height, width[, 1 or 3]) or clips, got {pictures.shape}")

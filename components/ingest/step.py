@@ -20,7 +20,7 @@ from components.ingest.source import Passed, Source
 from components.shared import destination, files, scratch
 from components.shared.data import dataset
 from components.shared.data.dataset import Sample
-from components.shared.errors import CannotRun, Refused
+from components.shared.errors import CannotRun, Refused, Stop
 
 MAX_SHARD = 1024  # MiB; a column of Arrow's holds 2 GiB at most
 
@@ -62,7 +62,7 @@ def ingest(
         if source in named.SETS:
             found = named.SETS[source]()
         elif archive.is_archive(Path(source)):
-            found = find.find(archive.unpack(Path(source), folder), kind=kind, max_frames=max_frames)
+            found = _unpacked(Path(source), folder, kind=kind, max_frames=max_frames)
         else:
             found = find.find(Path(source), kind=kind, max_frames=max_frames)
         print(f"found {found.kind}")
@@ -78,6 +78,14 @@ def ingest(
     size = sum(shard.stat().st_size for shard in shards)
     print(f"{data}: {counts['new']:,} new, {counts['kept']:,} unchanged, {counts['gone']:,} gone; "
           f"{len(shards):,} shards, {size / 2**20:,.1f} MiB")  # fmt: skip
+
+
+def _unpacked(source: Path, folder: Path, *, kind: str, max_frames: int) -> Source:
+    """What an archive holds; a fault names the archive that a person knows, not our scratch folder."""
+    try:
+        return find.find(archive.unpack(source, folder), kind=kind, max_frames=max_frames)
+    except Stop as stop:
+        raise type(stop)(*(fault.replace(str(folder), str(source)) for fault in stop.faults)) from None
 
 
 def _say(code: str, passed: Passed, what: str) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -88,4 +89,13 @@ def _left_out(numbers: list[int]) -> int | None:
     usual, count = Counter(steps).most_common(1)[0]
     if usual <= 0 or 2 * count <= len(steps) or any(step <= 0 or step % usual for step in steps):
         return None
-    return next((place for place, step in enumerate(steps) if step > usual), None)
+    gaps = [place for place, step in enumerate(steps) if step > usual]
+    return gaps[0] if gaps and not (len(gaps) > 1 and _is_thinned(numbers, usual)) else None
+
+
+def _is_thinned(numbers: list[int], step: int) -> bool:
+    """Whether a clip was thinned evenly to these frames: then nothing is missing. One number left out can be no thinning alone."""
+    first, last, count = numbers[0], numbers[-1], len(numbers)
+    places = [(last - first) / step * index / (count - 1) for index in range(count)]
+    taken = [(number - first) // step for number in numbers]
+    return any(taken == list(map(rule, places)) for rule in (round, int, math.ceil))

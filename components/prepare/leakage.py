@@ -46,7 +46,7 @@ def leaking(manifest: Path, key: np.ndarray, split: np.ndarray, limits: dict) ->
     }
 
 
-def read_pairs(file: Path, count: int) -> np.ndarray:
+def read_pairs(file: Path, count: int, data_digest: str) -> np.ndarray:
     """int64 (m, 2): the rows that validate found to look the same or to share frames, of a manifest with `count` rows.
 
     Raises CannotRun when the file is missing, damaged, or about other data.
@@ -55,11 +55,14 @@ def read_pairs(file: Path, count: int) -> np.ndarray:
 
     try:
         table = pq.read_table(file, columns=["one", "other"])
+        of = (table.schema.metadata or {}).get(b"data_digest", b"none").decode()
         found = np.stack([table[name].to_numpy().astype(np.int64) for name in ("one", "other")], axis=1)
     except FileNotFoundError:
         raise CannotRun(f"{file}: no such file; `dvc repro validate` makes it") from None
     except (OSError, ValueError, pa.ArrowException) as error:
         raise CannotRun(f"{file}: no readable pairs ({str(error).splitlines()[0]}); `dvc repro -f validate` makes it") from None
+    if of != data_digest:
+        raise CannotRun(f"{file}: is about other data ({of}, expected {data_digest}); `dvc repro -f validate` makes it anew")
     if len(found) and (found.min() < 0 or found.max() >= count):
         raise CannotRun(f"{file}: expected rows 0 to {count - 1:,}, got {found.max():,}; `dvc repro -f validate` makes it anew")
     return found

@@ -71,7 +71,11 @@ def make(*, manifest: Path, verdict: Path, pairs: Path, config: PrepareConfig, f
         raise Refused(f"prepare: {manifest} has no sample with pixels and a label; findings.json of validate says why")
     if not usable.all():
         print(f"prepare: {(~usable).sum():,} samples without pixels or label are left out; findings.json names them")
-    together = leakage.read_pairs(pairs, len(rows)) if config.keep_alike_together else np.empty((0, 2), np.int64)
+    together = (
+        leakage.read_pairs(pairs, len(rows), summary["data_digest"])
+        if config.keep_alike_together
+        else np.empty((0, 2), np.int64)
+    )
     rows["label"] = rows["label"].where(usable).cat.remove_unused_categories()
     unit = units(rows["key"].to_numpy(), rows["group"], together)
     split = np.full(len(rows), None, object)

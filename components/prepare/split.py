@@ -32,7 +32,12 @@ def assign(rows: pd.DataFrame, unit: np.ndarray, config: PrepareConfig) -> np.nd
             continue
         if name == "validation" and "test" not in official:
             fraction /= 1 - config.test_fraction  # of all samples, so that the two knobs mean the same
-        split[_drawn(rows, unit, split == "train", ~tied, name=name, fraction=fraction, seed=config.split_seed)] = name
+        # Where few units of a class can move, the first draw leaves the second one its part of them.
+        later = config.validation_fraction if name == "test" and "validation" not in official else 0.0
+        part = fraction / (fraction + later)
+        split[_drawn(rows, unit, split == "train", ~tied, name=name, fraction=fraction, part=part, seed=config.split_seed)] = (
+            name
+        )
     _refuse_missing_classes(rows, split, unit)
     return split
 
@@ -53,7 +58,17 @@ def units(key: np.ndarray, group: pd.Series, together: np.ndarray) -> np.ndarray
     return connected_components(graph, directed=False)[1]
 
 
-def _drawn(rows: pd.DataFrame, unit: np.ndarray, pool: np.ndarray, free: np.ndarray, *, name: str, fraction: float, seed: int):
+def _drawn(
+    rows: pd.DataFrame,
+    unit: np.ndarray,
+    pool: np.ndarray,
+    free: np.ndarray,
+    *,
+    name: str,
+    fraction: float,
+    part: float,
+    seed: int,
+):
     """Positions of about `fraction` of the `pool`: of each class that share, units whole, those alone that are `free`.
 
     Units are drawn in the order of a hash of what they hold, of the seed and of the split's name. So adding pictures hardly
@@ -80,7 +95,8 @@ def _drawn(rows: pd.DataFrame, unit: np.ndarray, pool: np.ndarray, free: np.ndar
     chosen, stay = np.zeros(len(numbers), bool), []
     for members in np.split(order, np.flatnonzero(np.diff(label[order])) + 1):
         quota = size[members].sum() * fraction
-        taken = _filled(members[can_move[members]], size, quota)
+        movable = members[can_move[members]]
+        taken = _filled(movable, size, quota, part * size[movable][size[movable] <= quota].sum())
         chosen[taken] = True
         too_large = members[(size[members] > max(quota, 1)) & ~chosen[members]]
         stay += [(int(size[one]), classes[label[one]]) for one in too_large]
@@ -91,18 +107,19 @@ def _drawn(rows: pd.DataFrame, unit: np.ndarray, pool: np.ndarray, free: np.ndar
     return positions[chosen[of]]
 
 
-def _filled(members: np.ndarray, size: np.ndarray, quota: float) -> list[int]:
+def _filled(members: np.ndarray, size: np.ndarray, quota: float, most: float) -> list[int]:
     """The first units, in their order, that fill a class's quota; one that would pass it by more than half of itself stays.
 
     A unit larger than the quota stays, too: it would be the whole of its class there. Where all are that large, the smallest
-    one goes, if that leaves at least half of the class.
+    one goes, if that leaves at least half of the class. `most`: what the small ones may give, so that another draw finds some.
     """
+    share = min(quota, most)
     taken, chosen = 0, []
     for one in members[size[members] <= quota]:
-        if taken + size[one] / 2 <= quota:
+        if taken + size[one] / 2 <= share:
             chosen.append(one)
             taken += size[one]
-        elif quota - taken < 0.5:
+        elif share - taken < 0.5:
             break
     if not chosen and quota >= 0.5 and len(members):
         smallest = members[size[members].argmin()]

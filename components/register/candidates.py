@@ -26,6 +26,7 @@ class Candidate:
     metrics: dict[str, float]  # on the test split
     cost: dict[str, float]
     test_digest: str
+    learnt_from: int = 0  # test samples that the model was trained or tuned on
     version: str | None = None
     reasons: list[str] = field(default_factory=list)
 
@@ -62,6 +63,9 @@ class Candidate:
         faults = [f"{name} on the test split is {_shown(value)}" for name, value in shares.items() if not _is_share(value)]
         faults += [f"{name} on the test split is {_shown(value)}" for name, value in others.items() if not _is_finite(value)]
         faults += [] if _is_share(on_validation) else [f"{config.compare_by} on validation data is {_shown(on_validation)}"]
+        if not faults and self.learnt_from:
+            return [f"{self.architecture}: was scored on {self.learnt_from:,} test samples that it has learnt from, expected none; "
+                    "`dvc repro` trains it on the present split"]  # fmt: skip
         if faults:
             return [f"{self.architecture}: {fault}, expected a finite number; `dvc repro -f` trains and scores it anew"
                     for fault in faults]  # fmt: skip
@@ -79,7 +83,7 @@ def read(model: Path, evaluation: Path) -> Candidate:
     if record["training_id"] != test["training_id"]:
         raise CannotRun(f"{evaluation}: is of another training than {model}; `dvc repro` brings them together")
     metrics, cost = _read(evaluation / "metrics.json", ()), _read(evaluation / "cost.json", COST)
-    return Candidate(model, evaluation, record, metrics, cost, test["digest"])
+    return Candidate(model, evaluation, record, metrics, cost, test["digest"], test.get("learnt_from") or 0)
 
 
 def read_all(models: list[Path], evaluations: list[Path], prepared: Path) -> list[Candidate]:

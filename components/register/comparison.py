@@ -1,6 +1,5 @@
 """A candidate against the champion: on samples that neither has learnt from or was tuned on."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,7 +136,7 @@ def _number(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
+    return value if 0 <= value <= 1 else None  # a share; NaN is none
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.shared import files
+from components.shared.data import manifest as manifests
 from components.validate.context import Context
 
 SCHEMA = pa.schema([("one", pa.int64()), ("other", pa.int64()), ("kind", pa.string())])
@@ -24,4 +25,5 @@ def write(context: Context, file: Path) -> None:
     order = np.lexsort([both[:, 1], both[:, 0]])
     with files.whole_file(file) as temporary:
         columns = [both[order, 0], both[order, 1], pa.array(kind[order], pa.string())]
-        pq.write_table(pa.table(columns, schema=SCHEMA), temporary, compression="zstd")
+        of = SCHEMA.with_metadata({"data_digest": manifests.data_digest(context.manifest)})
+        pq.write_table(pa.table(columns, schema=of), temporary, compression="zstd")

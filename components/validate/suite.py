@@ -63,7 +63,7 @@ def _findings(check: Check, result: pd.DataFrame | str | None, context: Context)
         else:
             message += f" ({share:.1%}, more than may be skipped: validate.max_quarantined {limit:.1%})"
     if check.code == "W_LABEL_SUSPECT" and context.opinion.judged < len(context.rows):
-        message += f" ({context.opinion.judged:,} were judged, a share of every class: of so many classes all would take hours)"
+        message += f" ({context.opinion.judged:,} were judged, a share of every class, to bound the work)"
     counted = f"of {len(context.rows):,}: {message}"
     return [
         Finding(str(code), severity, f"{len(part):,} {counted}", fix, check.action, part, check.code, check.doc)

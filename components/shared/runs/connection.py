@@ -55,6 +55,9 @@ def connect():
     address, own = os.environ.get("MLFLOW_TRACKING_URI"), None
     if not address:
         # Absolute: MLflow keeps one connection per address, wherever the working folder has gone since.
+        if set("?%") & set(str(STORE.absolute())):  # they would name another file, outside of the project
+            raise CannotRun(f"{STORE.absolute().parents[1]}: MLflow cannot keep its store in a folder with ? or % in its path; "
+                            "rename the folder, or set MLFLOW_TRACKING_URI")  # fmt: skip
         address, own = f"sqlite:///{STORE.absolute()}", ARTIFACTS.absolute()
     # A store of our own asks nobody; its disk may be slow, and another process may hold it for a while.
     seconds = CONNECT if address.startswith("http") else 2 * CALL
