@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import MEASURE
+from conftest import MEASURE, cannot_run_here
 
 from components.augment.config import AugmentConfig
 from components.augment.step import augment
@@ -253,7 +253,7 @@ def test_a_read_only_disk_and_a_mount_point_are_told_before_any_work(stills, her
     Path("disk").mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", "disk"], capture_output=True)
     if mounted.returncode:
-        pytest.skip("mounting is not allowed here")
+        cannot_run_here("mounting is not allowed, even for root: a container without CAP_SYS_ADMIN")
     try:
         with pytest.raises(CannotRun, match=r"disk: is a mount point.*name a folder inside it"):
             measure(data=Path("data"), config=MEASURE, manifest=Path("disk"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, draw_stills
+from conftest import ROOT, cannot_run_here, draw_stills
 
 from components.ingest.step import ingest
 from components.shared import files, scratch
@@ -33,7 +33,7 @@ def disk(tmp_path):
     place = tmp_path / "disk"
     place.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True).returncode:
-        pytest.skip("mounting is not allowed here")
+        cannot_run_here("a small disk needs a mount, which needs root")
 
     def sized(size: int) -> Path:
         subprocess.run(["mount", "-o", f"remount,size={size}", place], check=True)

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from conftest import cannot_run_here
 from test_server import postgres
 from trained import champion, make, register_these, split_of, versions
 
@@ -25,7 +26,7 @@ def store(request, here: Path, tmp_path_factory, monkeypatch):
         yield here
         return
     if not Path("/usr/lib/postgresql").exists():
-        pytest.skip("needs Debian's postgresql")
+        cannot_run_here("needs Debian's postgresql; infra/tools.sh installs it")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
