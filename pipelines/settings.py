@@ -31,8 +31,10 @@ class Settings(Strict):
     """The whole file; each key is explained there."""
 
     parts: int = Field(ge=1)
+    namespace: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     service_account: str
     pipeline_root: str
+    store: str = Field(pattern=r"^\w+://[^@]+$")
     webhook: str
     environment: dict[str, str]
     secrets: dict[str, dict[str, str]]
@@ -50,6 +52,9 @@ class Settings(Strict):
         """Give a task of the graph its resources, retries, time limit, environment, secrets and place."""
         from kfp import kubernetes
 
+        from components.shared.config import PIPELINE_RUN
+        from components.shared.store import STORE
+
         own = self.of(step)
         task.set_cpu_request(own.cpu).set_memory_request(own.memory).set_memory_limit(own.memory)
         if own.accelerators:
@@ -58,8 +63,10 @@ class Settings(Strict):
             task.set_retry(own.retries, backoff_duration=f"{own.backoff}s", backoff_factor=2, backoff_max_duration="600s")
         kubernetes.set_timeout(task, own.timeout)
         kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
-        for name, value in self.environment.items():
+        for name, value in {**self.environment, STORE: self.store}.items():
             task.set_env_variable(name, value)
+        # By the pod's label, and not as a parameter: what differs in each run would be in each cache key.
+        kubernetes.use_field_path_as_env(task, PIPELINE_RUN, "metadata.labels['pipeline/runid']")
         for secret, keys in self.secrets.items():
             kubernetes.use_secret_as_env(task, secret, keys)
         for label, value in self.node_selector.items():

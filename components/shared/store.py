@@ -1,0 +1,84 @@
+"""Where results live that outlive a pod: an object store, by fsspec, at the address in DARKROOM_STORE; nowhere when it is not set."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from components.shared import deadline, files
+from components.shared.errors import CannotRun
+from components.shared.masking import masked
+
+STORE = "DARKROOM_STORE"
+WHOLE = 600  # seconds for one object, however the store spends them
+T = TypeVar("T")
+
+
+def open_store() -> "Store | None":
+    """The store in DARKROOM_STORE, such as `s3://bucket/path`; None when there is none."""
+    address = os.environ.get(STORE, "")
+    return Store(address) if address else None
+
+
+class Store:
+    """Objects under keys such as `parts/measure/0f3a.parquet`. What goes wrong in any call is a CannotRun."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def get(self, key: str, file: Path) -> bool:
+        """Bring an object into a file, whole or not at all; whether there is such an object."""
+
+        def fetch(system, place: str) -> bool:
+            with files.whole_file(file) as temporary:
+                system.get_file(place, str(temporary))
+            return True
+
+        try:
+            return self._ask(fetch, key)
+        except FileNotFoundError:
+            return False
+
+    def put(self, key: str, file: Path) -> None:
+        """Keep a file under a key, whole or not at all, in place of what was there."""
+
+        def send(system, place: str) -> None:
+            if "file" not in system.protocol:
+                return system.put_file(str(file), place)  # an object store shows an object when it is whole
+            with files.whole_file(Path(place)) as temporary:
+                shutil.copyfile(file, temporary)
+
+        self._ask(send, key)
+
+    def names(self, prefix: str) -> list[str]:
+        """The keys below a prefix, in order."""
+
+        def listed(system, place: str) -> list[str]:
+            system.invalidate_cache()  # other pods write there too
+            return sorted(prefix.rstrip("/") + found.removeprefix(place) for found in system.find(place))
+
+        return self._ask(listed, prefix.rstrip("/"))
+
+    def delete(self, key: str) -> None:
+        """Remove an object, if it is there."""
+
+        with contextlib.suppress(FileNotFoundError):
+            self._ask(lambda system, place: system.rm_file(place), key)
+
+    def _ask(self, work: Callable[..., T], key: str) -> T:
+        import fsspec
+
+        def ask() -> T:
+            system, root = fsspec.core.url_to_fs(self._address)
+            return work(system, f"{root.rstrip('/')}/{key}")
+
+        where = masked(self._address)
+        try:
+            return deadline.within(WHOLE, ask, what=where)
+        except (CannotRun, FileNotFoundError):
+            raise
+        except Exception as error:  # each kind of store has its own
+            reason = masked(str(error).splitlines()[0]) if str(error) else type(error).__name__
+            raise CannotRun(f"{where}: {key}: {reason}; are DARKROOM_STORE and its credentials right?") from None

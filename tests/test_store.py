@@ -1,0 +1,40 @@
+"""The store of what outlives a pod, on a folder; tests of trainings and of parts use a real S3."""
+
+import pytest
+
+from components.shared.errors import CannotRun
+from components.shared.store import STORE, open_store
+
+
+def test_without_an_address_there_is_no_store(monkeypatch):
+    monkeypatch.delenv(STORE, raising=False)
+    assert open_store() is None
+
+
+def test_what_was_put_is_got_listed_and_deleted(tmp_path, monkeypatch):
+    monkeypatch.setenv(STORE, (tmp_path / "store").as_uri())
+    store, file = open_store(), tmp_path / "file"
+    assert not store.get("a/b/one", file)
+    assert not file.exists()
+    assert store.names("a") == []
+    for key, text in (("a/b/two", "first"), ("a/b/one", "1"), ("a/b/two", "second"), ("other", "x")):
+        file.write_text(text)
+        store.put(key, file)
+    assert store.get("a/b/two", file)
+    assert file.read_text() == "second"
+    assert store.names("a") == store.names("a/") == ["a/b/one", "a/b/two"]
+    for _ in range(2):  # deleting what is gone is no fault
+        store.delete("a/b/two")
+    assert store.names("") == ["a/b/one", "other"]
+    assert not store.get("a/b/two", file)
+
+
+def test_what_cannot_be_kept_is_one_line_without_a_secret(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv(STORE, (tmp_path / "file").as_uri())
+    with pytest.raises(CannotRun, match=r"DARKROOM_STORE") as fault:
+        open_store().put("a/b", tmp_path / "file")
+    monkeypatch.setenv(STORE, "nothing://user:secret@host/path")
+    with pytest.raises(CannotRun) as fault:
+        open_store().names("a")
+    assert "secret" not in str(fault.value)
