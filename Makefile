@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 export PYTHON ?= python3
 PORT ?= 5000
-IMAGE ?= localhost/darkroom:latest
+IMAGE ?= localhost/darkroom:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 PIN = uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # What the tools would otherwise tell their makers.

@@ -2,7 +2,8 @@
 # Build the image: infra/image.sh [TAG]. ENGINE (podman, buildah, docker) and BASE may be named; without a container
 # registry in reach, BASE is made from Debian's packages.
 set -eu
-tag=${1:-localhost/darkroom:latest}
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+tag=${1:-localhost/darkroom:$version}
 default_base=docker.io/library/python:3.11-slim-bookworm
 own_base=localhost/darkroom-base:bookworm
 
@@ -43,7 +44,6 @@ fi
 git ls-files -z components pipelines pyproject.toml README.md LICENSE infra/image.lock infra/Containerfile |
   xargs -0 cp --parents -t "$scratch"
 commit=$(git rev-parse HEAD)$(git diff --quiet HEAD -- components pipelines infra/image.lock || echo +changes)
-version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 # pip in the build finds packages as pip on this machine does: its index, its certificates.
 secrets=$scratch/secrets; mkdir -m 700 "$secrets"

@@ -5,7 +5,8 @@ import hashlib
 import os
 from pathlib import Path
 
-IMAGE, DEFAULT_IMAGE = "DARKROOM_IMAGE", "localhost/darkroom:latest"
+# As `make image` names it: with a fixed tag, for Kubernetes pulls `:latest` anew for each pod, and not the one in the node.
+IMAGE, DEFAULT_IMAGE = "DARKROOM_IMAGE", "localhost/darkroom:0.1.0"
 PARTS_HERE = 2  # as many as KFP's local runner does at once
 
 

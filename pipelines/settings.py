@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 FILE = Path("pipelines/settings.yaml")
 USER = 10001  # of the image
+POD_LABEL = ("darkroom", "step")  # what infra/kubernetes knows the pods of steps by: network policies let no others in
 
 
 class Strict(BaseModel):
@@ -60,13 +61,16 @@ class Settings(Strict):
         if own.accelerators:
             task.set_accelerator_type(own.accelerator).set_accelerator_limit(own.accelerators)
         if own.retries:
-            task.set_retry(own.retries, backoff_duration=f"{own.backoff}s", backoff_factor=2, backoff_max_duration="600s")
+            # Argo tries nothing again once this much time has passed since the first try began (KFP's own default: an hour).
+            longest = own.timeout * (own.retries + 1) + own.backoff * 2**own.retries
+            task.set_retry(own.retries, f"{own.backoff}s", backoff_factor=2, backoff_max_duration=f"{longest}s")
         kubernetes.set_timeout(task, own.timeout)
         kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
         for name, value in {**self.environment, STORE: self.store}.items():
             task.set_env_variable(name, value)
         # By the pod's label, and not as a parameter: what differs in each run would be in each cache key.
         kubernetes.use_field_path_as_env(task, PIPELINE_RUN, "metadata.labels['pipeline/runid']")
+        kubernetes.add_pod_label(task, *POD_LABEL)
         for secret, keys in self.secrets.items():
             kubernetes.use_secret_as_env(task, secret, keys)
         for label, value in self.node_selector.items():
@@ -83,10 +87,11 @@ def read(file: Path = FILE) -> Settings:
 
     content = yaml_reader.read(file, missing="run from the project's folder or name it with --settings")
     settings = config.parse(Settings, content, path=file.name)
+    known = [*STEPS, "gate", "report"]  # the graph's own beside the steps
     missing = [name for name, value in settings.defaults if value is None]
-    unknown = [name for name in settings.steps if name not in STEPS]
+    unknown = [name for name in settings.steps if name not in known]
     faults = [f"{file.name}.defaults.{name}: missing; every default stands in the file" for name in missing]
-    faults += [f"{file.name}.steps.{name}: no such step; there are: {', '.join(STEPS)}" for name in unknown]
+    faults += [f"{file.name}.steps.{name}: no such step; there are: {', '.join(known)}" for name in unknown]
     if settings.environment.keys() & {"AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD"}:
         faults.append(f"{file.name}.environment: holds a secret in the clear; name a Kubernetes secret under `secrets`")
     if faults:

@@ -231,8 +231,13 @@ def test_every_step_gets_the_resources_retries_and_secrets_of_the_settings(both)
         assert container["resources"]["resourceMemoryLimit"] == step.memory
         assert container["resources"]["resourceCpuRequest"] == step.cpu
         assert task.get("retryPolicy", {}).get("maxRetryCount", 0) == step.retries
+        if step.retries:  # a try that took its whole time is followed by the next one all the same
+            waits = sum(step.backoff * 2**number for number in range(step.retries))
+            allowed = int(task["retryPolicy"]["backoffMaxDuration"].removesuffix("s"))
+            assert allowed > step.timeout * step.retries + waits
         config = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"][executor]
         assert config["activeDeadlineSeconds"] == str(step.timeout)
+        assert config["podMetadata"]["labels"] == dict([settings.POD_LABEL])
         assert config["securityContext"] == {"runAsGroup": "10001", "runAsNonRoot": True, "runAsUser": "10001"}
         assert {secret["secretName"] for secret in config["secretAsEnv"]} == set(how.secrets)
         assert {"name": "MLFLOW_TRACKING_URI", "value": how.environment["MLFLOW_TRACKING_URI"]} in container["env"]

@@ -25,6 +25,8 @@ from test_whole_run import QUICK, change, clone
 pytestmark = pytest.mark.slow
 
 COMPOSE = yaml.safe_load((ROOT / "mlflow/compose.yaml").read_text())["services"]
+MANIFEST = next(yaml.safe_load_all((ROOT / "infra/kubernetes/base/mlflow.yaml").read_text()))
+(BUCKETS,) = MANIFEST["spec"]["template"]["spec"]["initContainers"]
 
 
 def free_port() -> int:
@@ -187,7 +189,13 @@ def member(team, tmp_path_factory) -> Path:
     run(folder, team, "darkroom", "ingest", "digits", "data")
     run(folder, team, "dvc", "add", "data")
     run(folder, team, "dvc", "remote", "modify", "storage", "url", "s3://dvc")
-    run(folder, team, "python", "-c", "import s3fs; s3fs.S3FileSystem().mkdir('dvc')")
+    for _ in range(2):  # as MLflow's pod does at each start; what is there stays
+        run(folder, team, *BUCKETS["command"], *BUCKETS["args"])
+    assert run(folder, team, "python", "-c", "import s3fs; print(*s3fs.S3FileSystem().ls(''))").split() == [
+        "darkroom",
+        "dvc",
+        "mlflow",
+    ]
     run(folder, team, "dvc", "push")
     told = run(folder, team, "make", "run")
     assert "champion of `darkroom`: version" in told
