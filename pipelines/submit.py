@@ -64,9 +64,7 @@ def show(options: argparse.Namespace) -> int:
     from pipelines.kubeflow import Kubeflow
 
     kubeflow = Kubeflow()
-    answer = kubeflow.runs.run_service_list_runs(
-        page_size=options.count, sort_by="created_at desc", **({"namespace": kubeflow.namespace} if kubeflow.namespace else {})
-    )
+    answer = kubeflow.runs.run_service_list_runs(page_size=options.count, sort_by="created_at desc", **kubeflow.here)
     for run in answer.runs or []:
         print(f"{run.run_id}  {run.state or 'PENDING':10}  {run.created_at:%Y-%m-%d %H:%M}  {run.display_name}")
     for schedule in _schedules(kubeflow):
@@ -148,46 +146,43 @@ def _version(kubeflow, options: argparse.Namespace) -> dict:
     """The version of the pipeline for this commit: uploaded, unless the server has it already."""
     from components.shared import scratch
 
-    in_namespace = {"namespace": kubeflow.namespace} if kubeflow.namespace else {}
-    pipeline = kubeflow.find(kubeflow.pipelines.pipeline_service_get_pipeline_by_name, PIPELINE, **in_namespace)
-    if pipeline is None:
-        pipeline = kubeflow.pipelines.pipeline_service_create_pipeline(
-            {"display_name": PIPELINE, "name": PIPELINE, **in_namespace}
-        )
+    service, named = kubeflow.pipelines, {"display_name": PIPELINE, "name": PIPELINE, **kubeflow.here}
+
+    def known():
+        return kubeflow.find(service.pipeline_service_get_pipeline_by_name, PIPELINE, **kubeflow.here)
+
+    pipeline = (known() or kubeflow.made(lambda: service.pipeline_service_create_pipeline(named), known)).pipeline_id
     with scratch.folder() as folder:
         file = folder / "pipeline.yaml"
         plain = argparse.Namespace(**{**vars(options), "set": []})
         graph.write(graph.for_cluster(plain)[0], file)
         lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
         name = f"{_commit()}-{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:8]}"
-        token, version = "", None
-        while version is None:
-            page = kubeflow.pipelines.pipeline_service_list_pipeline_versions(
-                pipeline.pipeline_id, page_size=100, **({"page_token": token} if token else {})
-            )
-            version = next((v for v in page.pipeline_versions or [] if name in (v.display_name, v.name)), None)
-            token = page.next_page_token
-            if not token:
-                break
-        version = version or kubeflow.uploads.upload_pipeline_version(str(file), name=name, pipelineid=pipeline.pipeline_id)
+
+        def uploaded():
+            pages = kubeflow.pages(service.pipeline_service_list_pipeline_versions, "pipeline_versions", pipeline)
+            return next((version for version in pages if name in (version.display_name, version.name)), None)
+
+        version = uploaded() or kubeflow.made(
+            lambda: kubeflow.uploads.upload_pipeline_version(str(file), name=name, pipelineid=pipeline), uploaded
+        )
     print(f"pipeline {PIPELINE}, version {name}")
-    return {"pipeline_id": pipeline.pipeline_id, "pipeline_version_id": version.pipeline_version_id}
+    return {"pipeline_id": pipeline, "pipeline_version_id": version.pipeline_version_id}
 
 
 def _experiment(kubeflow, name: str) -> str:
     wanted = json.dumps({"predicates": [{"operation": "EQUALS", "key": "name", "stringValue": name}]})
-    in_namespace = {"namespace": kubeflow.namespace} if kubeflow.namespace else {}
-    listed = kubeflow.experiments.experiment_service_list_experiments(filter=wanted, **in_namespace).experiments
-    same = [experiment for experiment in listed or [] if experiment.display_name == name]
-    experiment = (
-        same[0] if same else kubeflow.experiments.experiment_service_create_experiment({"display_name": name, **in_namespace})
-    )
-    return experiment.experiment_id
+    service, named = kubeflow.experiments, {"display_name": name, **kubeflow.here}
+
+    def known():
+        listed = service.experiment_service_list_experiments(filter=wanted, **kubeflow.here).experiments
+        return next((experiment for experiment in listed or [] if experiment.display_name == name), None)
+
+    return (known() or kubeflow.made(lambda: service.experiment_service_create_experiment(named), known)).experiment_id
 
 
 def _schedules(kubeflow) -> list:
-    in_namespace = {"namespace": kubeflow.namespace} if kubeflow.namespace else {}
-    return kubeflow.schedules.recurring_run_service_list_recurring_runs(page_size=100, **in_namespace).recurring_runs or []
+    return list(kubeflow.pages(kubeflow.schedules.recurring_run_service_list_recurring_runs, "recurring_runs", **kubeflow.here))
 
 
 def _cron(text: str) -> str:

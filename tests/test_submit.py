@@ -6,7 +6,7 @@ import subprocess
 import pytest
 import yaml
 from conftest import ROOT, draw_stills
-from kubeflow_double import TOKEN, Double
+from kubeflow_double import TOKEN, Double, Frame
 
 from components.ingest.step import ingest
 from pipelines import kubeflow, settings, submit
@@ -75,13 +75,10 @@ def test_a_version_is_uploaded_once(double, said, tmp_path):
 def test_a_run_is_followed_to_its_end(double, said):
     assert main(["submit", *UNCHECKED, "--wait"]) == 0
     shown = said()
-    assert "running    validate\n" in shown
-    assert "driver" not in shown
     assert shown.rstrip().endswith("succeeded")
-    double.ending = "FAILED"
+    double.next = [Frame("failed-validate", 0.5), Frame("failed-validate")]
     assert main(["submit", *UNCHECKED, "--wait"]) == 1
-    assert said().rstrip().endswith("failed at validate: Error (exit code 1): E_ONE_CLASS: one class")
-    double.ending = "CANCELED"  # kfp's own client would wait for ever
+    double.next = [Frame("stopped-training")]
     assert main(["submit", *UNCHECKED, "--wait"]) == 1
 
 
@@ -103,7 +100,7 @@ def test_following_outlasts_a_server_that_is_away_for_a_while(double, said, monk
         (["busy", "busy"], 0, ""),
         (["", "busy"], 0, ""),  # an upload or a creation that was never taken up
         (["busy"] * 9, 2, "Service Unavailable (503)"),
-        (["expired"], 2, "the token is missing, wrong or expired; set KFP_TOKEN or KFP_COOKIES anew"),
+        (["", "expired"], 2, "token has expired); set KFP_TOKEN or KFP_COOKIES anew"),
         (["login page"], 2, "answers with a page, not with data: perhaps a login"),
         (["login elsewhere"], 2, "leads elsewhere (302), perhaps to a login"),
         (["broken"], 2, "database is gone (500)"),
@@ -212,10 +209,90 @@ def test_schedules_are_made_replaced_listed_and_deleted(double, said):
     assert f"{second}  ENABLED     0 30 3 * * 1" in shown
     assert "mine" in shown
     assert main(["stop", "r0"]) == 0
-    assert double.runs["r0"].state == "CANCELING"
+    assert double.frames["r0"] == [Frame("stopped-training")]
     assert main(["stop", second]) == 0
     assert not double.schedules
     assert main(["stop", "nothing"]) == 2
     assert "404" in said()
     assert main(["schedule", *UNCHECKED, "--cron", "hourly"]) == 2
     assert "expected five fields" in said()
+
+
+@pytest.mark.parametrize(
+    "health",
+    [("all is well", "text/plain"), ('{"status": "ok"}', "application/json"), ("", "application/json"), ("[]", "application/json"),
+     ('{"multi_user": "yes"}', "application/json"), ("\xff", "application/octet-stream")],
+)  # fmt: skip
+def test_a_server_that_is_not_kubeflow_is_refused_in_a_line(double, said, health):
+    double.health = health
+    for command in (["list"], ["stop", "abc"], ["submit", *UNCHECKED]):
+        assert main(command) == 2
+        shown = said()
+        assert "is KFP_HOST the address of the API" in shown
+        assert len(shown.splitlines()) == 1
+
+
+def test_an_answer_that_is_not_kubeflows_is_no_empty_list(double, said, monkeypatch):
+    monkeypatch.setattr(double, "answer", lambda *_: (200, "nothing here"))
+    double.health = ('{"tag_name": "2.17.0", "multi_user": true}', "application/json")
+    assert main(["list"]) == 2
+    assert "answers with something else than Kubeflow does" in said()
+
+
+def test_the_namespace_counts_where_there_are_several_users(double, said, monkeypatch):
+    monkeypatch.delenv("KFP_NAMESPACE")
+    assert main(["submit", *UNCHECKED]) == 2
+    assert "is for several users; set KFP_NAMESPACE" in said()
+    assert [request for request in double.requests if "healthz" not in request] == []
+    double.multi_user = False
+    assert main(["submit", *UNCHECKED]) == 0
+    assert "KFP_NAMESPACE" not in said()
+    monkeypatch.setenv("KFP_NAMESPACE", "team")
+    assert main(["submit", *UNCHECKED]) == 0
+    assert "is for one user, and ignores KFP_NAMESPACE=team" in said()
+    assert double.pipelines["p0"].namespace is None
+
+
+@pytest.mark.parametrize("token", [f"{TOKEN}\nsecond", f"{TOKEN}\r\nx: y", f"{TOKEN} more", f"{TOKEN}é"])
+def test_a_token_of_several_lines_is_refused_and_not_shown(double, said, monkeypatch, tmp_path, token):
+    file = tmp_path / "token"
+    file.write_text(token)
+    for name, value in (("KF_PIPELINES_SA_TOKEN_PATH", str(file)), ("KFP_COOKIES", f"{token}\n"), ("KFP_TOKEN", token)):
+        monkeypatch.delenv("KFP_TOKEN", raising=False)
+        monkeypatch.setenv(name, value)
+        assert main(["list"]) == 2
+        assert f"{name}: " in (shown := said())
+        assert "expected one line of plain characters" in shown
+        assert len(shown.splitlines()) == 1
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [("expired", "(401: service account token has expired)"),
+     ("invalidated", "(401: service account token has been invalidated)"),
+     ("audience", 'target audiences ["pipelines.kubeflow.org"]); make the token with `kubectl create token')],
+)  # fmt: skip
+def test_a_refused_token_keeps_its_reason(double, said, trouble, told):
+    double.trouble = ["", trouble]
+    assert main(["list"]) == 2
+    assert told in said()
+
+
+def test_two_submits_of_a_new_version_at_the_same_moment_are_one_version(double, said, monkeypatch):
+    """Both find nothing, both make it: the second is told 409."""
+    answer = double.answer
+    hidden = {"GET /v2beta1/pipelines/names/darkroom", "GET /v2beta1/experiments", "GET /v2beta1/pipelines/p0/versions"}
+    assert main(["submit", *UNCHECKED]) == 0
+
+    def late(method, path, query, body):
+        key = f"{method} {path.removeprefix('/apis')}"
+        if key in hidden:
+            hidden.remove(key)
+            return (404, {"message": "not found"}) if "names" in key else (200, {})
+        return answer(method, path, query, body)
+
+    monkeypatch.setattr(double, "answer", late)
+    assert main(["submit", *UNCHECKED]) == 0
+    assert not hidden
+    assert len(double.versions) == len(double.pipelines) == len(double.experiments) == 1
