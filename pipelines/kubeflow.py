@@ -73,7 +73,7 @@ class Kubeflow:
         asked = os.environ.get("KFP_NAMESPACE", "")
         if self.multi_user and not asked:
             raise CannotRun(f"Kubeflow at {self.address}: is for several users; set KFP_NAMESPACE to your Profile's namespace")
-        if asked and not self.multi_user:
+        if asked not in ("", "kubeflow") and not self.multi_user:  # its usual name
             print(f"Kubeflow at {self.address}: is for one user, and ignores KFP_NAMESPACE={asked}", file=sys.stderr)
         return asked if self.multi_user else ""
 
