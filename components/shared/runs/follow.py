@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from components.shared.runs import values
 from components.shared.runs.connection import again, connect, first_line
+from components.shared.runs.pipeline_run import ENDED
 from components.shared.runs.training_run import find_or_make, log_row
 
 PATIENCE = {"RUNNING": 15.0, "KILLED": 4.0}  # seconds in the end, for what is still on its way; a killed training has few
@@ -54,6 +55,8 @@ class Live:
             mlflow = connect()
             client, run_id = mlflow.MlflowClient(), again(lambda: find_or_make(mlflow, self._record))
             client.update_run(run_id, status="RUNNING")
+            if ENDED in client.get_run(run_id).data.tags:  # by someone who took it for lost
+                client.delete_tag(run_id, ENDED)
             again(lambda: values.log_knobs(client, run_id, self._record))
             monitor = _monitor(run_id)
             while isinstance(row := self._rows.get(), dict):

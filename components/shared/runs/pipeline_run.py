@@ -1,38 +1,149 @@
-"""The runs of one pipeline run stand together in MLflow, under a parent."""
+"""The runs of one pipeline run stand together in MLflow, under a parent, which also keeps what each step had to say."""
 
+import contextlib
 import hashlib
 import json
 import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from components.shared.config import PIPELINE_RUN
+from components.shared.config import PIPELINE_RUN, of_pipeline_run
+from components.shared.deadline import within
 from components.shared.runs import one_run, values
-from components.shared.runs.connection import ask, connect, experiment_id
+from components.shared.runs.connection import again, ask, connect, experiment_id, first_line
 
-PIPELINE, TRAINING = "darkroom.pipeline", "darkroom.training"
+PIPELINE, TRAINING, PARENT = "darkroom.pipeline", "darkroom.training", "mlflow.parentRunId"
+ENDED = "darkroom.ended"  # why a run that nobody ended any more was ended
+STEP = "step."  # and the step's name: its state, then the reason
+BAD = ("failed", "refused", "killed")  # states of a step by which the pipeline run counts as failed
+SECONDS = 10.0  # for what a step says, or for closing what was left open
 
 
 def parent(mlflow, record: dict) -> str | None:
     """The id of the run that groups the trainings of this pipeline run, made by whoever needs it first; None without one.
 
-    Kubeflow can give each task a run of its own (MLFLOW_RUN_ID): that one is it. Else what DARKROOM_PIPELINE_RUN says, data and
-    code are its key: trainings that share all three belong together. It ends when it is made: nobody knows which step is the last.
+    At home DARKROOM_PIPELINE_RUN holds the knobs: trainings that share knobs, data and code belong together. It ends when it is
+    made: nobody knows which step is the last. Without it, the run that Kubeflow gives to a task (MLFLOW_RUN_ID) is the parent.
     """
-    if given := os.environ.get("MLFLOW_RUN_ID"):
-        return given
-    pipeline = os.environ.get(PIPELINE_RUN)
-    if not pipeline:
-        return None
     data, code = record["data_digest"], record["tags"]["git_commit"]
+    if _name():
+        run_id = _named(mlflow, _name())
+        mlflow.MlflowClient().set_tag(run_id, "data_digest", data)
+        return run_id
+    pipeline = os.environ.get(PIPELINE_RUN)
+    if not pipeline or os.environ.get("MLFLOW_RUN_ID"):
+        return os.environ.get("MLFLOW_RUN_ID")
     key = hashlib.sha256("\n".join((pipeline, data, code)).encode()).hexdigest()
+    tags = {"data_digest": data, "git_commit": code}
+    tags["mlflow.note.content"] = f"The trainings of one pipeline run. Data {data}, code {code}."
+    return _made(mlflow, key, lambda: tags)
+
+
+def say(step: str, state: str, reason: str = "", files: Sequence[Path | str] = ()) -> None:
+    """Keep what a step of a named pipeline run has to say where it outlives the step's pod: on the parent run in MLflow.
+
+    `state`: `running`, `succeeded`, or one of BAD; the reason stands behind it, `files` (or folders) become artifacts below
+    `steps/<step>`. Does nothing where MLFLOW_TRACKING_URI names no server. Takes seconds at most and never raises.
+    """
+    name = _name()
+    if name:
+        _briefly(f"what {step} has to say is not kept", lambda: _say(name, step, state, reason, files))
+
+
+def told(run: str) -> dict:
+    """What the steps of a pipeline run (on a cluster Kubeflow's run id) said, and the address of its page in MLflow's UI.
+
+    `{"page": ..., "steps": {name: {"state": ..., "reason": ...}}}`; empty when nothing was said, or MLFLOW_TRACKING_URI names
+    no server. Raises CannotRun.
+    """
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        return {}
+    mlflow = connect()
+    client, experiment = mlflow.MlflowClient(), experiment_id(mlflow)
+    found = ask(mlflow, lambda: one_run.find(client, experiment, PIPELINE, run), seconds=SECONDS)
+    if found is None:
+        return {}
+    said = {tag.removeprefix(STEP): text.partition(": ") for tag, text in found.data.tags.items() if tag.startswith(STEP)}
+    address = os.environ["MLFLOW_TRACKING_URI"].rstrip("/")
+    return {
+        "page": f"{address}/#/experiments/{experiment}/runs/{found.info.run_id}",
+        "steps": {step: {"state": state, "reason": reason} for step, (state, _, reason) in said.items()},
+    }
+
+
+def close_left_open(reason: str, *, run: str = "", state: str = "FAILED") -> list[str]:
+    """End the runs of a pipeline run (this one, or `run`) that stand as RUNNING though nothing runs them; their names.
+
+    They get the state (FAILED or KILLED) and, as the tag `darkroom.ended`, the reason. Takes seconds at most and never raises.
+    """
+    closed: list[str] = []
+    if name := run or _name():
+        _briefly("runs that were left open are not closed", lambda: _close(name, reason, state, closed))
+    return closed
+
+
+def _name() -> str:
+    """The name of this pipeline run; none at home, where the knobs stand in its place."""
+    return "" if of_pipeline_run() else os.environ.get(PIPELINE_RUN, "")
+
+
+def _briefly(loss: str, work: Callable[[], None]) -> None:
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        return
+    try:
+        import mlflow  # noqa: F401 - before its time runs
+
+        within(SECONDS, work, what="MLflow")
+    except Exception as error:  # whatever goes wrong there is no fault of the step
+        with contextlib.suppress(OSError):  # nobody reads any more
+            print(f"tracking: {first_line(error)}; {loss}", file=sys.stderr, flush=True)
+
+
+def _say(name: str, step: str, state: str, reason: str, files: Sequence[Path | str]) -> None:
+    mlflow = connect()
+    client, run_id = mlflow.MlflowClient(), again(lambda: _named(mlflow, name))
+    client.set_tag(run_id, f"{STEP}{step}", (f"{state}: {reason}" if reason else state)[:5000])
+    states = {tag: text.partition(":")[0] for tag, text in client.get_run(run_id).data.tags.items() if tag.startswith(STEP)}
+    client.set_terminated(run_id, "FAILED" if set(BAD) & set(states.values()) else "FINISHED")
+    for file in map(Path, files):
+        if file.is_dir():
+            client.log_artifacts(run_id, str(file), f"steps/{step}/{file.name}")
+        elif file.exists():
+            client.log_artifact(run_id, str(file), f"steps/{step}")
+
+
+def _close(name: str, reason: str, state: str, closed: list[str]) -> None:
+    mlflow = connect()
+    client, experiment = mlflow.MlflowClient(), experiment_id(mlflow)
+    if group := one_run.find(client, experiment, PIPELINE, name):
+        open_ones = f"tags.`{PARENT}` = '{group.info.run_id}' and attributes.status = 'RUNNING'"
+        for run in client.search_runs([experiment], filter_string=open_ones):
+            client.set_tag(run.info.run_id, ENDED, reason[:5000])
+            client.set_terminated(run.info.run_id, state)
+            closed.append(run.info.run_name)
+
+
+def _named(mlflow, name: str) -> str:
+    """The parent run of a named pipeline run. It stands below the one that Kubeflow's MLflow plugin made for it, if there is one."""
+
+    def tags() -> dict[str, str]:
+        from mlflow.exceptions import MlflowException
+
+        found = {"git_commit": code} if (code := os.environ.get("DARKROOM_COMMIT")) else {}
+        if given := os.environ.get("MLFLOW_RUN_ID"):  # of this task; the run above it is the pipeline run's
+            with contextlib.suppress(MlflowException):  # of another server
+                found[PARENT] = mlflow.MlflowClient().get_run(given).data.tags.get(PARENT, given)
+        return found | {"mlflow.note.content": f"Pipeline run {name}: what its steps said, its trainings below."}
+
+    return _made(mlflow, name, tags)
+
+
+def _made(mlflow, key: str, tags: Callable[[], dict]) -> str:
     client = mlflow.MlflowClient()
     name = f"pipeline run {key[:8]}"
-    tags = {
-        "data_digest": data,
-        "git_commit": code,
-        "mlflow.note.content": f"The trainings of one pipeline run. Data {data}, code {code}.",
-    }
-    run_id = one_run.find_or_make(client, experiment_id(mlflow), PIPELINE, key, name=name, tags=lambda: tags)
-    if client.get_run(run_id).info.status != "FINISHED":
+    run_id = one_run.find_or_make(client, experiment_id(mlflow), PIPELINE, key, name=name, tags=tags)
+    if client.get_run(run_id).info.status == "RUNNING":
         client.set_terminated(run_id)
     return run_id
 
@@ -48,14 +159,14 @@ def send_verdict(records: list[dict], verdict: dict, used: dict) -> None:
 
 def _send_verdict(mlflow, records: list[dict], verdict: dict, used: dict) -> None:
     client, experiment = mlflow.MlflowClient(), experiment_id(mlflow)
-    figures, groups = {}, {os.environ.get("MLFLOW_RUN_ID")}
+    figures, groups = {}, {_named(mlflow, _name()) if _name() else os.environ.get("MLFLOW_RUN_ID")}
     for record, row in zip(records, verdict["candidates"], strict=True):
         if run := one_run.find(client, experiment, TRAINING, record["training_id"]):
             champion = verdict["accepted"] and row["version"] == verdict["version"]
             state = "champion" if champion else f"version {row['version']}" if row["version"] else "; ".join(row["reasons"])
             client.set_tag(run.info.run_id, "verdict", state[:5000])
             client.set_tag(run.info.run_id, "knobs.register", json.dumps(used, sort_keys=True))
-            groups.add(run.data.tags.get("mlflow.parentRunId"))
+            groups.add(run.data.tags.get(PARENT))
         figures |= {f"{row['architecture']}.test_{name}": value for name, value in row["metrics"].items()}
         figures |= {f"{row['architecture']}.validation_{name}": value for name, value in row["validation"].items()}
     # Where the trainings stand: a knob of `register` that was changed since then makes no group of its own.

@@ -2,7 +2,7 @@
 
 from components.shared.runs import one_run, pipeline_run
 from components.shared.runs.connection import experiment_id
-from components.shared.runs.pipeline_run import TRAINING
+from components.shared.runs.pipeline_run import PARENT, TRAINING
 
 
 def find_or_make(mlflow, record: dict) -> str:
@@ -12,7 +12,7 @@ def find_or_make(mlflow, record: dict) -> str:
         from mlflow.tracking.context.registry import resolve_tags
 
         parent = pipeline_run.parent(mlflow, record)
-        return {**resolve_tags(), **record["tags"]} | ({"mlflow.parentRunId": parent} if parent else {})
+        return {**resolve_tags(), **record["tags"]} | ({PARENT: parent} if parent else {})
 
     client, experiment = mlflow.MlflowClient(), experiment_id(mlflow)
     return one_run.find_or_make(client, experiment, TRAINING, record["training_id"], name=record["name"], tags=tags)
