@@ -1,21 +1,17 @@
 """What each part of the default recipe buys: one knob changed at a time, on validation data of Fashion-MNIST.
 
-    python benchmarks/ablation.py [--epochs 1] [--seeds 1 2] [--only cnn lstm] [--variants NAME ...] [--keep FOLDER]
+    python benchmarks/ablation.py [--epochs 1] [--seeds 1 2] [--only cnn lstm] [--variants NAME ...]
 
 Everything else stays as params.yaml has it, so a variant may take longer or shorter: its time is told beside its accuracy. The
 test split is not looked at.
 """
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
 import numpy as np
-import yaml
-from train import darkroom, prepare
-
-from components.shared import config
+import stages
 
 VARIANTS = {
     "as params.yaml has it": {},
@@ -39,37 +35,24 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--only", nargs="+", choices=["cnn", "lstm"], default=["cnn"])
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS, metavar="NAME", help="; ".join(VARIANTS))
-    parser.add_argument("--keep", type=Path, help="work in this folder and leave it there")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        folder = options.keep or Path(scratch)
-        folder.mkdir(exist_ok=True)
-        if not (folder / "augmented").exists():
-            prepare(folder)
-        params = config.read_params(folder / "params.yaml")
-        params["augment"]["flip"] = False
-        (folder / "still.yaml").write_text(yaml.safe_dump(params))
-        darkroom("augment", "--prepared", "prepared", "--config", "augment", "--params", "still.yaml", "--augmented", "still",
-                 cwd=folder)  # fmt: skip
+        folder = Path(scratch)
+        stages.prepare(folder)
+        stages.set_knobs(folder, {"augment": {"flip": False}})
+        stages.darkroom(folder, *stages.command("augment", augmented="outputs/still"))
         print("| network | variant | validation accuracy | spread | seconds |\n|---|---|---|---|---|")
         for name in options.only:
-            for told in options.variants:
-                changes = VARIANTS[told]
-                knobs = {key: value for key, value in changes.items() if key != "flip"}
-                changed = config.read_params(folder / "params.yaml")
-                changed["train"][name] |= {"epochs": options.epochs, **knobs}
-                found = []
-                for seed in options.seeds:
-                    (folder / "variant.yaml").write_text(yaml.safe_dump(changed | {"seed": seed}))
-                    augmented = "augmented" if changes.get("flip", True) else "still"
-                    darkroom("train", "--augmented", augmented, "--prepared", "prepared", "--config", f"train.{name}", "--params",
-                             "variant.yaml", "--model", "variant", cwd=folder)  # fmt: skip
-                    record = json.loads((folder / "variant/run.json").read_text())
-                    found.append((record["validation"]["accuracy"], record["training_seconds"]))
-                accuracy, seconds = np.array(found).T
-                print(
-                    f"| {name} | {told} | {accuracy.mean():.2%} | {np.ptp(accuracy):.2%} | {seconds.mean():.0f} |", flush=True
-                )
+            for variant in options.variants:
+                knobs = {"epochs": options.epochs} | VARIANTS[variant]
+                augmented = "outputs/augmented" if knobs.pop("flip", True) else "outputs/still"
+                records = [
+                    stages.learn(folder, name, {"seed": seed, "train": {name: knobs}}, augmented=augmented, test=False)
+                    for seed in options.seeds
+                ]
+                accuracy = np.array([record["validation"]["accuracy"] for record in records])
+                seconds = np.mean([record["training_seconds"] for record in records])
+                print(f"| {name} | {variant} | {accuracy.mean():.2%} | {np.ptp(accuracy):.2%} | {seconds:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

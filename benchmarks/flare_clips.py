@@ -12,15 +12,13 @@ FOLDER/table.csv is what `darkroom ingest` takes; FOLDER/lengths.csv has the num
 - The group is the sheet, but one and the same for sheets whose silhouettes are nearly the same (characters in another colour or
   size) and for all outfits of a hero, so that no split by group has a character on both sides. Different skeletons or goblins
   are groups of their own, though they were made to move in much the same way.
-- Every clip has eight frames, taken evenly, since its length alone would tell much: what it tells is printed.
+- Every clip has eight frames, taken evenly, since its length alone would tell much (see sequences.py).
 - `critdie` is another way to die. Left out are clips in which nothing moves, those that a character has under two actions (many
   strike and cast in one way), and actions that are too rare to be split by group.
 """
 
 import argparse
 import collections
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +26,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
+
+from components.ingest import named
 
 PACKAGE = "flare-game"
 FRAMES, SIDE, GREY = 8, 48, (128, 128, 128)
@@ -45,29 +45,6 @@ OUTFITS = {  # no layer is in two of them
 BARE_HEADS = {"male": "head_short", "female": "head_long"}
 Frame = list[tuple[Image.Image, int, int]]  # parts, hindmost first, and where their left upper corners are, seen from the feet
 Animations = dict[tuple[str, str, int], list[Frame]]  # by name of the character, action and direction
-
-
-def run(folder: Path, *command: str) -> subprocess.CompletedProcess:
-    try:
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    except FileNotFoundError:
-        sys.exit(f"{command[0]}: not found; this needs Debian or one of its kin")
-
-
-def unpack(folder: Path) -> Path:
-    """Fetch the package and give the folder of its mods."""
-    fetch = ("apt-get", "download", PACKAGE)
-    fetched = run(folder, *fetch)
-    if fetched.returncode and os.geteuid() == 0:
-        run(folder, "apt-get", "update")
-        fetched = run(folder, *fetch)
-    if not fetched.returncode:
-        package = next(folder.glob("*.deb")).name
-        fetched = run(folder, "dpkg-deb", "-x", package, ".")
-    if fetched.returncode:
-        sys.exit(f"{' '.join(fetched.args)}: {(fetched.stderr.strip() or 'failed').splitlines()[-1]}")
-    print(package)
-    return folder / "usr/share/games/flare/mods"
 
 
 def animations(file: Path, mods: Path, name: str) -> tuple[str, Animations]:
@@ -160,16 +137,6 @@ def clips(mods: Path) -> pd.DataFrame:
     return kept.sort_values("clip")
 
 
-def score(table: pd.DataFrame, by: str) -> str:
-    """How often an action is the most frequent one of the clips that are alike in something, by the other groups' clips."""
-    right = pd.Series(False, index=table.index)
-    for group, mine in table.groupby("group"):
-        others = table[table["group"] != group]
-        best = others.groupby(by)["label"].agg(lambda labels: labels.mode()[0])
-        right[mine.index] = mine[by].map(best).fillna(others["label"].mode()[0]) == mine["label"]
-    return f"{right.mean():.1%} right, balanced {right.groupby(table['label']).mean().mean():.1%}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="a new folder")
@@ -177,7 +144,7 @@ def main() -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         sys.exit(f"{folder}: not empty; name a new folder")
     with tempfile.TemporaryDirectory() as scratch:
-        table = clips(unpack(Path(scratch)))
+        table = clips(named.debian_package(PACKAGE, Path(scratch)) / "usr/share/games/flare/mods")
     rows = []
     for clip in table.itertuples():
         (folder / "clips" / clip.clip).mkdir(parents=True)
@@ -188,12 +155,6 @@ def main() -> None:
     pd.DataFrame(rows, columns=["path", "label", "group", "clip", "frame"]).to_csv(folder / "table.csv", index=False)
     table[["clip", "label", "group", "frames"]].to_csv(folder / "lengths.csv", index=False)
     print(f"{len(table):,} clips, {table['label'].nunique()} actions, {table['group'].nunique()} groups")
-    for label, part in table.groupby("label"):
-        lengths = ", ".join(f"{frames} in {count}" for frames, count in part["frames"].value_counts().sort_index().items())
-        print(f"  {label:7}{len(part):4} clips in {part['group'].nunique():2} groups; frames in the game: {lengths}")
-    print(f"the most frequent action:                            {score(table.assign(all=0), 'all')}")
-    print(f"by the number of frames in the game:                 {score(table, 'frames')}")
-    print(f"by the number of different pictures among the eight: {score(table, 'different')}")
 
 
 if __name__ == "__main__":

@@ -8,21 +8,18 @@ class and calibration error are means over seeds; the choice of a default is mad
 """
 
 import argparse
-import json
-import os
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-import yaml
-from train import darkroom, prepare
+import stages
 
-from components.shared import config
 from components.shared.data import arrays
 from components.train.remedies import REMEDIES
 
 KNOBS = {"augment": {"copies": 1, "balance": 0.0, "flip": True}, "evaluate": {"gallery": 0, "explained": 0}}
+SMALL = {"prepare": {"height": 64, "width": 64, "channels": 3}}  # of photos
 METRICS = ("balanced_accuracy", "worst_class_recall", "expected_calibration_error")
 
 
@@ -43,34 +40,21 @@ def long_tail(prepared: Path, folder: Path, ratio: float, seed: int) -> None:
     arrays.Layout.read(prepared).write(folder)
 
 
-def learn(folder: Path, augmented: Path, remedy: str, seed: int, epochs: int) -> list[float]:
-    """Train and evaluate one CNN: balanced accuracy on validation, then METRICS on test."""
-    params = config.read_params(folder / "params.yaml")
-    params["train"]["cnn"] |= {"imbalance": remedy, "epochs": epochs, "batch_size": 128, "learning_rate": 0.004}
-    params["seed"] = seed
-    (folder / "knobs.yaml").write_text(yaml.safe_dump(params))
-    darkroom("train", "--augmented", augmented, "--prepared", "prepared", "--config", "train.cnn", "--params", "knobs.yaml",
-             "--model", "model", cwd=folder)  # fmt: skip
-    darkroom("evaluate", "--model", "model", "--prepared", "prepared", "--config", "evaluate", "--evaluation", "evaluation",
-             cwd=folder)  # fmt: skip
-    metrics = json.loads((folder / "evaluation/metrics.json").read_text())
-    record = json.loads((folder / "model/run.json").read_text())
-    scores = [record["validation"]["balanced_accuracy"], *(metrics[name] for name in METRICS)]
-    print(augmented.name, remedy, seed, *(f"{score:.4f}" for score in scores), file=sys.stderr, flush=True)
-    return scores
-
-
-def table(title: str, results: dict[str, np.ndarray]) -> None:
-    """`results`: remedy -> (seeds, 4)."""
+def compare(title: str, folder: Path, augmented: dict[int, str], epochs: int, *changes: dict) -> None:
+    """Train and evaluate one CNN for each remedy and seed, and print a table. `augmented`: seed -> training arrays."""
     print(f"\n{title}\n\n| remedy | validation | balanced accuracy | worst class | calibration error |\n|---|---|---|---|---|")
+    results = {}  # remedy -> (seeds, 4): balanced accuracy on validation data, then METRICS on test
+    for remedy in REMEDIES:
+        knobs = {"imbalance": remedy, "epochs": epochs, "batch_size": 128, "learning_rate": 0.004}
+        found = [stages.learn(folder, "cnn", KNOBS, *changes, {"seed": seed, "train": {"cnn": knobs}}, augmented=arrays_of_seed)
+                 for seed, arrays_of_seed in augmented.items()]  # fmt: skip
+        results[remedy] = np.array([[one["validation"]["balanced_accuracy"], *map(one["test"].get, METRICS)] for one in found])
+        print(title, remedy, results[remedy].round(4).tolist(), file=sys.stderr, flush=True)
     best = max(results, key=lambda remedy: results[remedy][:, 0].mean())
     for remedy, scores in results.items():
         mean, spread = scores.mean(axis=0), scores.std(axis=0)
         mark = "**" if remedy == best else ""
-        print(
-            f"| {mark}{remedy}{mark} | {mean[0]:.1%} | {mean[1]:.1%} ± {spread[1]:.1%} | {mean[2]:.1%} | {mean[3]:.3f} |",
-            flush=True,
-        )
+        print(f"| {mark}{remedy}{mark} | {mean[0]:.1%} | {mean[1]:.1%} ± {spread[1]:.1%} | {mean[2]:.1%} | {mean[3]:.3f} |")
 
 
 def main() -> None:
@@ -80,33 +64,23 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--photos", type=Path, help="a folder of photos with official splits, as `darkroom ingest` takes it")
     options = parser.parse_args()
-    os.environ["MLFLOW_TRACKING_URI"] = "http://127.0.0.1:9"  # nothing to track here: kept on disk
-    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+    seeds = f"{len(options.seeds)} seeds"
     with tempfile.TemporaryDirectory() as scratch:
         if options.ratios:
             folder = Path(scratch) / "fashion"
             folder.mkdir()
-            prepare(folder, **KNOBS)
+            stages.prepare(folder, "fashion-mnist", KNOBS)
             for ratio in options.ratios:
-                results: dict[str, list] = {remedy: [] for remedy in REMEDIES}
-                for seed in options.seeds:
-                    tail = folder / f"tail-{ratio:g}-{seed}"
-                    long_tail(folder / "prepared", tail, ratio, seed)
-                    for remedy in REMEDIES:
-                        results[remedy].append(learn(folder, tail, remedy, seed, options.epochs))
-                table(
-                    f"Fashion-MNIST, long-tailed {ratio:g}:1, {len(options.seeds)} seeds",
-                    {k: np.array(v) for k, v in results.items()},
-                )
+                tails = {seed: f"tail-{ratio:g}-{seed}" for seed in options.seeds}
+                for seed, tail in tails.items():
+                    long_tail(folder / "outputs/prepared", folder / tail, ratio, seed)
+                compare(f"Fashion-MNIST, long-tailed {ratio:g}:1, {seeds}", folder, tails, options.epochs)
         if options.photos:
             folder = Path(scratch) / "photos"
             folder.mkdir()
-            prepare(folder, options.photos.absolute(), prepare={"height": 64, "width": 64, "channels": 3}, **KNOBS)
-            results = {remedy: [] for remedy in REMEDIES}
-            for seed in options.seeds:
-                for remedy in REMEDIES:
-                    results[remedy].append(learn(folder, folder / "augmented", remedy, seed, 2 * options.epochs))
-            table(f"photos, {len(options.seeds)} seeds", {k: np.array(v) for k, v in results.items()})
+            stages.prepare(folder, options.photos.absolute(), KNOBS, SMALL)
+            augmented = dict.fromkeys(options.seeds, "outputs/augmented")
+            compare(f"photos, {seeds}", folder, augmented, 2 * options.epochs, SMALL)
 
 
 if __name__ == "__main__":

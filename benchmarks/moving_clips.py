@@ -9,14 +9,17 @@ The folder is one that `darkroom ingest` takes, with official splits by picture:
 """
 
 import argparse
-import io
-import subprocess
+import itertools
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from stages import darkroom
+
+from components.shared.data import dataset
+from components.shared.pictures.decode import decode
 
 SIDE, FRAMES = 48, 8
 DIRECTIONS = {"east": (0, 1), "north-east": (-1, 1), "north": (-1, 0), "north-west": (-1, -1), "west": (0, -1),
@@ -25,15 +28,11 @@ DIRECTIONS = {"east": (0, 1), "north-east": (-1, 1), "north": (-1, 0), "north-we
 
 def pictures(count: int) -> np.ndarray:
     """uint8 (count, 28, 28) of Fashion-MNIST's training part."""
-    from components.shared.data import dataset
-
     with tempfile.TemporaryDirectory() as scratch:
-        subprocess.run([sys.executable, "-m", "components", "ingest", "fashion-mnist", f"{scratch}/data"], check=True)
-        samples = (
-            s for shard in dataset.shards(Path(scratch) / "data") for s in dataset.read_samples(shard) if s.split == "train"
-        )
-        frames = (next(samples).frames[0][0] for _ in range(count))
-        return np.stack([np.asarray(Image.open(io.BytesIO(frame))) for frame in frames])
+        darkroom(Path(scratch), "ingest", "fashion-mnist", "data")
+        samples = (sample for shard in dataset.shards(Path(scratch) / "data") for sample in dataset.read_samples(shard))
+        train = (sample for sample in samples if sample.split == "train")
+        return np.stack([decode(sample.frames[0][0]).pixels[:, :, 0] for sample in itertools.islice(train, count)])
 
 
 def main() -> None:
@@ -46,9 +45,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     each = options.clips // len(DIRECTIONS)
     for number, picture in enumerate(pictures(each)):
-        split = ("train", "train", "train", "train", "train", "train", "train", "validation", "test", "test")[
-            number * 10 // each
-        ]
+        split = np.array(["train", "validation", "test"]).repeat([7, 1, 2])[number * 10 // each]
         start, speed = rng.integers(0, SIDE, 2), rng.uniform(2, 3)
         for name, step in DIRECTIONS.items():
             folder = options.folder / split / name / f"{number:05d}"

@@ -9,16 +9,12 @@ that is what knobs are chosen by.
 """
 
 import argparse
-import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-import yaml
-from train import darkroom, prepare
+import stages
 
 KNOBS = {
     "prepare": {"height": 96, "width": 96, "channels": 3},
@@ -26,7 +22,7 @@ KNOBS = {
 }
 
 
-def tutorial(photos: Path) -> None:
+def tutorial(photos: Path) -> dict:
     """https://www.tensorflow.org/tutorials/images/classification, its second model, to the letter but for the official splits."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     import keras
@@ -36,7 +32,9 @@ def tutorial(photos: Path) -> None:
 
     keras.utils.set_random_seed(0)
     splits = {
-        name: keras.utils.image_dataset_from_directory(photos / name, image_size=(180, 180), batch_size=32, shuffle=name == "train")
+        name: keras.utils.image_dataset_from_directory(
+            photos / name, image_size=(180, 180), batch_size=32, shuffle=name == "train", verbose=False
+        )
         for name in ("train", "validation", "test")
     }  # fmt: skip
     classes = len(splits["train"].class_names)
@@ -54,28 +52,14 @@ def tutorial(photos: Path) -> None:
     seconds = time.monotonic() - started
     labels = np.concatenate([labels for _, labels in splits["test"]])
     said = model.predict(splits["test"], verbose=0).argmax(axis=1)
-    print(json.dumps({"seconds": seconds, "validation": history.history["val_accuracy"][-1],
-                      "accuracy": float((said == labels).mean()), "balanced_accuracy": balanced_accuracy_score(labels, said)}))  # fmt: skip
+    test = {"accuracy": float((said == labels).mean()), "balanced_accuracy": balanced_accuracy_score(labels, said)}
+    return {"training_seconds": seconds, "validation": {"accuracy": history.history["val_accuracy"][-1]}, "test": test}
 
 
-def learn(name: str, folder: Path, params: dict, seed: int, minutes: float, test: bool) -> dict:
-    params["train"][name] |= {"batch_size": 64, "learning_rate": 0.004, "budget_minutes": minutes}
-    params["seed"] = seed
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    darkroom("train", "--augmented", "augmented", "--prepared", "prepared", "--config", f"train.{name}",
-             "--model", "model", cwd=folder)  # fmt: skip
-    record = json.loads((folder / "model/run.json").read_text())
-    found = {"seconds": record["training_seconds"], "validation": record["validation"]["accuracy"]}
-    if test:
-        darkroom("evaluate", "--model", "model", "--prepared", "prepared", "--config", "evaluate", "--evaluation", "evaluation",
-                 cwd=folder)  # fmt: skip
-        found |= json.loads((folder / "evaluation/metrics.json").read_text())
-    return found
-
-
-def row(what: str, found: dict) -> None:
+def show(what: str, record: dict) -> None:
+    found = {"validation": record["validation"]["accuracy"]} | record.get("test", {})
     figures = [f"{found[key]:.1%}" if key in found else "" for key in ("validation", "accuracy", "balanced_accuracy")]
-    print(f"| {what} | {found['seconds']:.0f} | {' | '.join(figures)} |", flush=True)
+    print(f"| {what} | {record['training_seconds']:.0f} | {' | '.join(figures)} |", flush=True)
 
 
 def main() -> None:
@@ -85,25 +69,20 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=["cnn", "lstm"], default=["cnn", "lstm"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[7])
     parser.add_argument("--no-test", action="store_true", help="do not look at the test split")
-    parser.add_argument("--tutorial", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.tutorial:
-        return tutorial(options.photos)
-    os.environ |= {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}  # nothing to track here
     print("| photos | seconds of training | validation | test | balanced |\n|---|---|---|---|---|")
     if options.minutes is None:
-        done = subprocess.run(
-            [sys.executable, __file__, options.photos, "--tutorial"], capture_output=True, text=True, check=True
-        )
-        found = json.loads(done.stdout.splitlines()[-1])
-        row("Keras' tutorial", found)
-        options.minutes = found["seconds"] / 60
+        record = stages.alone(tutorial, options.photos)
+        show("Keras' tutorial", record)
+        options.minutes = record["training_seconds"] / 60
     with tempfile.TemporaryDirectory() as scratch:
-        params = prepare(Path(scratch), options.photos.absolute(), **KNOBS)
+        folder = Path(scratch)
+        stages.prepare(folder, options.photos.absolute(), KNOBS)
         for name in options.only:
             for seed in options.seeds:
-                found = learn(name, Path(scratch), params, seed, options.minutes, not options.no_test)
-                row(f"Darkroom's {name.upper()}, seed {seed}", found)
+                knobs = {"batch_size": 64, "learning_rate": 0.004, "budget_minutes": options.minutes}
+                record = stages.learn(folder, name, KNOBS, {"seed": seed, "train": {name: knobs}}, test=not options.no_test)
+                show(f"Darkroom's {name.upper()}, seed {seed}", record)
 
 
 if __name__ == "__main__":

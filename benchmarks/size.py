@@ -8,16 +8,13 @@ predictions; memory of all their processes at the most. Time should grow with th
 """
 
 import argparse
-import contextlib
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import drawn_manifest
 import numpy as np
-import psutil
+from cost import cost
 
 ROOT = Path(__file__).parent.parent
 
@@ -52,19 +49,8 @@ def evaluation(folder: Path, test: int, classes: int) -> None:
 
 
 def measured(*command: object) -> str:
-    """Seconds, seconds of processors, and GiB of all processes of a command at the most."""
-    started, most, seconds = time.monotonic(), 0, {}
-    with subprocess.Popen([sys.executable, *map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        watched = psutil.Process(process.pid)
-        while process.poll() is None:
-            with contextlib.suppress(psutil.Error):
-                all_of_it = (watched, *watched.children(recursive=True))
-                most = max(most, sum(one.memory_full_info().pss for one in all_of_it))
-                seconds |= {one.pid: sum(one.cpu_times()[:2]) for one in all_of_it}
-            time.sleep(0.2)
-        if process.returncode:
-            sys.exit(process.stderr.read().decode())
-    return f"{time.monotonic() - started:.0f} s ({sum(seconds.values()):.0f} s) | {most / 2**30:.2f} GiB"
+    """Two cells of the table."""
+    return cost(sys.executable, *command).cells()
 
 
 def main() -> None:

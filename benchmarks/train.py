@@ -1,6 +1,6 @@
 """How fast and how well the networks learn, beside the article's own scripts, on Fashion-MNIST in the same run.
 
-    python benchmarks/train.py [--only cnn lstm] [--keep FOLDER]
+    python benchmarks/train.py [--only cnn lstm]
 
 The article's CNN and LSTM are trained as it writes them: Keras `fit`, batches of 32, Adam, ten epochs. Darkroom trains its
 default twice each: with the article's time as its budget, and with a part of it (an eighth for the CNN, a quarter for the LSTM).
@@ -10,62 +10,30 @@ training and validation, without imports. Rates are told against the machine's o
 
 import argparse
 import csv
-import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-import yaml
+import stages
 
-from components.shared import config
+from components.shared import plots
+from components.train import cnn, lstm
 
-ROOT = Path(__file__).parent.parent
 PART = {"cnn": 8, "lstm": 4}
-
-
-def darkroom(*arguments: object, cwd: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "components", *map(str, arguments)], cwd=cwd, capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
-    if done.returncode:
-        sys.exit(done.stdout + done.stderr)
-
-
-def prepare(folder: Path, source: object = "fashion-mnist", **changed: dict) -> dict:
-    """A data set prepared as `dvc repro` does it, some knobs of some sections changed; returns all knobs."""
-    params = config.read_params(ROOT / "params.yaml")
-    for section, knobs in changed.items():
-        params[section] |= knobs
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    darkroom("ingest", source, "data", cwd=folder)
-    darkroom("measure", "--data", "data", "--config", "measure", "--manifest", "manifest", cwd=folder)
-    darkroom("validate", "--manifest", "manifest", "--config", "validate", "--validation", "validation", cwd=folder)
-    darkroom("prepare", "--data", "data", "--manifest", "manifest", "--verdict", "validation/summary.json", "--pairs",
-             "validation/pairs.parquet", "--config", "prepare",
-             "--prepared", "prepared", cwd=folder)  # fmt: skip
-    darkroom("augment", "--prepared", "prepared", "--config", "augment", "--augmented", "augmented", cwd=folder)
-    return params
+NETWORKS = {"cnn": cnn.cnn, "lstm": lstm.lstm}
 
 
 def article(name: str, folder: Path) -> dict:
-    """The article's script to the letter, but for the split. In a process of its own; returns its curve and its test accuracy."""
-    done = subprocess.run([sys.executable, __file__, "--article", name, "--keep", str(folder)], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(done.stderr)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def train_article(name: str, folder: Path) -> dict:
+    """The article's script to the letter, but for the split: its curve, its test accuracy and what it took."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     import tensorflow as tf
     from tensorflow.keras import Sequential, layers
 
     def split(where: str) -> tuple[np.ndarray, np.ndarray]:
-        images = np.load(folder / "prepared" / where / "images.npy").astype("float32") / 255
-        return (images if name == "cnn" else images[..., 0]), np.load(folder / "prepared" / where / "labels.npy")
+        images = np.load(folder / where / "images.npy").astype("float32") / 255
+        return (images if name == "cnn" else images[..., 0]), np.load(folder / where / "labels.npy")
 
     if name == "cnn":
         model = Sequential([
@@ -77,7 +45,7 @@ def train_article(name: str, folder: Path) -> dict:
     else:
         model = Sequential([layers.LSTM(128, activation="tanh", input_shape=(28, 28)), layers.Dense(10, activation="softmax")])
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    started, curve = time.monotonic(), []
+    curve: list[tuple[float, float]] = []
     train, validation = split("train"), split("validation")
     started = time.monotonic()
 
@@ -106,25 +74,16 @@ def flops(model) -> int:
     return 3 * total
 
 
-def ours(name: str, folder: Path, label: str, **knobs: object) -> dict:
-    params = config.read_params(folder / "params.yaml")
-    params["train"][name] |= knobs
-    (folder / f"{label}.yaml").write_text(yaml.safe_dump(params))
-    settings = ["--config", f"train.{name}", "--params", f"{label}.yaml"]
-    darkroom("train", "--augmented", "augmented", "--prepared", "prepared", *settings, "--model", label, cwd=folder)
-    darkroom(
-        "evaluate", "--model", label, "--prepared", "prepared", "--config", "evaluate", "--evaluation", f"{label}-e", cwd=folder
-    )
-    with (folder / label / "history.csv").open() as stream:
+def ours(name: str, folder: Path, minutes: float) -> dict:
+    """The same of Darkroom's own, with `minutes` as its budget."""
+    record = stages.learn(folder, name, {"train": {name: {"budget_minutes": round(minutes, 3)}}})
+    with (folder / f"outputs/models/{name}/history.csv").open() as stream:
         curve = [(float(row["seconds"]), float(row["validation_accuracy"])) for row in csv.DictReader(stream)]
-    record = json.loads((folder / label / "run.json").read_text())
-    from components.train import cnn, lstm
-
-    network = {"cnn": cnn.cnn, "lstm": lstm.lstm}[name]((28, 28, 1), 10, preset="default", dropout=0.0)
     # The curve's last row may be of a part of an epoch; how many pictures were seen is told by the schedule.
-    pictures = record["steps"] * params["train"][name]["batch_size"]
-    return {"curve": curve, "test": json.loads((folder / f"{label}-e/metrics.json").read_text())["accuracy"], "flops": flops(network),
-            "pictures": pictures, "seconds": record["training_seconds"], "waiting": record["waiting_share"]}  # fmt: skip
+    pictures = record["steps"] * record["knobs"]["train"]["batch_size"]
+    network = NETWORKS[name]((28, 28, 1), 10, preset="default", dropout=0.0)
+    return {"curve": curve, "test": record["test"]["accuracy"], "flops": flops(network), "pictures": pictures,
+            "seconds": record["training_seconds"], "waiting": record["waiting_share"]}  # fmt: skip
 
 
 def product() -> dict[str, float]:
@@ -146,8 +105,6 @@ def product() -> dict[str, float]:
 
 
 def draw(results: dict[str, dict], file: Path) -> None:
-    from components.shared import plots
-
     with plots.figure(file, width=7.5, height=3.4) as axis:
         for name, result in results.items():
             colour = plots.BLUE if "CNN" in name else plots.ORANGE
@@ -162,36 +119,28 @@ def draw(results: dict[str, dict], file: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=["cnn", "lstm"], default=["cnn", "lstm"])
-    parser.add_argument("--keep", type=Path, help="work in this folder and leave it there")
-    parser.add_argument("--article", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.article:
-        print(json.dumps(train_article(options.article, options.keep)))
-        return
     with tempfile.TemporaryDirectory() as scratch:
-        folder = options.keep or Path(scratch)
-        folder.mkdir(exist_ok=True)
-        if not (folder / "augmented").exists():
-            prepare(folder)
+        folder = Path(scratch)
+        stages.prepare(folder)
         results = {}
         for name in options.only:
             title = name.upper()
-            baseline = results[f"article's {title}"] = article(name, folder)
-            minutes = baseline["seconds"] / 60
+            baseline = results[f"article's {title}"] = stages.alone(article, name, folder / "outputs/prepared")
             for part in (PART[name], 1):
                 label = f"{title}, the article's time" + (f" / {part}" if part > 1 else "")
-                results[label] = ours(name, folder, f"{name}-{part}", budget_minutes=round(minutes / part, 3))
-        rates = product()
-        print(f"matrix product: {rates['float32']:.0f} GFLOP/s float32, {rates['bfloat16']:.0f} bfloat16\n")
-        print("| what | seconds | of the article's | test accuracy | pictures/s | GFLOP/s | of the matrix product | waiting |")
-        print("|---" * 8 + "|")
-        for name, result in results.items():
-            base = results["article's CNN" if "CNN" in name else "article's LSTM"]["seconds"]
-            rate = result["pictures"] / result["seconds"]
-            speed = rate * result["flops"] / 1e9
-            print(f"| {name} | {result['seconds']:.0f} | {result['seconds'] / base:.2f} | {result['test']:.2%} | {rate:,.0f} | {speed:.0f} "
-                  f"| {speed / max(rates.values()):.0%} | {result.get('waiting', 0):.1%} |")  # fmt: skip
-        draw(results, ROOT / "benchmarks/pictures/train.png")
+                results[label] = ours(name, folder, baseline["seconds"] / 60 / part)
+    rates = product()
+    print(f"matrix product: {rates['float32']:.0f} GFLOP/s float32, {rates['bfloat16']:.0f} bfloat16\n")
+    print("| what | seconds | of the article's | test accuracy | pictures/s | GFLOP/s | of the matrix product | waiting |")
+    print("|---" * 8 + "|")
+    for name, result in results.items():
+        base = results["article's CNN" if "CNN" in name else "article's LSTM"]["seconds"]
+        rate = result["pictures"] / result["seconds"]
+        speed = rate * result["flops"] / 1e9
+        print(f"| {name} | {result['seconds']:.0f} | {result['seconds'] / base:.2f} | {result['test']:.2%} | {rate:,.0f} | {speed:.0f} "
+              f"| {speed / max(rates.values()):.0%} | {result.get('waiting', 0):.1%} |")  # fmt: skip
+    draw(results, stages.ROOT / "benchmarks/pictures/train.png")
 
 
 if __name__ == "__main__":

@@ -9,22 +9,20 @@ its own (--rival), since Darkroom does not need it.
 """
 
 import argparse
-import contextlib
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
-import psutil
+from cost import cost, of_all
+from stages import ROOT, command, darkroom
 
 from components.shared.data import dataset
 from components.shared.data.dataset import Sample
 from components.shared.pictures import encode
 
-ROOT = Path(__file__).parent.parent
 CLEANVISION = """
 import sys
 from cleanvision import Imagelab
@@ -35,54 +33,31 @@ if __name__ == "__main__":
 """
 
 
-def command(*arguments: object, watch: bool = False) -> tuple[float, str]:
-    """Wall seconds of a whole command and what it printed; where it is watched, GiB of its processes instead of seconds.
-
-    A refused data set is a result too. Memory is what all processes together have for themselves and their part of what they
-    share, at the most; to ask for it takes time from them.
-    """
-    started, most = time.monotonic(), 0
-    with subprocess.Popen(list(map(str, arguments)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        watched = psutil.Process(process.pid)
-        while watch and process.poll() is None:
-            with contextlib.suppress(psutil.Error):
-                most = max(most, sum(one.memory_full_info().pss for one in (watched, *watched.children(recursive=True))))
-            time.sleep(0.2)
-        told = process.communicate()[0]
-    if process.returncode not in (0, 1):
-        sys.exit(f"{arguments}: exit code {process.returncode}")
-    return most / 2**30 if watch else time.monotonic() - started, told
-
-
-def check(data: Path, scratch: Path, *, watch: bool = False) -> tuple[float, float]:
-    """Measure and validate as `dvc repro` does: seconds of each, or GiB of each."""
-    darkroom = [sys.executable, "-m", "components"]
-    knobs = ["--params", ROOT / "params.yaml"]
-    measure, _ = command(*darkroom, "measure", "--data", data, "--config", "measure", *knobs, "--manifest", scratch / "m",
-                         watch=watch)  # fmt: skip
-    validate, _ = command(*darkroom, "validate", "--manifest", scratch / "m", "--config", "validate", *knobs,
-                          "--validation", scratch / "v", watch=watch)  # fmt: skip
-    return measure, validate
+def check(data: Path, scratch: Path, memory=None) -> tuple[float, float]:
+    """Measure and validate as `dvc repro` does: seconds of each, or GiB of each. A refused data set is a result, too."""
+    knobs = ("--params", ROOT / "params.yaml")
+    measure = command("measure", data=data, manifest=scratch / "m")
+    validate = command("validate", manifest=scratch / "m", validation=scratch / "v")
+    costs = [cost(sys.executable, "-m", "components", *one, *knobs, memory=memory, codes=(0, 1)) for one in (measure, validate)]
+    return tuple(one.memory if memory else one.seconds for one in costs)
 
 
 def memory(data: Path, scratch: Path) -> float:
     """GiB at the most, everything measured anew."""
     (scratch / "anew").mkdir()
-    return max(check(data, scratch / "anew", watch=True))
+    return max(check(data, scratch / "anew", of_all))
 
 
 def against_the_rival(name: str, data: Path, scratch: Path, python: Path) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "components", "export", data, scratch / "files"], check=True, stdout=subprocess.DEVNULL
-    )
+    darkroom(scratch, "export", data, scratch / "files")
     count = sum(dataset.count(shard) for shard in dataset.shards(data))
     ours, again = sum(check(data, scratch)), sum(check(data, scratch))
     script = scratch / "rival.py"  # not by the name of what it imports
     script.write_text(CLEANVISION)
-    seconds, told = command(python, script, scratch / "files")
-    if int(told.split()[-1]) != count:
-        sys.exit(f"CleanVision looked at {told.split()[-1]} of {count} pictures")
-    rate, other = count / ours, count / seconds
+    theirs = cost(python, script, scratch / "files", memory=None)
+    if (looked := int(theirs.printed.split()[-1])) != count:
+        sys.exit(f"CleanVision looked at {looked} of {count} pictures")
+    rate, other = count / ours, count / theirs.seconds
     print(f"| {name} | {count:,} | {rate:,.0f}/s | {other:,.0f}/s | {rate / other:.1f} | {memory(data, scratch):.2f} GiB "
           f"| {again:.1f} s ({ours / again:.1f} times less) |", flush=True)  # fmt: skip
 
@@ -124,35 +99,26 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="a folder per class of photos, as `darkroom ingest` takes it")
     parser.add_argument("--most", type=int, default=1_000_000, help="drawn pictures at the most")
     parser.add_argument("--pictures", type=int, default=70_000, help="of Fashion-MNIST, for both tools")
-    parser.add_argument(
-        "--rival", type=Path, default=Path(tempfile.gettempdir()) / "cleanvision", help="CleanVision's environment"
-    )
+    rival = Path(tempfile.gettempdir()) / "cleanvision"
+    parser.add_argument("--rival", type=Path, default=rival, help="CleanVision's environment")
     options = parser.parse_args()
     python = options.rival / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", options.rival], check=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", "cleanvision"], check=True)
     with tempfile.TemporaryDirectory() as scratch:
-        print(
-            "| pictures | how many | Darkroom | CleanVision | times as fast | memory | again, nothing new |\n|---|---|---|---|---|---|---|"
-        )
+        print("| pictures | how many | Darkroom | CleanVision | times as fast | memory | again, nothing new |\n|" + "---|" * 7)
         for name, source in (("Fashion-MNIST", "fashion-mnist"), ("photos", options.photos)):
             if source:
                 folder = Path(scratch) / name
                 folder.mkdir()
-                subprocess.run(
-                    [sys.executable, "-m", "components", "ingest", source, folder / "data"],
-                    check=True,
-                    stdout=subprocess.DEVNULL,
-                )
+                darkroom(Path(), "ingest", source, folder / "data")
                 if name == "Fashion-MNIST":
                     for shard in dataset.shards(folder / "data")[-(-options.pictures // 8192) :]:
                         shard.unlink()
                 against_the_rival(name, folder / "data", folder, python)
                 shutil.rmtree(folder)
-        print(
-            "\n| drawn pictures | measure | validate | each | memory | measure with a shard (8,192) more |\n|---|---|---|---|---|---|"
-        )
+        print("\n| drawn pictures | measure | validate | each | memory | measure with a shard (8,192) more |\n|" + "---|" * 6)
         for count in (10_000, 100_000, 1_000_000):
             if count <= options.most:
                 folder = Path(scratch) / str(count)

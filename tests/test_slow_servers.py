@@ -139,7 +139,7 @@ def test_a_webhook_that_is_no_address_fails_nothing(monkeypatch, capsys, address
 
 @pytest.mark.parametrize("do", SERVERS)
 def test_a_download_ends(serve, do):
-    with pytest.raises((CannotRun, OSError, named._NotThere)):
+    with pytest.raises((CannotRun, OSError)):
         named._download(serve(do) + "/file.gz")
 
 

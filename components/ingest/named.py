@@ -40,7 +40,7 @@ def fashion_mnist() -> Source:
                 # The arrays are in memory when this returns: the scratch folder is not needed any more.
                 source = array_files.idx(way(folder), classes=FASHION_CLASSES, check=_check)
                 return Source(f"fashion-mnist ({name}), {source.kind}", source.count, source.samples)
-            except (_NotThere, CannotRun) as error:
+            except CannotRun as error:
                 failures.append(f"  {name}: {error}")
     raise CannotRun(
         "fashion-mnist: could not be fetched; tried:",
@@ -65,10 +65,6 @@ def digits() -> Source:
 SETS: dict[str, Callable[[], Source]] = {"fashion-mnist": fashion_mnist, "digits": digits}
 
 
-class _NotThere(Exception):
-    """One way of fetching did not lead to the files."""
-
-
 def _check(file: Path, content: bytes) -> None:
     name = file.name.removesuffix(".gz")
     found = hashlib.sha256(content).hexdigest()
@@ -86,7 +82,7 @@ def _is_right(file: Path) -> bool:
 
 def _local_copy(folder: Path) -> Path:
     if not DEBIAN_FOLDER.is_dir():
-        raise _NotThere(f"no {DEBIAN_FOLDER}")
+        raise CannotRun(f"no {DEBIAN_FOLDER}")
     return DEBIAN_FOLDER
 
 
@@ -100,7 +96,7 @@ def _keras(folder: Path) -> Path:
             # Not through Keras itself: importing it takes longer than the download.
             (folder / f"{name}.gz").write_bytes(_download(f"{KERAS_ORIGIN}{name}.gz"))
         except (OSError, http.client.HTTPException) as error:
-            raise _NotThere(str(error)) from None
+            raise CannotRun(str(error)) from None
     return folder
 
 
@@ -111,27 +107,29 @@ def _download(address: str) -> bytes:
 
     content = deadline.within(WHOLE, read, what=address)
     if len(content) > LARGEST:
-        raise _NotThere(f"{address}: more than {LARGEST // 2**20} MiB")
+        raise CannotRun(f"{address}: more than {LARGEST // 2**20} MiB")
     return content
 
 
 def _debian(folder: Path) -> Path:
+    return debian_package(DEBIAN_PACKAGE, folder) / DEBIAN_FOLDER.relative_to("/")
+
+
+def debian_package(name: str, folder: Path) -> Path:
+    """Download a package of Debian's into a new folder, without root, and give the folder of its files. Raises CannotRun."""
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
-        raise _NotThere("no apt-get on this machine")
+        raise CannotRun("no apt-get on this machine")
     # Package lists in a folder of our own, so that it works without root and where no list was ever fetched.
-    for name in ("lists/partial", "archives/partial"):
-        (folder / name).mkdir(parents=True)
+    for part in ("lists/partial", "archives/partial"):
+        (folder / part).mkdir(parents=True)
     own = ["-o", f"Dir::State::lists={folder}/lists", "-o", f"Dir::Cache={folder}", "-o", "APT::Sandbox::User="]
-    for command in (
-        ["apt-get", *own, "-qq", "update"],
-        ["apt-get", *own, "-qq", "download", DEBIAN_PACKAGE],
-    ):
+    for command in (["apt-get", *own, "-qq", "update"], ["apt-get", *own, "-qq", "download", name]):
         done = deadline.command(command, cwd=folder, seconds=WHOLE)
         if done.returncode:
-            raise _NotThere(f"{' '.join(command[-2:])}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+            raise CannotRun(f"{' '.join(command[-2:])}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
     packages = list(folder.glob("*.deb"))
     if not packages:
-        raise _NotThere("apt-get downloaded nothing")
+        raise CannotRun("apt-get downloaded nothing")
     if deadline.command(["dpkg-deb", "-x", str(packages[0]), str(folder / "content")], seconds=WHOLE).returncode:
-        raise _NotThere(f"{packages[0].name}: cannot be unpacked")
-    return folder / "content" / DEBIAN_FOLDER.relative_to("/")
+        raise CannotRun(f"{packages[0].name}: cannot be unpacked")
+    return folder / "content"

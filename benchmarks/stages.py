@@ -1,0 +1,86 @@
+"""The stages of dvc.yaml, run in a folder of their own with some knobs changed: what the benchmarks of learning share."""
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.shared import config
+
+ROOT = Path(__file__).parent.parent
+# No server to track: what a run leaves is kept on disk.
+ENVIRONMENT = {"PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+
+
+def darkroom(folder: Path, *arguments: object) -> None:
+    """Run one command there; its output is shown where it fails, and ends the benchmark."""
+    done = subprocess.run([sys.executable, "-m", "components", *map(str, arguments)], cwd=folder, capture_output=True, text=True,
+                          env=os.environ | ENVIRONMENT)  # fmt: skip
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
+
+
+def command(stage: str, **options: object) -> list[str]:
+    """The arguments of a stage such as `measure` or `train@lstm` in dvc.yaml, some options with other values."""
+    name, _, item = stage.partition("@")
+    described = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][name]
+    arguments = described.get("do", described)["cmd"].replace("${item}", item).split()[1:]
+    for option, value in options.items():
+        arguments[arguments.index(f"--{option}") + 1] = str(value)
+    return arguments
+
+
+def set_knobs(folder: Path, *changes: dict) -> dict:
+    """Write and return the folder's params.yaml: the project's with changes such as `{"train": {"cnn": {"epochs": 3}}}`."""
+    params = config.read_params(ROOT / "params.yaml")
+    for change in changes:
+        _merge(params, change)
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    return params
+
+
+def prepare(folder: Path, source: object = "fashion-mnist", *changes: dict) -> None:
+    """All stages of `dvc repro` in front of training."""
+    set_knobs(folder, *changes)
+    darkroom(folder, "ingest", source, "data")
+    for stage in ("measure", "validate", "prepare", "augment"):
+        darkroom(folder, *command(stage))
+
+
+def learn(
+    folder: Path,
+    name: str,
+    *changes: dict,
+    prepared: str = "outputs/prepared",
+    augmented: str = "outputs/augmented",
+    test: bool = True,
+) -> dict:
+    """Train the cnn or the lstm: its run.json and, where the test split may be looked at, its metrics.json as `test`."""
+    set_knobs(folder, *changes)
+    darkroom(folder, *command(f"train@{name}", prepared=prepared, augmented=augmented))
+    record = json.loads((folder / f"outputs/models/{name}/run.json").read_text())
+    if test:
+        darkroom(folder, *command(f"evaluate@{name}", prepared=prepared))
+        record["test"] = json.loads((folder / f"outputs/evaluation/{name}/metrics.json").read_text())
+    return record
+
+
+def alone(work: Callable, *arguments: object) -> Any:
+    """What `work` returns, called in a process of its own: TensorFlow gives back no memory."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
+
+
+def _merge(params: dict, change: dict) -> None:
+    for key, value in change.items():
+        if isinstance(value, dict):
+            _merge(params[key], value)
+        else:
+            params[key] = value
