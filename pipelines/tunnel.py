@@ -1,6 +1,6 @@
 """A way out of a container that has no network, to one server and nowhere else: through a socket in a mounted folder.
 
-On the host `serving` passes what comes through the socket on to the server; in the container this module, run as
+On the host `door` passes what comes through the socket on to the server; in the container this module, run as
 `python -m pipelines.tunnel SOCKET PORT COMMAND...`, listens on the container's own loopback and runs the command beside it.
 """
 
@@ -24,29 +24,21 @@ def door(host: str, port: int) -> Iterator[Path]:
     Raises CannotRun.
     """
     from components.shared import scratch
-
-    with scratch.folder("door") as private:  # 0700; what is mounted out of it may be open
-        folder = private / "open"
-        folder.mkdir()
-        folder.chmod(0o755)
-        with serving(folder / "socket", host, port):
-            yield folder
-
-
-@contextlib.contextmanager
-def serving(socket: Path, host: str, port: int) -> Iterator[None]:
-    """Pass connections to `socket` on to host:port for as long as the block lasts. Raises CannotRun."""
     from components.shared.errors import CannotRun
 
-    if len(os.fsencode(socket)) >= LONGEST:
-        raise CannotRun(f"{socket}: too long a path for a socket; set TMPDIR to a shorter one, such as /tmp")
+    with scratch.folder("door") as private:  # 0700; what is mounted out of it may be open
+        folder, socket = private / "open", private / "open/socket"
+        if len(os.fsencode(socket)) >= LONGEST:
+            raise CannotRun(f"{socket}: too long a path for a socket; set TMPDIR to a shorter one, such as /tmp")
+        folder.mkdir()
+        folder.chmod(0o755)
 
-    async def listen() -> asyncio.Server:
-        return await asyncio.start_unix_server(_passing_on(lambda: asyncio.open_connection(host, port)), socket)
+        async def listen() -> asyncio.Server:
+            return await asyncio.start_unix_server(_passing_on(lambda: asyncio.open_connection(host, port)), socket)
 
-    with _in_background(listen):
-        socket.chmod(0o666)  # a container connects as another user; nobody else gets past the private folder around it
-        yield
+        with _in_background(listen):
+            socket.chmod(0o666)  # a container connects as another user; nobody else gets past the private folder
+            yield folder
 
 
 def main(socket: str, port: str, *command: str) -> int:

@@ -16,6 +16,7 @@ from conftest import draw_stills, drawing, png
 from PIL import Image
 from test_ingest import contents, idx, samples
 
+from components.__main__ import main
 from components.ingest import archive
 from components.ingest.step import ingest
 from components.shared.data import dataset
@@ -215,11 +216,11 @@ def test_a_source_without_samples_never_empties_the_data(stills, tmp_path):
         assert contents(data) == before
 
 
-@pytest.mark.parametrize("option", ["max_frames", "shard_samples", "shard_mebibytes"])
-@pytest.mark.parametrize("value", [0, -1])
-def test_numbers_below_one_are_refused(stills, tmp_path, option, value):
-    with pytest.raises(CannotRun, match=f"--{option.replace('_', '-')}: expected an integer of at least 1.*, got {value}"):
-        ingest(str(stills), tmp_path / "data", **{option: value})
+@pytest.mark.parametrize("option", ["--max-frames", "--shard-samples", "--shard-mebibytes"])
+@pytest.mark.parametrize("value", ["0", "-1"])
+def test_numbers_below_one_are_refused(stills, tmp_path, capsys, option, value):
+    assert main(["ingest", str(stills), str(tmp_path / "data"), f"{option}={value}"]) == 2
+    assert f"{option}: expected an integer of at least 1, got '{value}'" in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
 
 

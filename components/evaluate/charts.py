@@ -48,16 +48,10 @@ def reliability(table: list[dict], error: float, file: Path) -> None:
     """Confidence against accuracy; below the diagonal the network is too sure of itself."""
     with plots.figure(file, width=4, height=4) as axis:
         axis.plot([0, 1], [0, 1], color="#8a90a0", linewidth=0.8, linestyle=":")
-        axis.plot(
-            [row["confidence"] for row in table],
-            [row["accuracy"] for row in table],
-            color=plots.BLUE,
-            marker="o",
-            clip_on=False,
-        )
-        axis.set(
-            xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title=f"Expected calibration error {error:.3f}"
-        )
+        confidence, accuracy = ([row[column] for row in table] for column in ("confidence", "accuracy"))
+        axis.plot(confidence, accuracy, color=plots.BLUE, marker="o", clip_on=False)
+        axis.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+        axis.set_title(f"Expected calibration error {error:.3f}")
 
 
 def curves(tables: dict[str, list[dict]], classes: list[str], areas: dict[str, float], folder: Path) -> None:

@@ -14,17 +14,8 @@ AVERAGE = "(micro-average)"  # every class against the rest, pooled: the one cur
 def per_class(labels: np.ndarray, predicted: np.ndarray, classes: list[str], areas: dict[str, float]) -> list[dict]:
     """Precision, recall, F1, samples and area under the ROC curve, a row per class."""
     found = metrics.precision_recall_fscore_support(labels, predicted, labels=range(len(classes)), zero_division=0)
-    return [
-        {
-            "class": name,
-            "precision": float(p),
-            "recall": float(r),
-            "f1": float(f),
-            "samples": int(n),
-            "roc_auc": areas.get(name),
-        }
-        for name, p, r, f, n in zip(classes, *found, strict=True)
-    ]
+    columns = zip(classes, *(column.tolist() for column in found), map(areas.get, classes), strict=True)
+    return [dict(zip(("class", "precision", "recall", "f1", "samples", "roc_auc"), row, strict=True)) for row in columns]
 
 
 def curves(labels: np.ndarray, probabilities: np.ndarray, classes: list[str]) -> tuple[dict[str, list[dict]], dict[str, float]]:

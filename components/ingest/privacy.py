@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from components.ingest.source import Passed
 from components.shared.data.dataset import Sample
 from components.shared.pictures import decode, faces
 from components.shared.pictures.formats import Undecodable
@@ -19,7 +20,7 @@ class Cleaner:
     def __init__(self, strip_metadata: bool, blur_faces: bool) -> None:
         self.strip_metadata, self.blur_faces = strip_metadata, blur_faces
         self.stripped = self.faces = self.pictures = 0
-        self.missed: dict[str, tuple[int, str]] = {}  # code -> how many, and the first of them
+        self.missed = {code: Passed() for code in _MISSED}
 
     def cleaned(self, sample: Sample) -> Sample:
         """The sample without what was not wanted; the same one where nothing was."""
@@ -34,19 +35,15 @@ class Cleaner:
                 self.stripped += clean != frame
                 frame = clean
             except Undecodable as fault:
-                self._miss("W_NOT_STRIPPED", path, fault)
+                self.missed["W_NOT_STRIPPED"].add(f"{path!r} ({fault})")
         if self.blur_faces:
             try:
                 frame, found = faces.blur(frame, decode.decode(frame).pixels)
                 self.faces += found
                 self.pictures += found > 0
             except Undecodable as fault:
-                self._miss("W_NOT_BLURRED", path, fault)
+                self.missed["W_NOT_BLURRED"].add(f"{path!r} ({fault})")
         return frame
-
-    def _miss(self, code: str, path: str, fault: Undecodable) -> None:
-        count, first = self.missed.get(code, (0, f"{path!r} ({fault})"))
-        self.missed[code] = count + 1, first
 
     def tell(self) -> None:
         """Say what was done."""
@@ -54,5 +51,8 @@ class Cleaner:
             print(f"metadata taken out of {self.stripped:,} pictures")
         if self.blur_faces:
             print(f"{self.faces:,} faces blurred in {self.pictures:,} pictures; the detector misses some: look at them")
-        for code, (count, first) in self.missed.items():
-            print(f"{code} {count:,} {_MISSED[code]}, such as {first}; replace them or take them out of the source")
+        for code, missed in self.missed.items():
+            if missed.count:
+                print(
+                    f"{code} {missed.count:,} {_MISSED[code]}, such as {missed.first}; replace them or take them out of the source"
+                )

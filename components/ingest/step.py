@@ -51,12 +51,6 @@ def ingest(
             raise re.error("it has no group in brackets")
     except re.error as error:
         raise CannotRun(f"--group {group!r}: not a usable regular expression ({error})") from None
-    for option, value, most in (("max-frames", max_frames, None), ("shard-samples", shard_samples, None),
-                                ("shard-mebibytes", shard_mebibytes, MAX_SHARD)):  # fmt: skip
-        if value < 1 or (most and value > most):
-            raise CannotRun(
-                f"--{option}: expected an integer of at least 1{f' and at most {most}' if most else ''}, got {value}"
-            )
     _refuse_to_overwrite(source, data)
     with scratch.folder() as folder:
         if source in named.SETS:
@@ -154,7 +148,7 @@ def _write_new(
     for sample in tqdm(found.samples(), total=found.count, unit=" samples", desc="ingest", disable=None):
         sample = prepared(sample)
         origins.add(digest(sample.source))
-        if there.see(_key(_facts(sample))):
+        if there.see(_key({name: getattr(sample, name) for name in dataset.FACTS})):
             continue
         new += 1
         if waiting and (len(waiting) >= limit[0] or size + sample.size > limit[1]):
@@ -182,10 +176,6 @@ def _prepared(sample: Sample, *, pattern: re.Pattern | None, cleaner: privacy.Cl
     if match is None or not match[1]:
         raise Refused(f"E_GROUP {sample.source!r}: --group {pattern.pattern!r} does not match it")
     return dataclasses.replace(sample, group=match[1])
-
-
-def _facts(sample: Sample) -> dict:
-    return {name: getattr(sample, name) for name in dataset.FACTS}
 
 
 def _key(facts: dict) -> bytes:

@@ -37,8 +37,8 @@ def parse(text: str, *, where: str) -> Any:
 
     try:
         with warnings.catch_warnings(action="ignore"):  # an anchor that is used again
-            if "&" in text and "*" in text:
-                _refuse_a_bomb(YAML(typ="safe").parse(text), where)
+            if "&" in text and "*" in text and _size(YAML(typ="safe").compose(text), {}) > MOST_NODES:
+                raise CannotRun(f"{where}: more than {MOST_NODES:,} values once its aliases are written out")
             return YAML(typ="safe").load(text)
     except CannotRun:
         raise
@@ -52,25 +52,11 @@ def parse(text: str, *, where: str) -> Any:
         raise CannotRun(f"{where}{line}: not valid YAML ({reason})") from None
 
 
-def _refuse_a_bomb(events: Any, where: str) -> None:
-    """Count the nodes with every alias written out."""
-    sizes: dict[str, int] = {}
-    open_nodes: list[list] = [["", 0]]  # anchor and size of each collection that is not closed yet
-    for event in events:
-        kind = type(event).__name__
-        if kind.endswith(("MappingStartEvent", "SequenceStartEvent")):
-            open_nodes.append([event.anchor, 1])
-            continue
-        if kind.endswith(("MappingEndEvent", "SequenceEndEvent")):
-            anchor, size = open_nodes.pop()
-        elif kind == "ScalarEvent":
-            anchor, size = event.anchor, 1
-        elif kind == "AliasEvent":
-            anchor, size = "", sizes.get(event.anchor, 1)
-        else:
-            continue
-        open_nodes[-1][1] += size
-        if anchor:
-            sizes[anchor] = size
-        if open_nodes[-1][1] > MOST_NODES:
-            raise CannotRun(f"{where}: more than {MOST_NODES:,} values once its aliases are written out")
+def _size(node: Any, sizes: dict[int, int]) -> int:
+    """How many values a node holds with every alias written out; one that is inside itself counts once there."""
+    if id(node) not in sizes:
+        sizes[id(node)] = 1
+        children = node.value if isinstance(node.value, list) else []  # of a mapping, pairs
+        parts = (part for child in children for part in (child if isinstance(child, tuple) else [child]))
+        sizes[id(node)] += sum(_size(part, sizes) for part in parts)
+    return sizes[id(node)]

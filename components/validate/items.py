@@ -1,6 +1,5 @@
 """A finding, and its items: a line and a record per faulty sample, complete enough for `darkroom fix` to act on."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,8 +54,8 @@ def write_table(findings: list[Finding], context: Context, file: Path) -> None:
     """Write every item of every finding, a row each, with the columns of findings.json: what `darkroom fix` reads."""
     with files.whole_file(file) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
         for finding in findings:
-            for part in _parts(finding.rows):
-                table = _table(finding, context, part).assign(
+            for start in range(0, len(finding.rows), 1 << 16):
+                table = _table(finding, context, finding.rows.iloc[start : start + (1 << 16)]).assign(
                     code=finding.code, severity=finding.severity, message=finding.message, fix=finding.fix
                 )
                 writer.write_table(pa.Table.from_pandas(table[SCHEMA.names], schema=SCHEMA, preserve_index=False))
@@ -79,8 +78,3 @@ def _table(finding: Finding, context: Context, rows: pd.DataFrame) -> pd.DataFra
         action=rows["action"].fillna(finding.action),
         suggested=rows["suggested"],
     )[_ITEM]
-
-
-def _parts(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    for start in range(0, len(rows), 1 << 16):
-        yield rows.iloc[start : start + (1 << 16)]

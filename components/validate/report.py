@@ -41,17 +41,9 @@ def write(findings: list[Finding], context: Context, summary: dict, file: Path) 
 
 
 def _shown(finding: Finding, context: Context, previews: dict[int, bytes]) -> dict:
-    return {
-        "code": finding.code,
-        "severity": finding.severity,
-        "message": finding.message,
-        "doc": finding.doc,
-        "fix": finding.fix,
-        "action": finding.action,
-        "pictures": _pictures(finding, context, previews),
-        "items": [item["text"] for item in finding.items(context, most=LISTED)],
-        "count": len(finding.rows),
-    }
+    items = [item["text"] for item in finding.items(context, most=LISTED)]
+    pictures = _pictures(finding, context, previews)
+    return {**vars(finding), "pictures": pictures, "items": items, "count": len(finding.rows)}
 
 
 def _pictures(finding: Finding, context: Context, previews: dict[int, bytes]) -> list[dict]:

@@ -95,15 +95,8 @@ def _accepted(validation: Path, digest: str) -> dict | None:
     files.restore(validation)
     if not (validation / "summary.json").exists():
         return None
-    before = files.read_json(validation / "summary.json")
-    fresh_start = "figures" not in before  # written by an older version
-    return (
-        None
-        if fresh_start
-        else before["figures"]
-        if before["passed"] and before["data_digest"] != digest
-        else before["accepted"]
-    )
+    before = files.read_json(validation / "summary.json", "figures", "passed", "data_digest", "accepted")
+    return before["figures"] if before["passed"] and before["data_digest"] != digest else before["accepted"]
 
 
 def _lines(finding, context) -> list[str]:

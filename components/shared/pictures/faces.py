@@ -11,6 +11,8 @@ import io
 import numpy as np
 from PIL import Image, ImageFilter
 
+from components.shared.pictures.decode import as_image
+
 MIN_SIDE = 24  # pixels, of a face
 _LONGEST = 1024  # pixels: larger pictures are searched at a smaller size
 _CASCADES = ("haarcascade_frontalface_alt2.xml", "haarcascade_profileface.xml")
@@ -48,7 +50,7 @@ def blur(frame: bytes, pixels: np.ndarray) -> tuple[bytes, int]:
     faces = find(pixels)
     if not faces:
         return frame, 0
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    image = as_image(pixels)
     for left, top, width, height in faces:
         # Hair and chin lie outside of what the detector frames.
         box = (max(0, left - width // 5), max(0, top - height // 5),
@@ -58,10 +60,7 @@ def blur(frame: bytes, pixels: np.ndarray) -> tuple[bytes, int]:
         coarse = face.resize((8, 8), Image.Resampling.BOX).resize(face.size, Image.Resampling.BILINEAR)
         image.paste(coarse.filter(ImageFilter.GaussianBlur(max(face.size) / 16)), box)
     buffer = io.BytesIO()
-    if frame.startswith(b"\xff\xd8"):
-        image.save(buffer, "JPEG", quality=95)
-    else:
-        image.save(buffer, "PNG")
+    image.save(buffer, "JPEG" if frame.startswith(b"\xff\xd8") else "PNG", quality=95)  # of PNG there is but one
     return buffer.getvalue(), len(faces)
 
 

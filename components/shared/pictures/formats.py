@@ -4,6 +4,7 @@ Pillow takes a picture without its end, never compares the checksums of pixel da
 that was damaged on the way must not pass for a whole one.
 """
 
+import contextlib
 import re
 import zlib
 from collections.abc import Iterator
@@ -18,9 +19,7 @@ _LOOKS_LIKE = (
     (b"\x80\x04", "a pickle"), (b"\x80\x05", "a pickle"), (b"\x89HDF", "HDF5"), (b"%PDF", "PDF"),
 )  # fmt: skip
 _PIECE = 2**20  # bytes
-MAX_RATIO = (
-    20  # long side / short side: at 28 pixels a longer strip's short side is a single pixel, and nothing is ever cropped
-)
+MAX_RATIO = 20  # long side / short side: a longer strip would be less than two pixels of 28, and nothing is ever cropped
 MIN_SIDE = 8  # pixels: the block of a JPEG, and what three poolings of the networks leave one pixel of
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # colour type -> bits
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -148,11 +147,12 @@ def _judge_png(frame: bytes, thorough: bool, max_pixels: int | None) -> Verdict:
     plain = None
     nothing_else = len(parts) == len(data) + 2 and depth == 8 and colour in (0, 2) and not interlaced and expected <= _SMALL
     if nothing_else or thorough:
-        there = _unpacked(data, expected)
-        if 0 <= there < expected:
-            raise Undecodable("E_TRUNCATED", "image file is truncated: fewer pixels than its header says")
-        trailing += max(0, there - expected)
-        plain = (height, width, _PNG_CHANNELS[colour]) if nothing_else and there == expected else None
+        with contextlib.suppress(zlib.error):  # the decoder says it better
+            there = sum(unpacked(data, expected))
+            if there < expected:
+                raise Undecodable("E_TRUNCATED", "image file is truncated: fewer pixels than its header says")
+            trailing += there - expected
+            plain = (height, width, _PNG_CHANNELS[colour]) if nothing_else and there == expected else None
     return Verdict(notes, trailing, plain)
 
 
@@ -175,15 +175,15 @@ def chunks(frame: bytes) -> Iterator[tuple[bytes, memoryview]]:
         at = end
 
 
-def _unpacked(data: list[memoryview], expected: int) -> int:
-    """How many bytes the data holds, without ever unpacking much more than `expected`; -1 where that cannot be said."""
+def unpacked(data: list[memoryview], expected: int) -> tuple[int, int]:
+    """How many bytes of pixels a PNG's data holds, and how many stand behind them; not much more than `expected` is unpacked.
+
+    Raises zlib.error.
+    """
     unpacker, packed, count = zlib.decompressobj(), b"".join(data), 0
-    try:
-        while count <= expected and (some := unpacker.decompress(packed, _PIECE)):
-            count, packed = count + len(some), unpacker.unconsumed_tail
-    except zlib.error:
-        return -1  # the decoder says it better
-    return count + len(unpacker.unused_data)
+    while count <= expected and (some := unpacker.decompress(packed, _PIECE)):
+        count, packed = count + len(some), unpacker.unconsumed_tail
+    return count, len(unpacker.unused_data)
 
 
 def _judge_jpeg(frame: bytes) -> Verdict:

@@ -78,11 +78,10 @@ def _png(frame: bytes, exif: bytes) -> Iterator[bytes]:
 
 def _pixels(data: list[bytes], header: bytes) -> bytes | None:
     """The pixel data packed anew where something stands behind the pixels, else None. Raises Undecodable."""
-    expected, unpacker, packed, count = formats.unpacked_size(header), zlib.decompressobj(), b"".join(data), 0
+    expected = formats.unpacked_size(header)
     try:
-        while count <= expected and (some := unpacker.decompress(packed, 2**20)):
-            count, packed = count + len(some), unpacker.unconsumed_tail
-        if count <= expected and not unpacker.unused_data:
+        count, behind = formats.unpacked(data, expected)
+        if count <= expected and not behind:
             return None
         # Stored, not deflated: the same bytes with every zlib.
         return zlib.compress(zlib.decompressobj().decompress(b"".join(data), expected), 0)
