@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
         "--root", type=path, default=Path("outputs/kubeflow"), help="where artifacts go (default: %(default)s)"
     )
     running.add_argument("--no-cache", action="store_true", help="run every step, also what was run before")
+    checking = command(
+        "check", "pipelines.preflight:check", "look whether a run would start on Kubeflow, and say what stands in its way"
+    )
     submitting = command("submit", "pipelines.submit:submit", "start a run on Kubeflow, as a version named after the commit")
     submitting.add_argument("--wait", action="store_true", help="follow the run; the exit code says how it ended")
     scheduling = command("schedule", "pipelines.submit:schedule", "run on Kubeflow again and again")
@@ -86,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument(
             "--set", type=text, action="append", default=[], metavar="KNOB=VALUE", help="such as train.cnn.epochs=3; repeatable"
         )
-    for added in (compiling, submitting, scheduling):
+    for added in (compiling, checking, submitting, scheduling):
         added.add_argument("--settings", type=path, default=SETTINGS, help="resources, retries, secrets (default: %(default)s)")
     return parser
 

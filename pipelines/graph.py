@@ -37,11 +37,11 @@ def compile_pipeline(options: argparse.Namespace) -> int:
 
 def for_cluster(options: argparse.Namespace):
     """The pipeline with the settings of `--settings`, and these."""
-    from pipelines import settings
+    from pipelines import pinning, settings
     from pipelines.training import training_pipeline
 
     how = settings.read(options.settings)
-    made = training_pipeline(knobs(options), image=image(), code=code_digest(), parts=how.parts, settings=how)
+    made = training_pipeline(knobs(options), image=pinning.pinned(image()), code=code_digest(), parts=how.parts, settings=how)
     return made, how
 
 

@@ -116,7 +116,7 @@ class Kubeflow:
         from components.shared.errors import CannotRun
 
         headers = options.get("headers") or {}
-        if token := self._token():
+        if token := self.token():
             headers["authorization"] = f"Bearer {token}"
         options |= {"headers": headers, "_request_timeout": SECONDS}
         try:
@@ -137,7 +137,8 @@ class Kubeflow:
                 return answer
         raise CannotRun(f"Kubeflow at {self.address}: answers with something else than Kubeflow does; {_WHERE}")
 
-    def _token(self) -> str:
+    def token(self) -> str:
+        """Of whoever asks; empty where there is none. Raises CannotRun."""
         from components.shared.errors import CannotRun
 
         if token := os.environ.get("KFP_TOKEN", "").strip():

@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 
-from pipelines import graph
+from pipelines import graph, preflight
 
 DONE, FAILED = 0, 1
 PIPELINE = "darkroom"
@@ -22,6 +22,7 @@ def submit(options: argparse.Namespace) -> int:
 
     parameters, settings = _parameters(options)
     kubeflow = Kubeflow()
+    preflight.asked(kubeflow)
     reference = _version(kubeflow, options)
     run = kubeflow.runs.run_service_create_run({
         "display_name": options.name or f"{PIPELINE} {_commit()}",
@@ -41,6 +42,7 @@ def schedule(options: argparse.Namespace) -> int:
     cron = _cron(options.cron)
     parameters, settings = _parameters(options)
     kubeflow = Kubeflow()
+    preflight.asked(kubeflow)
     reference = _version(kubeflow, options)
     name = options.name or PIPELINE
     former = [schedule.recurring_run_id for schedule in _schedules(kubeflow) if schedule.display_name == name]
@@ -123,7 +125,7 @@ def _parameters(options: argparse.Namespace) -> tuple[dict, object]:
     from components.shared import config
     from components.shared.data import remote
     from components.shared.errors import CannotRun
-    from pipelines import settings
+    from pipelines import pinning, settings
 
     own, changed = config.read_params(options.params), graph.knobs(options)
     how = settings.read(options.settings)
@@ -133,7 +135,7 @@ def _parameters(options: argparse.Namespace) -> tuple[dict, object]:
                         "or make one DVC's default remote, and `dvc push`")  # fmt: skip
     if not options.unchecked:
         remote.listing(data, digest)  # late on the cluster, early here
-    parameters = {"data": data, "digest": digest, "image": graph.image(), "code": graph.code_digest()}
+    parameters = {"data": data, "digest": digest, "image": pinning.pinned(graph.image()), "code": graph.code_digest()}
     for name, values in changed.items():
         if name == "train":
             parameters |= {f"train_{key}": knobs for key, knobs in values.items() if knobs != own["train"][key]}

@@ -188,9 +188,10 @@ def upload_version(double, query, body):
 
 
 def list_experiments(double, query, body):
-    name = json.loads(query["filter"])["predicates"][0]["stringValue"]
+    wanted = json.loads(query.get("filter", "{}")).get("predicates", [])
+    name = wanted[0]["stringValue"] if wanted else None
     return 200, api.V2beta1ListExperimentsResponse(
-        experiments=[e for e in double.experiments.values() if e.display_name == name]
+        experiments=[e for e in double.experiments.values() if name in (None, e.display_name)]
     )
 
 

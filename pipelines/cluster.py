@@ -1,0 +1,239 @@
+"""What a run needs of the cluster: an account and its rights, secrets, room. Each line a pair of state and text; nothing is changed."""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pipelines.settings import Settings
+
+SECONDS, WHOLE = 15, 120  # for one answer; for all of them
+STORE, LAUNCHER, ROLE = (
+    "mlpipeline-minio-artifact",
+    "kfp-launcher",
+    "darkroom-step",
+)  # Kubeflow's two, and infra/kubernetes/steps
+# What is called in the name of a step's account: group, resource, name, verbs. A test holds that the role grants just this.
+CALLS = (
+    ("argoproj.io", "workflowtaskresults", "", ("create", "patch")),
+    ("argoproj.io", "workflows", "", ("get",)),
+    ("", "configmaps", LAUNCHER, ("get",)),
+    ("", "secrets", STORE, ("get",)),
+    ("batch", "jobs", "", ("create", "get", "delete")),
+    ("", "pods", "", ("get", "list")),
+)
+IMAGES = 50  # a node names no more of what it holds
+Lines = Iterator[tuple[str, str]]
+
+
+def lines(how: Settings, *, namespace: str, image: str) -> Lines:
+    """Look at the cluster of the kubeconfig: `ok` what is well, `fault` what stands in the way, `?` what one may not see.
+
+    Raises CannotRun when it does not answer.
+    """
+    from kubernetes import config
+
+    from components.shared import deadline
+
+    try:
+        client = _client()
+    except (config.ConfigException, OSError, TypeError, ValueError) as error:  # all that a broken kubeconfig ends in
+        yield "?", f"no kubeconfig that can be used, so the cluster was not looked at: {' '.join(str(error).split())[:200]}"
+        return
+    host = client.configuration.host
+    yield "ok", f"Kubernetes at {host}, namespace {namespace}"
+    yield from deadline.within(WHOLE, lambda: list(Look(client, how, namespace, image).all()), what=f"Kubernetes at {host}")
+
+
+def _client():
+    from kubernetes import client, config
+
+    try:
+        return config.new_client_from_config(os.environ.get("KUBECONFIG"))  # the library reads it once, as it is loaded
+    except config.ConfigException as error:
+        inside = client.Configuration()
+        try:
+            config.load_incluster_config(client_configuration=inside)
+        except config.ConfigException:
+            raise error from None
+        return client.ApiClient(inside)
+
+
+class Forbidden(Exception):
+    """Whoever asks may not see it."""
+
+
+class Look:
+    """One look at one namespace."""
+
+    def __init__(self, client: Any, how: Settings, namespace: str, image: str) -> None:
+        from kubernetes import client as api
+
+        from components import STEPS
+
+        self.core, self.authorization = api.CoreV1Api(client), api.AuthorizationV1Api(client)
+        self.authentication = api.AuthenticationV1Api(client)
+        self.how, self.namespace, self.image, self.host = how, namespace, image, client.configuration.host
+        self.apply = "kubectl apply -k infra/kubernetes/steps"
+        if namespace != "kubeflow":
+            renamed = f'sed "s/namespace: team$/namespace: {namespace}/"'
+            self.apply = f"kubectl kustomize infra/kubernetes/profile | {renamed} | kubectl apply -f -"
+        asked = {name: (number(how.of(name).cpu), number(how.of(name).memory)) for name in list(STEPS)[1:]}
+        self.step = max(asked, key=asked.get)  # the one that asks for most
+        self.cpu, self.memory = asked[self.step]
+        self.asks = f"{self.step} (cpu {how.of(self.step).cpu}, memory {how.of(self.step).memory})"
+
+    def all(self) -> Lines:
+        """Every part; one that may not be seen does not keep the others from being looked at."""
+        for part in (self._account, self._rights, self._secrets, self._store, self._quotas, self._room):
+            try:
+                yield from part()
+            except Forbidden:
+                yield "?", f"{part.__name__[1:]}: you may not see it (403); ask whoever may to run this"
+
+    def _account(self) -> Lines:
+        name, kubectl = self.how.service_account, f"kubectl -n {self.namespace}"
+        found = self._ask(self.core.read_namespaced_service_account, name, self.namespace)
+        if found is None:
+            yield "fault", f"account {name}: none in namespace {self.namespace}; {self.apply}"
+        elif found.automount_service_account_token is False:
+            patch = """-p '{"automountServiceAccountToken": true}'"""
+            yield (
+                "fault",
+                f"account {name}: its token is not mounted, so no pod starts; {kubectl} patch serviceaccount {name} {patch}",
+            )
+        else:
+            yield "ok", f"account {name}, its token mounted"
+
+    def _rights(self) -> Lines:
+        """The account asks for itself, where that is who we are; for another one, whoever may."""
+        name, user = self.how.service_account, f"system:serviceaccount:{self.namespace}:{self.how.service_account}"
+        me = self._ask(self.authentication.create_self_subject_review, {})
+        groups = ["system:serviceaccounts", f"system:serviceaccounts:{self.namespace}", "system:authenticated"]
+        missing = []
+        for group, resource, of, verbs in CALLS:
+            for verb in verbs:
+                call = {"group": group, "resource": resource, "name": of, "verb": verb, "namespace": self.namespace}
+                if me and me.status.user_info.username == user:
+                    review = self._ask(
+                        self.authorization.create_self_subject_access_review, {"spec": {"resourceAttributes": call}}
+                    )
+                else:
+                    ask = self.authorization.create_namespaced_local_subject_access_review
+                    spec = {"resourceAttributes": call, "user": user, "groups": groups}
+                    review = self._ask(ask, self.namespace, {"spec": spec})
+                if not review.status.allowed:
+                    missing.append(f"{verb} {resource} {of}".rstrip())
+        if missing:
+            bind = (
+                f" && kubectl -n {self.namespace} create rolebinding darkroom-{name} --role {ROLE} --serviceaccount {user[22:]}"
+            )
+            mend = self.apply + (bind if name != ROLE else "")
+            yield "fault", f"rights of {name}: may not {', '.join(missing)}; {mend}"
+        else:
+            yield "ok", f"rights of {name}: all that steps need"
+
+    def _secrets(self) -> Lines:
+        wanted = {name: ("generic", list(keys)) for name, keys in self.how.secrets.items()}
+        wanted |= {name: ("docker-registry", [".dockerconfigjson"]) for name in self.how.image_pull_secrets}
+        for name, (kind, keys) in wanted.items():
+            found = self._ask(self.core.read_namespaced_secret, name, self.namespace)
+            missing = [key for key in keys if key not in ((found and found.data) or {})]
+            if missing:
+                values = " ".join(f"--from-literal={key}=…" for key in keys) if kind == "generic" else "--docker-server=… …"
+                yield "fault", (f"secret {name}: {'lacks ' + ', '.join(missing) if found else 'none in namespace ' + self.namespace}; "
+                                f"kubectl -n {self.namespace} create secret {kind} {name} {values} --dry-run=client -o yaml | "
+                                "kubectl apply -f -")  # fmt: skip
+            else:
+                yield "ok", f"secret {name}: {', '.join(keys)}"
+
+    def _store(self) -> Lines:
+        """Where Kubeflow keeps artifacts. It needs no config map; the secret it does, unless the map names another place."""
+        launcher = self._ask(self.core.read_namespaced_config_map, LAUNCHER, self.namespace)
+        yield "ok", f"config map {LAUNCHER}" if launcher else f"config map {LAUNCHER}: none; Kubeflow's own defaults hold"
+        if self._ask(self.core.read_namespaced_secret, STORE, self.namespace):
+            yield "ok", f"secret {STORE}"
+        elif "providers" not in ((launcher and launcher.data) or {}):
+            yield "fault", (f"secret {STORE}: none in namespace {self.namespace}, so Kubeflow runs nothing there; name the namespace "
+                            "where it does in KFP_NAMESPACE, or (for one user) as `namespace` in pipelines/settings.yaml: "
+                            f"kubectl get secret -A --field-selector metadata.name={STORE}")  # fmt: skip
+
+    def _quotas(self) -> Lines:
+        wanted = dict.fromkeys(("cpu", "requests.cpu"), self.cpu) | dict.fromkeys(
+            ("memory", "requests.memory", "limits.memory"), self.memory
+        )
+        for quota in self._ask(self.core.list_namespaced_resource_quota, self.namespace).items:
+            name, hard, used = quota.metadata.name, quota.status.hard or {}, quota.status.used or {}
+            short = [f"{what} ({used.get(what, 0)} of {hard[what]} are used)" for what, amount in {**wanted, "pods": 1}.items()
+                     if what in hard and number(hard[what]) - number(used.get(what, 0)) < amount]  # fmt: skip
+            if short:
+                yield "fault", (f"quota {name}: leaves too little for {self.asks}: {', '.join(short)}; wait for what runs there, or "
+                                f"kubectl -n {self.namespace} edit resourcequota {name}")  # fmt: skip
+            else:
+                yield "ok", f"quota {name}: leaves enough for {self.asks}"
+
+    def _room(self) -> Lines:
+        """Whether a node takes the step that asks for most beside what runs there, and has an image that no registry has."""
+        nodes = {node.metadata.name: node for node in self._ask(self.core.list_node).items if self._usable(node)}
+        if not nodes:
+            yield (
+                "fault",
+                f"nodes: none takes pods with node_selector {self.how.node_selector}; kubectl get nodes --show-labels",
+            )
+            return
+        free = {name: [number(node.status.allocatable[what]) for what in ("cpu", "memory")] for name, node in nodes.items()}
+        going = "status.phase!=Succeeded,status.phase!=Failed"
+        for pod in self._ask(self.core.list_pod_for_all_namespaces, field_selector=going).items:
+            if pod.spec.node_name in free:
+                taken = [_requested(pod, what) for what in ("cpu", "memory")]
+                free[pod.spec.node_name] = [left - some for left, some in zip(free[pod.spec.node_name], taken, strict=True)]
+        name, (cpu, memory) = max(free.items(), key=lambda node: min(node[1][0] / self.cpu, node[1][1] / self.memory))
+        left = f"{float(cpu):.2f} processors and {float(memory) / 2**30:.1f} GiB that nobody asked for"
+        if cpu >= self.cpu and memory >= self.memory:
+            yield "ok", f"room for {self.asks}: node {name} has {left}"
+        else:
+            yield "fault", (f"room: no node takes {self.asks} now; {name} has most, {left}; ask for less (steps.{self.step} in "
+                            "pipelines/settings.yaml), end what runs there (kubectl get pods -A), or add a node")  # fmt: skip
+        if self.image.startswith("localhost/"):
+            held = [[name for image in node.status.images or [] for name in image.names or []] for node in nodes.values()]
+            if not any(self.image in names for names in held) and all(
+                len(n.status.images or []) < IMAGES for n in nodes.values()
+            ):
+                yield "fault", (f"image {self.image}: no node holds it, and no registry; kind: podman save {self.image} -o darkroom.tar "
+                                "&& kind load image-archive darkroom.tar; minikube and k3d: infra/README.md")  # fmt: skip
+
+    def _usable(self, node: Any) -> bool:
+        kept_off = any(taint.effect in ("NoSchedule", "NoExecute") for taint in node.spec.taints or [])
+        labels = (node.metadata.labels or {}).items()
+        return not node.spec.unschedulable and not kept_off and self.how.node_selector.items() <= labels
+
+    def _ask(self, call: Callable, *arguments: Any, **options: Any) -> Any:
+        """The answer; None for 404. Raises Forbidden, and CannotRun when there is none."""
+        import urllib3
+        from kubernetes.client import ApiException
+
+        from components.shared.errors import CannotRun
+
+        try:
+            return call(*arguments, _request_timeout=SECONDS, **options)
+        except (ApiException, urllib3.exceptions.HTTPError) as error:
+            status = getattr(error, "status", None)
+            if status == 404:
+                return None
+            if status == 403:
+                raise Forbidden from None
+            reason = f"{error.reason} ({status})" if status else "no answer"
+            raise CannotRun(f"Kubernetes at {self.host}: {reason}; does `kubectl get pods` work?") from None
+
+
+def number(quantity: Any) -> Any:
+    """A quantity as Kubernetes writes it (`500m`, `2Gi`): how many processors, or bytes."""
+    from kubernetes.utils.quantity import parse_quantity
+
+    return parse_quantity(quantity)
+
+
+def _requested(pod: Any, what: str) -> Any:
+    """What the scheduler counts for a pod: its containers together, or the one that runs before them and asks for more."""
+    own, before = ([number(((c.resources and c.resources.requests) or {}).get(what, 0)) for c in containers or []]
+                   for containers in (pod.spec.containers, pod.spec.init_containers))  # fmt: skip
+    return max(sum(own), *before, 0)

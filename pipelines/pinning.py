@@ -1,0 +1,53 @@
+"""The image by a name that Kubernetes pulls once for a node: one without a fixed tag gets the digest that its registry tells."""
+
+import contextlib
+import functools
+import re
+
+SECONDS = 30
+
+
+@functools.cache
+def pinned(image: str) -> str:
+    """`image` itself where it has a digest or a tag that stays; else by the digest that it has now.
+
+    `:latest`, or no tag, is pulled anew for each pod, from a registry that may hold something else by then, or that does not
+    exist. Raises CannotRun when nobody tells the digest.
+    """
+    from components.shared.errors import CannotRun
+
+    repository, _, tag = image.rpartition(":") if ":" in image.rpartition("/")[2] else (image, "", "")
+    if "@" in image or tag not in ("", "latest"):
+        return image
+    # Where `localhost` has no port it is no registry, but what podman calls the images that were built here.
+    digest = "" if image.startswith("localhost/") else _by_skopeo(f"{repository}:latest") or _by_docker(f"{repository}:latest")
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+        raise CannotRun(
+            f"image {image}: Kubernetes would pull it for each pod, and neither skopeo nor docker tells its digest; give it a "
+            "fixed tag: `make image IMAGE=registry.example.org/darkroom:1`, push it and name it in DARKROOM_IMAGE; for kind, "
+            "minikube and k3d `make image` alone, loaded into the node (infra/README.md)"
+        )
+    return f"{repository}@{digest}"
+
+
+def _by_skopeo(image: str) -> str:
+    from components.shared import deadline
+    from components.shared.errors import CannotRun
+
+    with contextlib.suppress(CannotRun):  # no skopeo
+        return deadline.command(
+            ["skopeo", "inspect", "--format", "{{.Digest}}", f"docker://{image}"], seconds=SECONDS
+        ).stdout.strip()
+    return ""
+
+
+def _by_docker(image: str) -> str:
+    """What the registry tells Docker. Not what an engine notes itself: podman's notes are of digests that no registry knows."""
+    import docker
+
+    with (
+        contextlib.suppress(docker.errors.DockerException, OSError),
+        contextlib.closing(docker.from_env(timeout=SECONDS)) as engine,
+    ):
+        return engine.images.get_registry_data(image).id
+    return ""
