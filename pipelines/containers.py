@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -193,15 +194,18 @@ def _tracking(root: Path) -> Iterator[tuple[str, str, int]]:
         port = free.getsockname()[1]
     store = root.parent / "tracking"
     store.mkdir(mode=0o700, exist_ok=True)
+    from components.shared.runs.connection import sqlite_address
+
+    address = sqlite_address(store / "runs.db")
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{store}/runs.db", "--artifacts-destination", str(store / "artifacts")]
+    command += ["--backend-store-uri", address, "--artifacts-destination", str(store / "artifacts")]
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     with (store / "server.log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | quiet, start_new_session=True)
     try:
         _wait_for(lambda: _answers(port), server, f"MLflow's server ({store}/server.log)")
-        print(f"tracking: in {store}; mlflow ui --backend-store-uri sqlite:///{store}/runs.db "
-              f"--artifacts-destination {store}/artifacts")  # fmt: skip
+        print(f"tracking: in {store}; mlflow ui --backend-store-uri {shlex.quote(address)} "
+              f"--artifacts-destination {shlex.quote(str(store / 'artifacts'))}")  # fmt: skip
         yield f"http://127.0.0.1:{port}", "127.0.0.1", port
     finally:
         _end(server)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_ingest import idx
 
@@ -104,6 +104,7 @@ ZIPS = [zip_of(FILES, zipfile.ZIP_STORED), zip_of(FILES, zipfile.ZIP_DEFLATED), 
 
 
 @FEW
+@example(0, [("cut", 836, 0), ("zeros", 836, 700)])
 @given(st.sampled_from(range(4)), MUTATIONS)
 def test_a_damaged_tar_is_refused_or_gives_every_file(place, which, mutations):
     content = mutated(TARS[which], mutations)
@@ -206,6 +207,7 @@ NPZ = npz_of(images=PICTURES, labels=np.array([0, 1, 2, 1]), classes=np.array(["
 
 
 @FEW
+@example([("flip", 629, 112)])  # a name with a line's end in it
 @given(MUTATIONS)
 def test_a_damaged_npz_is_refused_or_gives_what_was_saved(place, mutations):
     (place / "a.npz").write_bytes(mutated(NPZ, mutations))
@@ -225,6 +227,9 @@ SHAPES = st.lists(st.integers(0, 4), max_size=5).map(tuple)
 
 
 @FEW
+@example(("u1", ()), ("i8", ()), None, False)
+@example(("u1", (0, 2, 2)), ("i8", ()), ("U3", ()), False)
+@example(("u1", ()), ("i8", (0,)), None, False)
 @given(st.tuples(DTYPES, SHAPES), st.tuples(DTYPES, SHAPES), st.none() | st.tuples(DTYPES, SHAPES), st.booleans())
 def test_arrays_of_any_kind_and_shape_are_refused_or_give_a_sample_a_row(place, pictures, labels, classes, fitting):
     def array(kind: str, shape: tuple[int, ...]) -> np.ndarray:

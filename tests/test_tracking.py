@@ -180,7 +180,7 @@ def addresses(store: Path) -> list[str]:
 
 @pytest.mark.parametrize("how", ["moved", "copied"])
 def test_a_project_that_is_moved_or_copied_keeps_its_own_store(project, monkeypatch, how):
-    old, new = project / "my project 100%", project / "elsewhere/my project"
+    old, new = project / "my project 100%", project / "elsewhere/mein Prüfling #1 50% fertig?mode=ro&x"
     old.mkdir()
     monkeypatch.chdir(old)
     split_of(old / "prepared/test")
@@ -201,11 +201,25 @@ def test_a_project_that_is_moved_or_copied_keeps_its_own_store(project, monkeypa
     loaded = tracking.connect().pyfunc.load_model("models:/darkroom@champion")
     assert np.asarray(loaded.predict(np.full((1, 8, 8, 1), 200, np.uint8))).argmax() == 1
     assert {path: path.stat().st_mtime_ns for path in old.rglob("*")} == before
+    # What MLflow makes of an address it does not unescape lies beside the project.
+    assert sorted(path.name for path in new.parent.iterdir()) == [new.name]
     if how == "copied":
         monkeypatch.chdir(old)
         assert sorted(versions()) == ["1"]
         assert register_these(old, make(old, "lstm", training="third"))["version"] == "2"
         assert all(address.startswith(old.as_uri()) for address in addresses(old / "mlflow/runs.db"))
+
+
+def test_a_path_that_mlflow_would_read_as_another_one_is_refused_in_a_line(here, monkeypatch):
+    place = here / "my%20project"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(CannotRun, match="rename the folder, or set MLFLOW_TRACKING_URI") as refused:
+        connection.connect()
+    assert len(str(refused.value).splitlines()) == 1
+    assert [path.name for path in here.iterdir() if "project" in path.name] == [place.name]
+    assert list(place.iterdir()) == []
 
 
 def test_addresses_that_are_not_of_this_store_stay_and_so_does_a_store_reached_by_a_link(project, monkeypatch):

@@ -21,6 +21,8 @@ MAX_MEMBERS = 50_000_000
 MAX_RATIO = 200  # unpacked bytes / packed bytes; pictures hardly compress, a bomb does by thousands
 FREE_ALLOWANCE = 100 * 2**20  # bytes that any archive may unpack to
 _END = 22  # bytes of the end of a zip, and of one without files as a whole
+# Bytes of which the whole of a tar is a multiple, by whoever wrote it; GNU tar and Python pad it with zeros to 20 blocks.
+_RECORDS = (*range(tarfile.BLOCKSIZE, tarfile.RECORDSIZE + 1, tarfile.BLOCKSIZE), *(2**power for power in range(14, 21)))
 _PIECE = 2**20  # bytes that are copied at once
 _LONGEST_HEADER = 2**24  # bytes; tarfile reads a header whole, and a bomb claims gigabytes
 _COMPRESSED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
@@ -151,17 +153,22 @@ class _Stream:
 
 
 def _refuse_cut(stream: _Stream) -> None:
-    """A tar ends with blocks of zeros, and nothing else: tarfile takes any end, and what follows the zeros is lost on it.
+    """A tar ends with two blocks of zeros, padded to whole records: tarfile takes any end, also where a copy was left zeros.
 
     To read on to the end also compares the checksum of a compressed one.
     """
     block = stream.last  # what tarfile took for the end
+    start = stream.tell() - len(block)
     if len(block) < tarfile.BLOCKSIZE:
         raise tarfile.ReadError("it is cut short: the zeros at its end are missing")
     while block:
         if block.strip(b"\0"):
             raise tarfile.ReadError("its headers are damaged, or two archives were put together")
         block = stream.read()
+    size, least = stream.tell(), 2 * tarfile.BLOCKSIZE
+    zeros = size - start
+    if zeros < least or not any(size % record == 0 and zeros < least + record for record in _RECORDS):
+        raise tarfile.ReadError(f"its last {zeros:,} bytes are zeros, which is not how an archive ends: copied only in part?")
 
 
 def _target(archive: Path, folder: Path, name: str) -> Path:

@@ -98,7 +98,7 @@ def _npz_pairs(names: set[str], file: Path) -> list[tuple[str, str, str | None]]
     pairs = [pair for pair in NPZ_PAIRS if names.issuperset(pair[:2])]
     if not pairs:
         expected = ", ".join(f"{x}+{y}" for x, y, _ in NPZ_PAIRS)
-        raise CannotRun(f"{file}: expected one of {expected}; it holds: {', '.join(sorted(names))}")
+        raise CannotRun(f"{file}: expected one of {expected}; it holds: {', '.join(map(repr, sorted(names)))}")
     if len(pairs) > 1 and any(split is None for _, _, split in pairs):
         raise CannotRun(f"{file}: holds {' and '.join(f'{x}+{y}' for x, y, _ in pairs)}; leave one of them in it")
     for x, y, split in NPZ_PAIRS:
@@ -146,7 +146,7 @@ def _checked(pictures: np.ndarray, labels: np.ndarray, classes: list[str] | None
         raise Refused(f"E_NAN {file}: {bad} of {pictures.size} values are not finite; find out where they come from")
     if pictures.dtype != np.uint8:
         raise Refused(f"E_RANGE {file}: expected uint8 pixels of 0 to 255, got {pictures.dtype}; scale and convert them")
-    if not len(pictures) and not len(labels):
+    if pictures.ndim and not pictures.shape[0] and labels.shape[:1] == (0,):
         raise Refused(
             f"E_NO_DATA {file}: arrays without a picture in them ({pictures.shape}); leave them out, or look why they are empty"
         )

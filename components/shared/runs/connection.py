@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import unquote
 
 from filelock import FileLock
 
@@ -55,15 +56,23 @@ def connect():
     address, own = os.environ.get("MLFLOW_TRACKING_URI"), None
     if not address:
         # Absolute: MLflow keeps one connection per address, wherever the working folder has gone since.
-        if set("?%") & set(str(STORE.absolute())):  # they would name another file, outside of the project
-            raise CannotRun(f"{STORE.absolute().parents[1]}: MLflow cannot keep its store in a folder with ? or % in its path; "
-                            "rename the folder, or set MLFLOW_TRACKING_URI")  # fmt: skip
-        address, own = f"sqlite:///{STORE.absolute()}", ARTIFACTS.absolute()
+        address, own = sqlite_address(STORE.absolute()), ARTIFACTS.absolute()
+        if unquote(str(own)) != str(own):
+            raise CannotRun(f"{own.parents[1]}: MLflow takes a % with two digits in a path for another letter; rename the folder, "
+                            "or set MLFLOW_TRACKING_URI")  # fmt: skip
     # A store of our own asks nobody; its disk may be slow, and another process may hold it for a while.
     seconds = CONNECT if address.startswith("http") else 2 * CALL
     with explained(address):
         within(seconds, lambda: again(lambda: _open(mlflow, address, own)), what="not reachable")
     return mlflow
+
+
+def sqlite_address(file: Path) -> str:
+    """The address of a store in a file, whatever its path: SQLAlchemy unescapes it, and would take what follows a ? for options.
+
+    With the driver's name, since MLflow makes the folders of an address that begins with `sqlite:///`, and does not unescape it.
+    """
+    return f"sqlite+pysqlite:///{str(file).replace('%', '%25').replace('?', '%3F')}"
 
 
 def _open(mlflow, address: str, own: Path | None) -> None:
