@@ -64,7 +64,9 @@ class Kubeflow:
         multi_user = answer.get("multi_user", False if "tag_name" in answer else None)
         if not isinstance(multi_user, bool):
             raise CannotRun(f"Kubeflow at {self.address}: is another service (its healthz does not say multi_user); {_WHERE}")
-        return str(answer.get("tag_name") or ""), multi_user
+        return str(
+            answer.get("tag_name") or answer.get("apiServerTagName") or ""
+        ), multi_user  # the latter: as the UI hands it on
 
     def _namespace(self) -> str:
         """Where runs live; empty where there is no choice."""
