@@ -64,7 +64,9 @@ def _data(options: argparse.Namespace) -> tuple[str, str]:
 
     if not remote.is_remote(options.data):
         shards = dataset.shards(Path(options.data))
-        digest = options.digest or dataset.data_digest({file.name: files.digest(file, "md5") for file in shards})
+        digest = dataset.data_digest({file.name: files.digest(file, "md5") for file in shards})
+        if options.digest not in ("", digest):
+            raise CannotRun(f"{options.data}: holds {digest}, expected --digest {options.digest}; `dvc checkout` brings it")
         return str(Path(options.data).absolute()), digest
     if options.containers:
         raise CannotRun(f"--data {options.data}: containers have no network; `dvc pull`, and name the folder")

@@ -22,7 +22,7 @@ from components.prepare.config import PrepareConfig
 from components.prepare.step import prepare
 from components.register.config import RegisterConfig
 from components.register.step import register
-from components.shared import files
+from components.shared import destination, files
 from components.shared.errors import CannotRun
 from components.train.config import TrainConfig
 from components.train.step import train
@@ -220,13 +220,13 @@ def test_a_link_is_followed_and_stays(project, tmp_path):
     disk.mkdir()
     Path("manifest").rename(disk / "there")
     Path("manifest").symlink_to(disk / "there")
-    Path("elsewhere").symlink_to(disk / "not yet" / "made")
+    Path("elsewhere").symlink_to(disk / "made")
     for place in ("manifest", "elsewhere"):
         for _ in range(2):
             project("measure", Path(place))
         assert Path(place).is_symlink()
     assert (disk / "there/.darkroom").exists()
-    assert (disk / "not yet/made/.darkroom").exists()
+    assert (disk / "made/.darkroom").exists()
     Path("log.json").symlink_to(disk / "log.json")
     files.write_json(Path("log.json"), {"a": 1})
     assert Path("log.json").is_symlink()
@@ -244,6 +244,18 @@ def test_data_that_is_a_link_to_another_disk_stays_one(stills, here, tmp_path):
     ingest(str(stills), Path("data"), replace=True)
     assert Path("data").is_symlink()
     assert list((tmp_path / "disk/data").glob("*.parquet"))
+    (tmp_path / "disk").rename(tmp_path / "away")
+    Path("results").symlink_to(tmp_path / "disk/results")
+    for place in ("data", "results/manifest"):
+        with pytest.raises(CannotRun, match=r"is a link to .*disk is not there; mount its disk"):
+            destination.check_folder(Path(place), kind="manifest")
+    with pytest.raises(CannotRun, match="mount its disk"):
+        ingest(str(stills), Path("data"))
+    assert not (tmp_path / "disk").exists()
+    (tmp_path / "away").rename(tmp_path / "disk")
+    with files.whole_folder(Path("results/manifest"), kind="manifest"):
+        pass
+    assert (tmp_path / "disk/results/manifest/.darkroom").is_file()
     assert not list(Path().glob(".*.tmp"))
 
 

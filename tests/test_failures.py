@@ -71,6 +71,8 @@ def broken(tmp_path):
     ("raise ExceptionGroup('two', [ValueError('a'), KeyError('b')])", 3, "ExceptionGroup: two"),
     ("bytearray(2**62)", 2, "memory ran out; free some memory, or give it more"),
     ("import numpy; numpy.ones(2**50)", 2, "memory ran out (Unable to allocate"),
+    ("raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), 'x')", 2, "x: No space left on device; free some space"),
+    ("raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), 'x')", 2, "x: Disk quota exceeded; free some space"),
     ("open('.', 'rb')", 2, ".: Is a directory; expected a file"),
     ("open('broken.py/x')", 2, "broken.py/x: Not a directory; expected a folder"),
     ("open('x' * 300)", 2, "File name too long; choose a shorter name"),

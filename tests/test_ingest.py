@@ -17,6 +17,7 @@ from components.ingest.export import export
 from components.ingest.step import ingest
 from components.shared.data import dataset
 from components.shared.errors import CannotRun, Refused
+from components.shared.pictures.decode import decode
 
 
 def samples(data: Path) -> list[dataset.Sample]:
@@ -394,3 +395,16 @@ def test_idx_files_tell_their_split_anywhere_in_the_name_and_must_fit_together(t
     assert sorted(sample.split for sample in samples(tmp_path / "data")) == ["test"] * 4 + ["train"] * 4
     (folder / "emnist-letters-test-labels-idx1-ubyte").write_bytes(idx(np.arange(3, dtype=np.uint8)))
     assert "4 pictures but 3 labels" in refusal(Refused, folder, tmp_path / "two")
+
+
+@pytest.mark.parametrize("ending", ["mpo", "MPO", "jfif", "jpe"])
+def test_whatever_ending_cameras_give_to_a_jpeg_it_is_taken(tmp_path, ending):
+    for label in "ab":
+        (tmp_path / "s" / label).mkdir(parents=True)
+        for number in range(3):
+            first, second = (Image.fromarray(np.full((20, 20, 3), 40 * number + add, np.uint8)) for add in (20, 30))
+            first.save(tmp_path / f"s/{label}/{number}.{ending}", "MPO", save_all=True, append_images=[second])
+    ingest(str(tmp_path / "s"), tmp_path / "data")
+    taken = samples(tmp_path / "data")
+    assert len(taken) == 6
+    assert {int(decode(sample.frames[0][0]).pixels.mean()) for sample in taken} == {20, 60, 100}

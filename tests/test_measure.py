@@ -94,6 +94,28 @@ def test_the_datas_digest_is_the_one_that_dvc_records(stills, here):
     assert manifest.data_digest(here / "manifest") in (here / "data.dvc").read_text()
 
 
+def test_a_digest_is_of_shards_alone_and_a_run_of_the_data_that_was_named(stills, here, capsys):
+    from components.__main__ import main
+    from pipelines.__main__ import main as pipelines
+
+    ingest(str(stills), here / "data", shard_samples=40)
+    assert main(["digest", "data"]) == 0
+    digest, other = capsys.readouterr().out.split()[-1], "0" * 32 + ".dir"
+    assert pipelines(["run", "--params", str(ROOT / "params.yaml"), "--digest", other]) == 2
+    told = capsys.readouterr().err
+    assert told == f"data: holds {digest}, expected --digest {other}; `dvc checkout` brings it\n"
+    assert not (here / "outputs").exists()
+    table = pa.table({"path": ["a.png"], "label": ["a"]})
+    pq.write_table(table, here / "data/zz.parquet")
+    assert main(["digest", "data"]) == 2
+    assert "zz.parquet: is a table of something else" in capsys.readouterr().err
+    (here / "data/zz.parquet").write_bytes(b"garbage" * 99)
+    assert main(["digest", "data"]) == 2
+    told = capsys.readouterr()
+    assert (told.out, len(told.err.splitlines())) == ("", 1)
+    assert "zz.parquet: not a shard that can be read" in told.err
+
+
 def test_another_decoder_makes_old_parts_outdated(stills, tmp_path, monkeypatch, capsys):
     import PIL
 

@@ -166,6 +166,15 @@ def test_no_secret_of_the_environment_gets_into_runs_or_artifacts(project, monke
     assert canary not in "".join(capfd.readouterr())
 
 
+def test_a_git_that_hangs_keeps_no_training(tmp_path, monkeypatch):
+    (tmp_path / "git").write_text("#!/bin/sh\nsleep 1000\n")
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv("DARKROOM_COMMIT", raising=False)
+    monkeypatch.setattr(tracking, "GIT", 0.5)
+    assert tracking.code_version() == "unknown"
+
+
 # Where a store lies.
 
 

@@ -9,7 +9,7 @@ from components.ingest import motion
 from components.ingest.source import Passed
 from components.shared.errors import Refused
 
-STILLS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".apng"}
+STILLS = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".apng"}
 MAX_FILE = 256 * 2**20  # bytes; no single picture is larger
 MAX_CLIP = 2**30  # bytes of all frames of a clip: it is one row of a shard, and held in memory as a whole
 LONG_CLIP = 1000  # frames; a folder of more is most likely no clip but a class

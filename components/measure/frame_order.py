@@ -1,6 +1,5 @@
 """What the names of a clip's frames say about its order: numbers that are left out, and numbers that come twice."""
 
-import contextlib
 import itertools
 import math
 import re
@@ -12,12 +11,15 @@ from datetime import datetime, timedelta
 _TIMES = {
     4: ("%M%S", "%H%M"),
     6: ("%H%M%S", "%y%m%d"),
-    8: ("%Y%m%d",),
+    7: ("%Y%j",),
+    10: ("%Y%m%d%H",),
     12: ("%y%m%d%H%M%S", "%Y%m%d%H%M"),
     14: ("%Y%m%d%H%M%S",),
 }
 
-_ENDING = re.compile(r"\.(png|jpe?g|apng)$", re.IGNORECASE)
+_DATES = ("%Y%m%d", "%d%m%Y", "%m%d%Y")  # of days: some series have none on weekends and holidays
+
+_ENDING = re.compile(r"\.(png|jpe?g|jpe|jfif|mpo|apng)$", re.IGNORECASE)
 
 
 def order(paths: Sequence[str]) -> dict[str, str]:
@@ -25,7 +27,8 @@ def order(paths: Sequence[str]) -> dict[str, str]:
 
     Numbers come twice when all numbers of a name do and all the text between them: `frame2.png`, `frame02.jpg`. A gap is told
     of a counter alone: the one number that varies rises by the same step most of the time, and else by a multiple of it.
-    Thinned clips, timestamps, dates, several numbers that vary and a total beside the number are no gaps.
+    Thinned clips, timestamps, dates, several numbers that vary and a total beside the number are no gaps; neither is a carry
+    between fields that are joined, as from second 9, frame 24 to second 10, frame 0 in `0924`, `1000`.
     """
     names = [re.split(r"(\d+)", _ENDING.sub("", path[-1000:])) for path in paths]  # text and number by turns
     usual = Counter(tuple(name[::2]) for name in names).most_common(1)[0][0]
@@ -58,10 +61,10 @@ def _gap(digits: list[str]) -> tuple[int, int] | None:
     """Place and number of what a counter leaves out; None where nothing is left out, or this is no counter."""
     numbers = [int(number) for number in digits]
     place = _left_out(numbers)
-    if place is None:
+    if place is None or (len(digits[0]) == 8 and any(_parsed(digits, form, 8) for form in _DATES)):
         return None
     # What may be times has to leave one out as times, too: 235959 and 000000 follow each other, 20240131 and 20240201.
-    for times in _times(digits):
+    for times in itertools.chain(_times(digits), _joined(numbers) if len(set(map(len, digits))) == 1 else []):
         place = _left_out(times)
         if place is None:
             return None
@@ -75,12 +78,34 @@ def _times(digits: list[str]) -> Iterator[list[int]]:
         return
     for whole in (length, length - 3, length - 6):
         for form in _TIMES.get(whole, ()):
-            with contextlib.suppress(ValueError):
-                yield [
-                    (datetime.strptime(number[:whole], form) - datetime(1900, 1, 1)) // timedelta(microseconds=1)
-                    + int(number[whole:].ljust(6, "0"))
-                    for number in digits
-                ]
+            if times := _parsed(digits, form, whole):
+                yield times
+
+
+def _parsed(digits: list[str], form: str, whole: int) -> list[int]:
+    """The numbers as microseconds, when the first `whole` digits of each have this form and the others are a fraction; else none."""
+    try:
+        return [
+            (datetime.strptime(number[:whole], form) - datetime(1900, 1, 1)) // timedelta(microseconds=1)
+            + int(number[whole:].ljust(6, "0"))
+            for number in digits
+        ]
+    except ValueError:
+        return []
+
+
+def _joined(numbers: list[int]) -> Iterator[list[int]]:
+    """The numbers counted on, in each way in which they may be two fields, of which the lower one starts anew at a carry."""
+    for base in (100, 1000):
+        lows = [number % base for number in numbers]
+        uppers = sorted({number // base for number in numbers})
+        # Above it this may be one counter that leaves a frame out just where the upper digits change.
+        if len(uppers) > 1 and max(lows) < 0.6 * base:
+            three = _left_out(uppers) is not None  # fields: the upper number is two itself
+            counts = next(_joined(uppers), uppers) if three else uppers
+            count, least = dict(zip(uppers, counts, strict=True)), min(lows)
+            radix = max(lows) - least + 1
+            yield [count[number // base] * radix + low - least for number, low in zip(numbers, lows, strict=True)]
 
 
 def _left_out(numbers: list[int]) -> int | None:

@@ -57,7 +57,10 @@ def mark(folder: Path, kind: str) -> None:
 
 
 def followed(final: Path) -> Path:
-    """Where a link leads, though nothing may be there yet; any other path as it is. Raises CannotRun for a link to itself."""
+    """Where a link leads, though nothing may be there yet; any other path as it is.
+
+    Raises CannotRun for a link to itself, and for one into a folder that is not there: of a disk that is away no second one is made.
+    """
     try:
         final.stat()
     except OSError as error:
@@ -65,7 +68,14 @@ def followed(final: Path) -> Path:
             raise CannotRun(f"{final}: is a link that leads back to itself; delete it") from None
         if error.errno in (errno.EACCES, errno.ENAMETOOLONG):
             raise CannotRun(f"{final}: {error.strerror}; name another place") from None
-    return Path(os.path.realpath(final)) if final.is_symlink() or not final.name else final
+    to_nothing = [place for place in (final, *final.parents) if place.is_symlink() and not place.exists()]
+    for place in to_nothing:
+        there = Path(os.path.realpath(place))
+        if not there.parent.exists():
+            raise CannotRun(
+                f"{place}: is a link to {there}, and {there.parent} is not there; mount its disk, or make the folder"
+            )
+    return Path(os.path.realpath(final)) if to_nothing or final.is_symlink() or not final.name else final
 
 
 def _refuse_foreign(final: Path, target: Path, kind: str, ours: Recognise | None) -> None:

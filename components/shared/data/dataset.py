@@ -179,7 +179,11 @@ class Frames(Sequence):
 
 
 def digest(data: Annotated[Path, "the folder of shards"]) -> None:
-    """Print the digest of a folder of shards. Raises CannotRun when there are none."""
+    """Print the digest of a folder of shards. Raises CannotRun when there are none, or other files of that ending."""
+    for shard in shards(data):
+        with _readable(shard):
+            if not is_shard(shard):
+                raise CannotRun(f"{shard}: is a table of something else; `darkroom ingest` makes shards")
     print(data_digest({shard.name: files.digest(shard, "md5") for shard in shards(data)}))
 
 

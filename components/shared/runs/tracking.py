@@ -8,10 +8,9 @@ import csv
 import hashlib
 import json
 import os
-import subprocess
 from pathlib import Path
 
-from components.shared import files
+from components.shared import deadline, files
 from components.shared.errors import CannotRun, Refused
 from components.shared.runs import logged_model, training_run, values
 from components.shared.runs.connection import ask, connect, seconds_for
@@ -21,6 +20,7 @@ from components.shared.runs.pipeline_run import send_verdict
 __all__ = ["code_version", "connect", "live", "send_evaluation", "send_training", "send_verdict", "try_to", "verified_model"]
 
 COMPLETE, EVALUATED, MODEL, SHA256 = "darkroom.complete", "darkroom.evaluated", "darkroom.model_id", "darkroom.model_sha256"
+GIT = 20.0  # seconds; a repository on a disk that hangs keeps no training
 SENT = ("history.csv", "curves.png", "run.json", "seen.npy")  # of a model's folder, beside the model
 
 
@@ -32,15 +32,15 @@ def code_version() -> str:
     if commit := os.environ.get("DARKROOM_COMMIT"):
         return commit
     here = Path(__file__).parents[2]  # all of components
+    git = ["git", "-C", str(here)]
     try:
-        git = ["git", "-C", str(here)]
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "-uno", "."], capture_output=True, text=True, check=True
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
+        commit = deadline.command([*git, "rev-parse", "HEAD"], seconds=GIT)
+        changed = deadline.command([*git, "status", "--porcelain", "-uno", "."], seconds=GIT)
+    except CannotRun:
         return "unknown"
-    return commit + ("+changes" if changed else "")
+    if commit.returncode or changed.returncode:
+        return "unknown"
+    return commit.stdout.strip() + ("+changes" if changed.stdout else "")
 
 
 def send_training(folder: Path) -> str:
