@@ -7,11 +7,8 @@ from typing import Any
 from pipelines.settings import Settings
 
 SECONDS, WHOLE = 15, 120  # for one answer; for all of them
-STORE, LAUNCHER, ROLE = (
-    "mlpipeline-minio-artifact",
-    "kfp-launcher",
-    "darkroom-step",
-)  # Kubeflow's two, and infra/kubernetes/steps
+STORE, LAUNCHER = "mlpipeline-minio-artifact", "kfp-launcher"  # Kubeflow's own secret and config map
+ROLE = "darkroom-step"  # of infra/kubernetes/steps
 # What is called in the name of a step's account: group, resource, name, verbs. A test holds that the role grants just this.
 CALLS = (
     ("argoproj.io", "workflowtaskresults", "", ("create", "patch")),
@@ -39,7 +36,7 @@ def lines(how: Settings, *, namespace: str, image: str) -> Lines:
     except (config.ConfigException, OSError, TypeError, ValueError) as error:  # all that a broken kubeconfig ends in
         yield "?", f"no kubeconfig that can be used, so the cluster was not looked at: {' '.join(str(error).split())[:200]}"
         return
-    host = client.configuration.host
+    host, client.configuration.client_side_validation = client.configuration.host, False
     yield "ok", f"Kubernetes at {host}, namespace {namespace}"
     yield from deadline.within(WHOLE, lambda: list(Look(client, how, namespace, image).all()), what=f"Kubernetes at {host}")
 
@@ -68,19 +65,13 @@ class Look:
     def __init__(self, client: Any, how: Settings, namespace: str, image: str) -> None:
         from kubernetes import client as api
 
-        from components import STEPS
-
         self.core, self.authorization = api.CoreV1Api(client), api.AuthorizationV1Api(client)
         self.authentication = api.AuthenticationV1Api(client)
         self.how, self.namespace, self.image, self.host = how, namespace, image, client.configuration.host
-        self.apply = "kubectl apply -k infra/kubernetes/steps"
+        self.kubectl, self.apply = f"kubectl -n {namespace}", "kubectl apply -k infra/kubernetes/steps"
         if namespace != "kubeflow":
             renamed = f'sed "s/namespace: team$/namespace: {namespace}/"'
             self.apply = f"kubectl kustomize infra/kubernetes/profile | {renamed} | kubectl apply -f -"
-        asked = {name: (number(how.of(name).cpu), number(how.of(name).memory)) for name in list(STEPS)[1:]}
-        self.step = max(asked, key=asked.get)  # the one that asks for most
-        self.cpu, self.memory = asked[self.step]
-        self.asks = f"{self.step} (cpu {how.of(self.step).cpu}, memory {how.of(self.step).memory})"
 
     def all(self) -> Lines:
         """Every part; one that may not be seen does not keep the others from being looked at."""
@@ -91,16 +82,13 @@ class Look:
                 yield "?", f"{part.__name__[1:]}: you may not see it (403); ask whoever may to run this"
 
     def _account(self) -> Lines:
-        name, kubectl = self.how.service_account, f"kubectl -n {self.namespace}"
+        name = self.how.service_account
         found = self._ask(self.core.read_namespaced_service_account, name, self.namespace)
         if found is None:
             yield "fault", f"account {name}: none in namespace {self.namespace}; {self.apply}"
         elif found.automount_service_account_token is False:
-            patch = """-p '{"automountServiceAccountToken": true}'"""
-            yield (
-                "fault",
-                f"account {name}: its token is not mounted, so no pod starts; {kubectl} patch serviceaccount {name} {patch}",
-            )
+            mend = f"""{self.kubectl} patch serviceaccount {name} -p '{{"automountServiceAccountToken": true}}'"""
+            yield "fault", f"account {name}: its token is not mounted, so no pod starts; {mend}"
         else:
             yield "ok", f"account {name}, its token mounted"
 
@@ -108,24 +96,20 @@ class Look:
         """The account asks for itself, where that is who we are; for another one, whoever may."""
         name, user = self.how.service_account, f"system:serviceaccount:{self.namespace}:{self.how.service_account}"
         me = self._ask(self.authentication.create_self_subject_review, {})
-        groups = ["system:serviceaccounts", f"system:serviceaccounts:{self.namespace}", "system:authenticated"]
+        ask, whom = (self.authorization.create_self_subject_access_review,), {}
+        if not me or me.status.user_info.username != user:
+            ask = (self.authorization.create_namespaced_local_subject_access_review, self.namespace)
+            groups = ["system:serviceaccounts", f"system:serviceaccounts:{self.namespace}", "system:authenticated"]
+            whom = {"user": user, "groups": groups}
         missing = []
         for group, resource, of, verbs in CALLS:
             for verb in verbs:
                 call = {"group": group, "resource": resource, "name": of, "verb": verb, "namespace": self.namespace}
-                if me and me.status.user_info.username == user:
-                    review = self._ask(
-                        self.authorization.create_self_subject_access_review, {"spec": {"resourceAttributes": call}}
-                    )
-                else:
-                    ask = self.authorization.create_namespaced_local_subject_access_review
-                    spec = {"resourceAttributes": call, "user": user, "groups": groups}
-                    review = self._ask(ask, self.namespace, {"spec": spec})
-                if not review.status.allowed:
+                if not self._ask(*ask, {"spec": {"resourceAttributes": call, **whom}}).status.allowed:
                     missing.append(f"{verb} {resource} {of}".rstrip())
         if missing:
             bind = (
-                f" && kubectl -n {self.namespace} create rolebinding darkroom-{name} --role {ROLE} --serviceaccount {user[22:]}"
+                f" && {self.kubectl} create rolebinding darkroom-{name} --role {ROLE} --serviceaccount {self.namespace}:{name}"
             )
             mend = self.apply + (bind if name != ROLE else "")
             yield "fault", f"rights of {name}: may not {', '.join(missing)}; {mend}"
@@ -140,9 +124,9 @@ class Look:
             missing = [key for key in keys if key not in ((found and found.data) or {})]
             if missing:
                 values = " ".join(f"--from-literal={key}=…" for key in keys) if kind == "generic" else "--docker-server=… …"
-                yield "fault", (f"secret {name}: {'lacks ' + ', '.join(missing) if found else 'none in namespace ' + self.namespace}; "
-                                f"kubectl -n {self.namespace} create secret {kind} {name} {values} --dry-run=client -o yaml | "
-                                "kubectl apply -f -")  # fmt: skip
+                fault = f"lacks {', '.join(missing)}" if found else f"none in namespace {self.namespace}"
+                mend = f"{self.kubectl} create secret {kind} {name} {values} --dry-run=client -o yaml | kubectl apply -f -"
+                yield "fault", f"secret {name}: {fault}; {mend}"
             else:
                 yield "ok", f"secret {name}: {', '.join(keys)}"
 
@@ -153,58 +137,68 @@ class Look:
         if self._ask(self.core.read_namespaced_secret, STORE, self.namespace):
             yield "ok", f"secret {STORE}"
         elif "providers" not in ((launcher and launcher.data) or {}):
-            yield "fault", (f"secret {STORE}: none in namespace {self.namespace}, so Kubeflow runs nothing there; name the namespace "
-                            "where it does in KFP_NAMESPACE, or (for one user) as `namespace` in pipelines/settings.yaml: "
-                            f"kubectl get secret -A --field-selector metadata.name={STORE}")  # fmt: skip
+            mend = ("name the namespace where it does in KFP_NAMESPACE, or (for one user) as `namespace` in pipelines/settings.yaml: "
+                    f"kubectl get secret -A --field-selector metadata.name={STORE}")  # fmt: skip
+            yield "fault", f"secret {STORE}: none in namespace {self.namespace}, so Kubeflow runs nothing there; {mend}"
 
     def _quotas(self) -> Lines:
-        wanted = dict.fromkeys(("cpu", "requests.cpu"), self.cpu) | dict.fromkeys(
-            ("memory", "requests.memory", "limits.memory"), self.memory
-        )
         for quota in self._ask(self.core.list_namespaced_resource_quota, self.namespace).items:
             name, hard, used = quota.metadata.name, quota.status.hard or {}, quota.status.used or {}
-            short = [f"{what} ({used.get(what, 0)} of {hard[what]} are used)" for what, amount in {**wanted, "pods": 1}.items()
-                     if what in hard and number(hard[what]) - number(used.get(what, 0)) < amount]  # fmt: skip
-            if short:
-                yield "fault", (f"quota {name}: leaves too little for {self.asks}: {', '.join(short)}; wait for what runs there, or "
-                                f"kubectl -n {self.namespace} edit resourcequota {name}")  # fmt: skip
-            else:
-                yield "ok", f"quota {name}: leaves enough for {self.asks}"
+            for steps, wanted in self._demands():
+                keys = {"pods": 1} | {f"{kind}{what}": wanted[what] for what in wanted for kind in ("", "requests.", "limits.")}
+                keys.pop("limits.cpu", None)  # there is none
+                short = [f"{key} ({used.get(key, 0)} of {hard[key]} are used)" for key in keys
+                         if key in hard and number(hard[key]) - number(used.get(key, 0)) < keys[key]]  # fmt: skip
+                if short:
+                    mend = f"wait for what runs there, or {self.kubectl} edit resourcequota {name}"
+                    yield "fault", f"quota {name}: leaves too little for {steps}: {', '.join(short)}; {mend}"
+                else:
+                    yield "ok", f"quota {name}: leaves enough for {steps}"
 
     def _room(self) -> Lines:
-        """Whether a node takes the step that asks for most beside what runs there, and has an image that no registry has."""
-        nodes = {node.metadata.name: node for node in self._ask(self.core.list_node).items if self._usable(node)}
+        """Whether a node takes each step beside what runs there, and has an image that no registry has."""
+        nodes = {node.metadata.name: node.status for node in self._ask(self.core.list_node).items if self._usable(node)}
         if not nodes:
-            yield (
-                "fault",
-                f"nodes: none takes pods with node_selector {self.how.node_selector}; kubectl get nodes --show-labels",
-            )
+            wanted = f"node_selector {self.how.node_selector} and no toleration"
+            yield "fault", f"nodes: none takes pods with {wanted}; kubectl get nodes --show-labels"
             return
-        free = {name: [number(node.status.allocatable[what]) for what in ("cpu", "memory")] for name, node in nodes.items()}
         going = "status.phase!=Succeeded,status.phase!=Failed"
-        for pod in self._ask(self.core.list_pod_for_all_namespaces, field_selector=going).items:
-            if pod.spec.node_name in free:
-                taken = [_requested(pod, what) for what in ("cpu", "memory")]
-                free[pod.spec.node_name] = [left - some for left, some in zip(free[pod.spec.node_name], taken, strict=True)]
-        name, (cpu, memory) = max(free.items(), key=lambda node: min(node[1][0] / self.cpu, node[1][1] / self.memory))
-        left = f"{float(cpu):.2f} processors and {float(memory) / 2**30:.1f} GiB that nobody asked for"
-        if cpu >= self.cpu and memory >= self.memory:
-            yield "ok", f"room for {self.asks}: node {name} has {left}"
-        else:
-            yield "fault", (f"room: no node takes {self.asks} now; {name} has most, {left}; ask for less (steps.{self.step} in "
-                            "pipelines/settings.yaml), end what runs there (kubectl get pods -A), or add a node")  # fmt: skip
-        if self.image.startswith("localhost/"):
-            held = [[name for image in node.status.images or [] for name in image.names or []] for node in nodes.values()]
-            if not any(self.image in names for names in held) and all(
-                len(n.status.images or []) < IMAGES for n in nodes.values()
-            ):
-                yield "fault", (f"image {self.image}: no node holds it, and no registry; kind: podman save {self.image} -o darkroom.tar "
-                                "&& kind load image-archive darkroom.tar; minikube and k3d: infra/README.md")  # fmt: skip
+        pods = self._ask(self.core.list_pod_for_all_namespaces, field_selector=going).items
+        for steps, wanted in self._demands():
+            free = {name: {what: number(status.allocatable.get(what, 0)) for what in wanted} for name, status in nodes.items()}
+            for pod in pods:
+                for what in wanted:
+                    if pod.spec.node_name in free:
+                        free[pod.spec.node_name][what] -= _requested(pod, what)
+            name, left = max(free.items(), key=lambda node: min(node[1][what] / wanted[what] for what in wanted))
+            most = f"{name} has {float(left['cpu']):.2f} processors and {float(left['memory']) / 2**30:.1f} GiB free"
+            if all(left[what] >= wanted[what] for what in wanted):
+                yield "ok", f"room for {steps}: node {most}"
+            else:
+                mend = "ask for less in pipelines/settings.yaml, end what runs there (kubectl get pods -A), or add a node"
+                yield "fault", f"room: no node takes {steps} now, {most}; {mend}"
+        images = [status.images or [] for status in nodes.values()]
+        held = {name for some in images for image in some for name in image.names or []}
+        if self.image.startswith("localhost/") and self.image not in held and all(len(some) < IMAGES for some in images):
+            mend = f"podman save {self.image} -o darkroom.tar && kind load image-archive darkroom.tar (others: infra/README.md)"
+            yield "fault", f"image {self.image}: no node holds it, and no registry; {mend}"
 
     def _usable(self, node: Any) -> bool:
         kept_off = any(taint.effect in ("NoSchedule", "NoExecute") for taint in node.spec.taints or [])
         labels = (node.metadata.labels or {}).items()
         return not node.spec.unschedulable and not kept_off and self.how.node_selector.items() <= labels
+
+    def _demands(self) -> list[tuple[str, dict[str, Any]]]:
+        """What steps ask for: the names of those that ask for the same, and each resource with its number."""
+        from components import STEPS
+
+        alike: dict[Any, list[str]] = {}
+        for name in list(STEPS)[1:]:  # the first is `ingest`, which is no part of the pipeline
+            own = self.how.of(name)
+            alike.setdefault((own.cpu, own.memory, own.accelerator, own.accelerators), []).append(name)
+        return [(f"{', '.join(names)} ({cpu} processors, {memory}{f', {count} {kind}' if count else ''})",
+                 {"cpu": number(cpu), "memory": number(memory)} | ({kind: number(count)} if count else {}))
+                for (cpu, memory, kind, count), names in alike.items()]  # fmt: skip
 
     def _ask(self, call: Callable, *arguments: Any, **options: Any) -> Any:
         """The answer; None for 404. Raises Forbidden, and CannotRun when there is none."""

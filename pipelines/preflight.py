@@ -9,12 +9,8 @@ import base64
 import binascii
 import json
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
 
 from pipelines import cluster, graph
-
-OK, UNKNOWN, FAULT = "ok", "?", "fault"
 
 
 def check(options: argparse.Namespace) -> int:
@@ -25,27 +21,22 @@ def check(options: argparse.Namespace) -> int:
 
     how = settings.read(options.settings)
     faults: list[str] = []
-    found: dict[str, Any] = {}
-
-    def part(lines: Callable[[], Iterator[tuple[str, str]]]) -> None:
-        try:
-            for state, line in lines():
-                faults.append(line) if state == FAULT else print(f"{state:5} {line}", flush=True)
-        except CannotRun as error:
-            faults.extend(error.faults)
-
-    def kubeflow() -> Iterator[tuple[str, str]]:
-        found["kubeflow"] = Kubeflow()
-        yield from ((OK, line) for line in asked(found["kubeflow"]))
-
-    def image() -> Iterator[tuple[str, str]]:
-        found["image"] = pinning.pinned(graph.image())
-        yield OK, f"image {found['image']}: a name that stays, so a node that has it pulls nothing"
-
-    part(kubeflow)
-    part(image)
-    namespace = getattr(found.get("kubeflow"), "namespace", "") or how.namespace
-    part(lambda: cluster.lines(how, namespace=namespace, image=found.get("image", "")))
+    kubeflow, image = None, ""
+    try:
+        kubeflow = Kubeflow()
+        print("\n".join(f"ok    {line}" for line in asked(kubeflow)))
+    except CannotRun as error:
+        faults.extend(error.faults)
+    try:
+        image = pinning.pinned(graph.image())
+        print(f"ok    image {image}: a name that stays, so a node that has it pulls nothing")
+    except CannotRun as error:
+        faults.extend(error.faults)
+    try:
+        for state, line in cluster.lines(how, namespace=getattr(kubeflow, "namespace", "") or how.namespace, image=image):
+            faults.append(line) if state == "fault" else print(f"{state:5} {line}", flush=True)
+    except CannotRun as error:
+        faults.extend(error.faults)
     if faults:
         raise CannotRun(*faults)
     return 0
@@ -53,20 +44,16 @@ def check(options: argparse.Namespace) -> int:
 
 def asked(kubeflow) -> list[str]:
     """What answers, where runs would live, and who asks. Raises CannotRun when whoever asks may not see that namespace."""
-    kubeflow.experiments.experiment_service_list_experiments(
-        page_size=1, **kubeflow.here
-    )  # needs a token, where healthz does not
+    # healthz, which was asked already, needs no token; this does.
+    kubeflow.experiments.experiment_service_list_experiments(page_size=1, **kubeflow.here)
     where = f"for several users, in namespace {kubeflow.namespace}" if kubeflow.multi_user else "for one user"
-    return [
-        f"Kubeflow Pipelines {kubeflow.version} at {kubeflow.address}, {where}",
-        f"whoever asks may: {_who(kubeflow.token())}",
-    ]
+    return [f"Kubeflow Pipelines {kubeflow.version} at {kubeflow.address}, {where}", f"asked by {_who(kubeflow.token())}"]
 
 
 def _who(token: str) -> str:
     """Whom a token names, and for how long; what it claims is not checked here: the server took it."""
     if not token:
-        return "no token was needed, or cookies were taken"
+        return "nobody: without a token"
     try:
         body = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))

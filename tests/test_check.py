@@ -89,7 +89,7 @@ def test_all_is_well(kubernetes, checked):
     code, out, faults = checked()
     assert (code, faults) == (0, [])
     assert all(line.startswith("ok ") for line in out.splitlines())
-    for part in ("Kubeflow Pipelines 2.17.0 at http", "for one user", "whoever asks may", "account darkroom-step", "rights of",
+    for part in ("Kubeflow Pipelines 2.17.0 at http", "for one user", "asked by", "account darkroom-step", "rights of",
                  "secret darkroom-store: access-key, secret-key", "config map kfp-launcher", cluster.STORE, "room for",
                  "image localhost/darkroom:"):  # fmt: skip
         assert part in out, part
@@ -134,7 +134,7 @@ FAULTS = {
     "quota of processors": (added(quota("cpu", "1900m", "2")), "cpu (1900m of 2 are used)", "edit resourcequota small"),
     "quota of pods": (added(quota("pods", "9", "9")), "pods (9 of 9 are used)", "edit resourcequota small"),
     "busy node": (added(pod("other", "1900m", "1Gi")), "room: no node takes", "0.00 processors"),
-    "full memory": (added(pod("other", "100m", "7Gi")), "room: no node takes", "1.0 GiB that nobody asked for"),
+    "full memory": (added(pod("other", "100m", "7Gi")), "room: no node takes", "1.0 GiB free"),
     "no node": (added(node("one", "8", "64Gi", unschedulable=True), less="Node"), "nodes: none takes pods", "kubectl get nodes"),
     "a taint": (added(node("one", "8", "64Gi", taints=[{"key": "gpu", "effect": "NoSchedule"}]), less="Node"), "nodes: none takes", ""),
     "image": (added(node("one", "8", "64Gi", ("docker.io/library/other:1",)), less="Node"),
@@ -209,6 +209,25 @@ def test_another_account_is_bound_to_the_role(kubernetes, checked, tmp_path):
                                "subjects": [{"kind": "ServiceAccount", "name": "default-editor", "namespace": "kubeflow"}],
                                "roleRef": {"name": "darkroom-step"}})  # fmt: skip
     assert checked("--settings", str(file))[0] == 0
+
+
+def test_steps_that_ask_for_other_things_are_looked_at_one_by_one(kubernetes, checked, tmp_path):
+    text = (ROOT / settings.FILE).read_text().replace("image_pull_secrets: []", "image_pull_secrets: [registry]")
+    gpu = "{accelerator: nvidia.com/gpu, accelerators: 1, timeout: 86400}"
+    (tmp_path / "settings.yaml").write_text(text.replace("train: {timeout: 86400}", f"train: {gpu}"))
+    code, out, (secret, room) = checked("--settings", str(tmp_path / "settings.yaml"))
+    assert code == 2
+    assert secret.startswith(
+        "secret registry: none in namespace kubeflow; kubectl -n kubeflow create secret docker-registry registry"
+    )
+    assert (
+        "ok    room for measure, validate, prepare, augment, evaluate, register (500m processors, 2Gi): node one has 1.90"
+        in out
+    )
+    assert room.startswith("room: no node takes train (500m processors, 2Gi, 1 nvidia.com/gpu) now")
+    kubernetes.objects.append(made("Secret", "registry", data={".dockerconfigjson": "e30="}))
+    kubernetes.one("Node")["status"]["allocatable"]["nvidia.com/gpu"] = "1"
+    assert checked("--settings", str(tmp_path / "settings.yaml"))[0] == 0
 
 
 def test_where_kubeflow_is_for_several_users_the_profile_s_namespace_counts(kubernetes, checked, kubeflow, monkeypatch):
