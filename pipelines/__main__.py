@@ -65,15 +65,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     submitting = command("submit", "pipelines.submit:submit", "start a run on Kubeflow, as a version named after the commit")
     submitting.add_argument("--wait", action="store_true", help="follow the run; the exit code says how it ended")
-    scheduling = command("schedule", "pipelines.submit:schedule", "run on Kubeflow again and again")
+    scheduling = command("schedule", "pipelines.schedules:schedule", "run on Kubeflow again and again")
     scheduling.add_argument(
         "--cron", type=text, required=True, help="when, in UTC: minute hour day month weekday, such as '0 2 * * *'"
     )
-    listing = command("list", "pipelines.submit:show", "list the latest runs and all schedules on Kubeflow")
+    listing = command("list", "pipelines.status:show", "list the latest runs and all schedules on Kubeflow")
     listing.add_argument("--count", type=checked(Annotated[int, Ge(1)]), default=20, help="runs at most (default: %(default)s)")
-    command("stop", "pipelines.submit:stop", "stop a run, or delete a schedule").add_argument(
-        "id", type=text, help="as `list` prints it"
-    )
+    looking = command("status", "pipelines.status:status", "show a run's steps; exit code 1 when it failed")
+    reading = command("logs", "pipelines.status:logs", "print a step's log")
+    retrying = command("retry", "pipelines.status:retry", "go on with a failed run from the failed step, as it was")
+    stopping = command("stop", "pipelines.schedules:stop", "stop a run, or delete a schedule")
+    for added in (looking, reading, retrying, stopping):
+        added.add_argument("id", type=text, help="as `list` prints it")
+    reading.add_argument("step", type=text, nargs="*", help="such as train cnn (default: the one that failed, or the latest)")
+    retrying.add_argument("--wait", action="store_true", help="follow the run; the exit code says how it ended")
+    for added in (scheduling, stopping):
+        added.add_argument(
+            "--now", action="store_true", help="end the run that the schedule has going, instead of waiting for it"
+        )
     for added in (submitting, scheduling):
         added.add_argument(
             "--data", type=text, default="", help="DVC remote that holds the data (default: DVC's default remote)"

@@ -35,7 +35,7 @@ STARTS = {
     "from components.__main__ import main; sys.argv = ['darkroom', 'broken']; sys.exit(main())",
     "supervised": "import components; components.TOOLS['broken'] = components.Command('broken', 'b', supervised='lower it'); "
     "from components.__main__ import main; sys.argv = ['darkroom', 'broken']; sys.exit(main())",
-    "pipelines": "import broken, pipelines.submit; pipelines.submit.show = lambda options: broken.broken(); "
+    "pipelines": "import broken, pipelines.status; pipelines.status.show = lambda options: broken.broken(); "
     "from pipelines.__main__ import main; sys.argv = ['pipelines', 'list']; sys.exit(main())",
 }
 

@@ -1,0 +1,31 @@
+"""What a person can do about a step that waits or failed, by the words of Kubernetes, Argo and Darkroom."""
+
+import re
+
+STEPS = "under `steps` in pipelines/settings.yaml"
+KINDS = (  # words of the reason, what a waiting pod waits for, what to do
+    (r"refused: ", "", "mend what it names; the report of `validate` or `register` has all of it"),
+    (r"service account|serviceaccount|forbidden|no configuration has been provided", "an account with its rights",
+     "`kubectl apply -k infra/kubernetes/steps` makes it; `service_account` in pipelines/settings.yaml names it"),
+    (r"secret|configmap|CreateContainerConfigError", "a secret",
+     "make it where runs live (infra/README.md), or correct `secrets` in pipelines/settings.yaml"),
+    (r"Unschedulable|Insufficient|exceeded quota", "room", f"ask for less {STEPS}, or give the cluster more"),
+    (r"image", "its image", "DARKROOM_IMAGE names one that the nodes can pull, or load it onto them (infra/README.md)"),
+    (r"out of memory|memory ran out", "", f"give it more `memory` {STEPS}"),
+    (r"deadline", "", f"it took longer than its `timeout` {STEPS}, or its pod never began: image, secret"),
+)  # fmt: skip
+
+
+def about(reason: str) -> tuple[str, str]:
+    """What it waits for and what to do; empty where the reason says nothing of it."""
+    return next(((thing, remedy) for words, thing, remedy in KINDS if re.search(words, reason, re.I)), ("", ""))
+
+
+def after(reason: str, *, lost: bool, run_id: str) -> str:
+    """What to do after a failure: how to mend it, and which command goes on."""
+    again = f"`python -m pipelines retry {run_id}` goes on from this step"
+    if lost:
+        return f"its pod was taken away: {again}"
+    remedy = about(reason)[1]
+    anew = "`python -m pipelines submit` starts anew, and takes from the cache what was done"
+    return (f"{remedy}; then " if remedy else "") + anew + ("" if "refused: " in reason else f"; {again}, as it was")

@@ -1,0 +1,148 @@
+"""A run as steps: what Argo's nodes (or the rows of Kubeflow's newer API, which tell less) say of each, in Darkroom's names.
+
+Argo has some six nodes a step. Their names are paths (`WF(0).root(0).exit-handler-1(0).train-2(0).executor(0)`), with or without
+the number of the try on the outer levels, and their messages hold the reasons.
+"""
+
+import base64
+import datetime
+import gzip
+import json
+import re
+from typing import NamedTuple
+
+STEPS = ("measure", "validate", "gate", "prepare", "augment", "train cnn", "train lstm", "evaluate cnn", "evaluate lstm", "register",
+         "report")  # fmt: skip
+# Tasks of versions that were uploaded when these steps shared a component.
+_SHARED = {"train": "train cnn", "train-2": "train lstm", "evaluate": "evaluate cnn", "evaluate-2": "evaluate lstm"}
+_TRY = re.compile(r"\(\d+\)$")
+_FRAME = re.compile(r"(root|exit-handler-\d+(\.onExit)?|for-loop-\d+|iteration-.*|executor|.*-driver)(\(\d+\))?$")
+_EXIT = re.compile(r"(?:(?:main|init|wait): )?Error \(exit code (\d+)\)(?:: )?(.*)")
+_TAKEN = re.compile(
+    r"pod deleted|evict|preempt|low on resource|shutting down|node (?:shutdown|lost)|OutOf(?:cpu|memory|pods)", re.I
+)
+
+
+class Step(NamedTuple):
+    """State: waiting, running, cached, done, failed, stopped or skipped. `lost`: its pod was taken away, by no fault of its own."""
+
+    name: str
+    state: str
+    reason: str = ""
+    tries: str = ""  # such as "retry 1 of 2"
+    begun: str = ""  # ISO 8601, UTC
+    ended: str = ""
+    pod: str = ""
+    lost: bool = False
+
+    def seconds(self) -> float:
+        """How long it took, or has taken."""
+        return (moment(self.ended) - moment(self.begun)).total_seconds() if self.begun else 0.0
+
+
+def moment(text: str) -> datetime.datetime:
+    """A time of the API; now for one that has not come."""
+    return datetime.datetime.fromisoformat(text) if text else datetime.datetime.now(datetime.UTC)
+
+
+def of_workflow(workflow: dict) -> list[Step]:
+    """The steps that have begun, were skipped or wait, and a driver of Kubeflow's that failed; in order."""
+    status = workflow.get("status") or {}
+    nodes = status.get("nodes")
+    if not nodes and (packed := status.get("compressedNodes")):
+        nodes = json.loads(gzip.decompress(base64.b64decode(packed)))
+    groups: dict[tuple, list[dict]] = {}
+    for node in sorted((nodes or {}).values(), key=lambda node: node.get("startedAt") or ""):
+        *above, last = (_TRY.sub("", part) for part in node["name"].split("."))
+        if last == "executor":
+            groups.setdefault((*above,), []).append(node | {"role": "executor"})
+        elif node.get("templateName") == "system-dag-driver":
+            if node["type"] == "Pod" and node["phase"] not in ("Succeeded", "Running"):
+                groups.setdefault((*above, last), []).append(node | {"role": "driver"})
+        elif last.endswith("-driver"):
+            groups.setdefault((*above, last.removesuffix("-driver")), []).append(node | {"role": "driver"})
+        elif (node.get("templateName") or "").endswith("system-container-executor"):
+            groups.setdefault((*above, last), []).append(node | {"role": "step"})
+    name = (workflow.get("metadata") or {}).get("name", "")
+    return _in_order([_step(_name(path[-1]), group, name) for path, group in groups.items()])
+
+
+def _name(task: str) -> str:
+    return _SHARED.get(task) or ("kubeflow " if task.endswith("-driver") else "") + task.replace("-", " ")
+
+
+def _step(name: str, group: list[dict], workflow: str) -> Step:
+    """One step from its nodes, oldest first."""
+    pods = {role: [n for n in group if n["role"] == role and n["type"] == "Pod"] for role in ("executor", "driver")}
+    tries = pods["executor"] or pods["driver"]
+    phases = {node["phase"] for node in group}
+    begun = group[0].get("startedAt") or ""
+    if not pods["executor"] and "Skipped" in phases:
+        return Step(name, "cached", begun=begun, ended=begun)
+    if not tries:
+        return Step(
+            name, "skipped" if "Omitted" in phases else "waiting", begun=begun, ended=begun if "Omitted" in phases else ""
+        )
+    last = tries[-1]
+    phase, message = last["phase"], last.get("message") or ""
+    again = any(node["type"] == "Retry" and node["phase"] == "Running" for node in group)
+    state = {"Pending": "waiting", "Running": "running", "Succeeded": "done"}.get(phase, "waiting" if again else "failed")
+    if not pods["executor"] and state in ("running", "done"):
+        state = "waiting"
+    limit = next((p["value"] for p in (last.get("inputs") or {}).get("parameters", []) if p["name"] == "retry-max-count"), "")
+    pod = f"{workflow}-{last.get('templateName')}"[:242] + f"-{last['id'].rpartition('-')[2]}"
+    return Step(
+        name, state, plain(message, name) if state != "done" else "", f"retry {len(tries) - 1}" + (f" of {limit}" if limit else "")
+        if len(tries) > 1 else "", tries[0].get("startedAt") or "", last.get("finishedAt") or "", pod,
+        state == "failed" and lost(message),
+    )  # fmt: skip
+
+
+def of_rows(rows: list) -> list[Step]:
+    """The same of the rows that Kubeflow's v2beta1 API gives: no reasons, no tries, and no parents."""
+    states = {"PENDING": "waiting", "RUNNING": "running", "SUCCEEDED": "done", "FAILED": "failed", "SKIPPED": "skipped"}
+    found: dict[str, Step] = {}
+    for row in sorted((row for row in rows if row.display_name), key=lambda row: str(row.start_time)):
+        task = row.display_name
+        whole = any((child.pod_name or "").startswith(f"{task}-") for child in row.child_tasks or [])  # the run's own row
+        if not _TRY.search(task) and not (whole or _FRAME.match(task)):
+            begun, ended = (str(at) if at and at.year > 1970 else "" for at in (row.start_time, row.end_time))
+            state = states.get(row.state, "skipped")
+            # A step that took no time did no work.
+            state = "cached" if state == "done" and begun == ended else state
+            found[task] = Step(_name(task), state, begun=begun, ended=ended)
+    return _in_order(list(found.values()))
+
+
+def _in_order(steps: list[Step]) -> list[Step]:
+    """By the time they began; those that were left out last, as the graph has them."""
+
+    def key(step: Step) -> tuple:
+        out = step.state == "skipped"
+        return out, "" if out else step.begun, STEPS.index(step.name) if step.name in STEPS else -1
+
+    return sorted(steps, key=key)
+
+
+def lost(message: str) -> bool:
+    """Whether a pod was taken away (drained, evicted, deleted), by Argo's and Kubernetes' words and not by the step's own."""
+    ended = _EXIT.match(message)
+    return ended[1] == "143" if ended else bool(_TAKEN.search(message))
+
+
+def plain(message: str, step: str) -> str:
+    """A node's message without Argo's wrapping, and without the step's own name before it."""
+    text = " ".join(message.split())
+    if "OOMKilled" in text:
+        return "out of memory (OOMKilled)"
+    if match := _EXIT.match(text):
+        text = match[2] or f"ended with exit code {match[1]}, and left no word"
+    own = re.compile(rf"(?:{re.escape(step)}|{re.escape(step.replace(' ', '.'))}|{re.escape(step.split()[0])}): ")
+    while match := own.match(text):
+        text = text[match.end() :]
+    return text[:1000]
+
+
+def fault(steps: list[Step]) -> Step | None:
+    """The step that failed first."""
+    return min((step for step in steps if step.state == "failed"), key=lambda step: step.ended, default=None)

@@ -1,0 +1,234 @@
+"""How runs on Kubeflow are: a run's steps, their logs and reasons, followed to its end; a failed one tried again; the latest."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from pipelines import advice, nodes
+
+DONE, FAILED = 0, 1
+EVERY = 5.0  # seconds between two requests for a run's state
+PATIENCE = 12  # requests that may fail one after another before following ends
+SILENCE = 60  # seconds that a step may wait before it is said what for
+TAIL = 10  # lines of a failed step's log
+STATES = {"PENDING": "waiting", "RUNNING": "running", "CANCELING": "stopping", "SUCCEEDED": "succeeded", "SKIPPED": "succeeded",
+          "FAILED": "failed", "CANCELED": "stopped", "PAUSED": "paused"}  # fmt: skip
+ENDED = {"succeeded": DONE, "failed": FAILED, "stopped": FAILED}
+GONE = "its schedule was deleted and its workflow with it: Kubeflow shows it as running for ever, and nothing runs"
+
+
+class Run(NamedTuple):
+    """A run as it stands; `ended` is empty while it goes."""
+
+    id: str
+    name: str
+    state: str
+    begun: str
+    ended: str
+    steps: list[nodes.Step]
+    schedule: str = ""  # that started it
+
+
+def look(kubeflow, run_id: str) -> Run:
+    """Raises CannotRun."""
+    from components.shared.errors import CannotRun
+
+    run = kubeflow.find(kubeflow.runs.run_service_get_run, run_id)
+    if run is None:
+        raise CannotRun(f"{run_id}: no run has this id; `python -m pipelines list` shows them")
+    state, ended = state_of(run), run.finished_at.isoformat() if run.finished_at and run.finished_at.year > 1970 else ""
+    try:  # the older API alone knows the reasons; it may be gone one day
+        steps = nodes.of_workflow(json.loads(kubeflow.get(f"v1beta1/runs/{run_id}")["pipeline_runtime"]["workflow_manifest"]))
+    except (KeyError, ValueError, TypeError):
+        steps = []
+    except CannotRun as error:
+        if getattr(error, "status", None) not in (404, 405, 501):
+            raise
+        steps = []
+    steps = steps or nodes.of_rows((run.run_details and run.run_details.task_details) or [])
+    if state in ("stopped", "stopping"):
+        steps = [step._replace(state="stopped", reason="") if step.state == "failed" else step for step in steps]
+    return Run(run_id, run.display_name or "", state, run.created_at.isoformat() if run.created_at else "", ended, steps,
+               run.recurring_run_id or "")  # fmt: skip
+
+
+def state_of(run) -> str:
+    """A run that somebody stopped ends as FAILED in Kubeflow; its history alone tells."""
+    before = [entry.state for entry in run.state_history or []][-2:-1]
+    return "stopped" if run.state == "FAILED" and before == ["CANCELING"] else STATES.get(run.state or "PENDING", "unknown")
+
+
+def span(seconds: float) -> str:
+    """Such as `23 s`, `7 min 12 s`, `2 h 5 min`."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    if not minutes:
+        return f"{rest} s"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min" + (f" {rest} s" if rest else "")
+
+
+def line(step: nodes.Step) -> str:
+    """One step as a person reads it."""
+    words = {
+        "running": "running",
+        "waiting": "waiting",
+        "done": "done in",
+        "failed": "failed after",
+        "stopped": "stopped after",
+    }
+    said = f"{words[step.state]} {span(step.seconds())}" if step.state in words and step.begun else step.state
+    thing, remedy = advice.about(step.reason) if step.state == "waiting" else ("", "")
+    said += (f", {step.tries}" if step.tries else "") + (f" for {thing}" if thing else "")
+    return f"{step.name:14} {said}" + (f": {step.reason}" if step.reason else "") + (f"; {remedy}" if remedy else "")
+
+
+def status(options: argparse.Namespace) -> int:
+    """Print a run's steps, why it waits or failed, and where to see more. The exit code is 1 when it failed or was stopped."""
+    from pipelines.kubeflow import Kubeflow
+
+    kubeflow = Kubeflow()
+    run = look(kubeflow, options.id)
+    for step in run.steps:
+        print(line(step))
+    find = kubeflow.schedules.recurring_run_service_get_recurring_run
+    if run.schedule and run.state in ("running", "waiting") and kubeflow.find(find, run.schedule) is None:
+        print(f"{run.name}: {GONE}; `python -m pipelines submit` starts anew")
+        return FAILED
+    return _end(kubeflow, run)
+
+
+def follow(kubeflow, run_id: str, retries: Callable[[str], int] = lambda step: 0) -> int:
+    """Print what changes until the run ends; its exit code. An outage of a minute is waited out.
+
+    A step whose pod was taken away is tried again, where Argo does not, as often as `retries` says of it.
+    """
+    from components.shared.errors import CannotRun
+
+    try:
+        return _follow(kubeflow, run_id, retries)
+    except CannotRun as error:
+        raise CannotRun(f"{error}; the run goes on, `python -m pipelines status {run_id}` looks again") from None
+    except KeyboardInterrupt:
+        print(f"the run goes on; `python -m pipelines status {run_id}` looks again, `stop {run_id}` ends it", file=sys.stderr)
+        raise
+
+
+def _follow(kubeflow, run_id: str, retries: Callable[[str], int]) -> int:
+    from tqdm import tqdm
+
+    from components.shared.errors import CannotRun
+
+    seen: dict[str, tuple] = {}
+    away = again = 0
+    with tqdm(
+        total=len(nodes.STEPS), disable=None, leave=False, bar_format="{n}/{total} steps |{bar}| {elapsed} {desc}"
+    ) as bar:
+        while True:
+            try:
+                run, away = look(kubeflow, run_id), 0
+            except CannotRun as error:
+                away += 1
+                if away > PATIENCE or getattr(error, "status", None) in (401, 403):
+                    raise
+                time.sleep(EVERY)
+                continue
+            for number, step in enumerate(run.steps):
+                late = step.state == "waiting" and step.reason and step.seconds() >= SILENCE
+                key = f"{step.name} {sum(other.name == step.name for other in run.steps[:number])}"
+                if seen.get(key) != (now := (step.state, step.tries, late)):
+                    seen[key] = now
+                    if late or step.state not in ("waiting", "skipped"):
+                        bar.write(line(step))
+            sys.stdout.flush()
+            bar.n = min(bar.total, sum(step.state in ("done", "cached", "skipped") for step in run.steps))
+            bar.set_description(", ".join(step.name for step in run.steps if step.state == "running"))
+            if run.state in ENDED:
+                fault = nodes.fault(run.steps)
+                if not (run.state == "failed" and fault and fault.lost and again < retries(fault.name)):
+                    break
+                again += 1
+                bar.write(
+                    f"{fault.name:14} its pod was taken away ({fault.reason}); tried again, {again} of {retries(fault.name)}"
+                )
+                kubeflow.runs.run_service_retry_run(run_id)
+            time.sleep(EVERY)
+    return _end(kubeflow, run)
+
+
+def _end(kubeflow, run: Run) -> int:
+    """Say how the run is, and of a failure what the log says last and what to do."""
+    fault = nodes.fault(run.steps)
+    took = span((nodes.moment(run.ended) - nodes.moment(run.begun)).total_seconds()) if run.begun else ""
+    print(f"{run.name}: {run.state}, {took}" + (f", at {fault.name}: {fault.reason or 'its log says why'}" if fault else ""))
+    if fault and fault.pod and run.state == "failed" and (tail := _log(kubeflow, run.id, fault).rstrip().splitlines()[-TAIL:]):
+        print(f"the last lines of its log (`python -m pipelines logs {run.id} {fault.name}` shows all):")
+        print("\n".join(f"  {text}" for text in tail))
+    if fault and run.state == "failed":
+        print(f"what to do: {advice.after(fault.reason, lost=fault.lost, run_id=run.id)}")
+    elif run.state == "stopped":
+        print(f"somebody stopped it; `python -m pipelines retry {run.id}` goes on")
+    print(kubeflow.run_page(run.id))
+    return ENDED.get(run.state, DONE)
+
+
+def logs(options: argparse.Namespace) -> int:
+    """Print a step's log; without a name that of the step that failed, or else of the latest."""
+    from components.shared.errors import CannotRun
+    from pipelines.kubeflow import Kubeflow
+
+    kubeflow = Kubeflow()
+    name, steps = " ".join(options.step), [step for step in look(kubeflow, options.id).steps if step.pod]
+    fitting = [step for step in steps if step.name == name] if name else [nodes.fault(steps), *steps[::-1]]
+    step = next(filter(None, fitting), None)
+    if step is None:
+        there = ", ".join(dict.fromkeys(step.name for step in steps)) or "none"
+        raise CannotRun(f"{options.id}: {name or 'no step'} has left no log in this run; these have: {there}")
+    print(_log(kubeflow, options.id, step).rstrip())
+    return DONE
+
+
+def _log(kubeflow, run_id: str, step: nodes.Step) -> str:
+    from components.shared.errors import CannotRun
+    from components.shared.masking import masked
+
+    try:
+        return masked(kubeflow.get(f"v1alpha1/runs/{run_id}/nodes/{step.pod}/log"))
+    except CannotRun as error:
+        return f"(no log: {error})"
+
+
+def retry(options: argparse.Namespace) -> int:
+    """Have Kubeflow go on with a failed run from the failed step, with the code and settings that it had."""
+    from components.shared.errors import CannotRun
+    from pipelines.kubeflow import Kubeflow
+
+    kubeflow = Kubeflow()
+    run = look(kubeflow, options.id)
+    if run.state not in ("failed", "stopped"):
+        raise CannotRun(f"run {options.id}: {run.state}; only a run that failed or was stopped can be tried again")
+    kubeflow.runs.run_service_retry_run(options.id)
+    print(f"run {options.id}: goes on")
+    return follow(kubeflow, options.id) if options.wait else DONE
+
+
+def show(options: argparse.Namespace) -> int:
+    """List the latest runs and all schedules."""
+    from pipelines import schedules
+    from pipelines.kubeflow import Kubeflow
+
+    kubeflow = Kubeflow()
+    known = schedules.all_of(kubeflow)
+    ids = {schedule.recurring_run_id for schedule in known}
+    answer = kubeflow.runs.run_service_list_runs(page_size=options.count, sort_by="created_at desc", **kubeflow.here)
+    for run in answer.runs or []:
+        state = state_of(run)
+        if state in ("running", "waiting") and run.recurring_run_id and run.recurring_run_id not in ids:
+            state = "gone"  # with its schedule
+        print(f"{run.run_id}  {state:10}  {run.created_at:%Y-%m-%d %H:%M}  {run.display_name}")
+    for schedule in known:
+        cron = schedule.trigger and schedule.trigger.cron_schedule
+        when = cron.cron if cron else ""
+        print(f"{schedule.recurring_run_id}  {(schedule.status or '').lower():10}  {when:16}  {schedule.display_name}")
+    return DONE

@@ -1,0 +1,271 @@
+"""What a person is told of runs on Kubeflow, against what a real cluster answered of each kind of run."""
+
+import json
+import re
+import types
+
+import kfp_server_api as api
+import pytest
+from conftest import ROOT
+from kubeflow_double import TOKEN, Frame, recorded
+from test_submit import UNCHECKED, double, said  # noqa: F401 - fixtures
+
+from pipelines import nodes, status
+from pipelines.__main__ import main
+
+OOM = "main: OOMKilled (exit code 1)"
+
+
+def oom_as(words: str, at: float = 1.0) -> Frame:
+    """The recorded run whose training failed, with another reason."""
+    return Frame("oom", at, ((OOM, words),))
+
+
+def steps(situation: str, at: float = 1.0, words: tuple = ()) -> dict[str, nodes.Step]:
+    answer = recorded("v1beta1", Frame(situation, at, words))
+    return {step.name: step for step in nodes.of_workflow(answer["pipeline_runtime"]["workflow_manifest"])}
+
+
+def test_the_steps_of_a_workflow_have_our_names_and_their_reasons():
+    found = steps("oom")
+    assert (found["train cnn"].state, found["train cnn"].reason) == ("failed", "out of memory (OOMKilled)")
+    assert found["train cnn"].pod == "darkroom-mxd9t-retry-system-container-impl-1053360478"
+    assert found["train cnn"].seconds() == 42
+    assert (found["train lstm"].state, found["validate"].state) == ("cached", "cached")
+    assert (found["register"].state, found["report"].state) == ("skipped", "done")
+    assert list(found)[-2:] == ["evaluate cnn", "register"]  # what was left out stands last, in the graph's order
+    found = steps("failed-validate")
+    assert found["validate"].reason.startswith(
+        "1 errors; look at "
+    )  # and not `main: Error (exit code 1): validate: validate: `
+    assert steps("missing-secret")["validate"].state == "waiting"
+    assert "configuration" in steps("failed-driver")["kubeflow root driver"].reason
+    middle = steps("oom", 0.7)
+    assert middle["train cnn"].state == "running"
+
+
+def test_names_without_the_try_of_the_outer_levels_are_the_same_steps():
+    """Older installations have no retries there."""
+    text = json.dumps(recorded("v1beta1", Frame("oom"))["pipeline_runtime"]["workflow_manifest"])
+    older = json.loads(re.sub(r"(?<=[a-z0-9])\(0\)\.", ".", text))
+    assert nodes.of_workflow(older) == list(steps("oom").values())
+
+
+def test_packed_nodes_are_unpacked(double, said):  # noqa: F811
+    run = double.play(Frame("succeeded"))
+    assert main(["status", run]) == 0
+    plain = said()
+    assert "evaluate lstm  done in 22 s\nregister       done in 7 s\nreport         done in 6 s\n" in plain
+    double.compressed = True
+    assert main(["status", run]) == 0
+    assert said() == plain
+
+
+def tried(found: dict, phase: str, message: str = "") -> list[nodes.Step]:
+    """The recorded training that failed, and a second try of it."""
+    of = found["status"]["nodes"]
+    first = next(node for node in of.values() if node["name"].endswith(".train(0).executor(0)"))
+    second = first | {"id": "darkroom-mxd9t-77", "name": first["name"][:-2] + "1)", "startedAt": "2026-11-26T01:49:00Z"}
+    second |= {"phase": phase, "message": message, "finishedAt": "2026-11-26T01:50:00Z" if phase != "Running" else None}
+    for node in of.values():
+        if re.search(r"\.train(\(0\))?(\.executor)?$", node["name"]):
+            node["phase"] = phase
+    of["second"] = second
+    return nodes.of_workflow(found)
+
+
+@pytest.mark.parametrize(
+    ("phase", "state", "tries"),
+    [("Running", "running", "retry 1 of 2"), ("Succeeded", "done", "retry 1 of 2"), ("Failed", "failed", "retry 1 of 2")],
+)
+def test_a_second_try_counts_and_its_success_is_one(phase, state, tries):
+    found = tried(recorded("v1beta1", Frame("oom"))["pipeline_runtime"]["workflow_manifest"], phase)
+    (train,) = [step for step in found if step.name == "train cnn"]
+    assert (train.state, train.tries, train.pod.endswith("-77")) == (state, tries, True)
+    assert (nodes.fault(found) is None) == (phase != "Failed")
+
+
+@pytest.mark.parametrize(
+    ("situation", "train"),
+    [("cached", "cached"), ("retried-succeeded", "done"), ("failed-train-deleted", "failed"), ("stopped-training", "failed"),
+     ("imagepull-hang", "skipped"), ("compressed-nodes", "done"), ("oom", "failed")],
+)  # fmt: skip
+def test_the_newer_api_alone_tells_states(situation, train):
+    text = json.dumps(recorded("v2beta1", Frame(situation)))
+    run = api.ApiClient().deserialize(types.SimpleNamespace(data=text), "V2beta1Run")
+    found = nodes.of_rows(run.run_details.task_details)
+    assert next(step.state for step in found if step.name == "train cnn") == train
+    assert not [step.name for step in found if re.search(r"driver|executor|loop|iteration|root|handler|darkroom", step.name)]
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [(OOM, "out of memory (OOMKilled)"), ("main: Error (exit code 1): validate: refused: E_X: mend it", "refused: E_X: mend it"),
+     ("main: Error (exit code 143)", "ended with exit code 143, and left no word"), ("pod deleted", "pod deleted"),
+     ("Error (exit code 1): gate: validate: refused: no", "gate: validate: refused: no"),
+     ("init: Error (exit code 2): invalid configuration", "invalid configuration")],
+)  # fmt: skip
+def test_a_reason_is_told_without_argos_wrapping(message, reason):
+    assert nodes.plain(message, "validate") == reason
+
+
+def test_a_failure_is_told_with_step_reason_log_and_what_to_do(double, said):  # noqa: F811
+    double.next = [Frame("oom", 0.7), Frame("oom")]
+    assert main(["submit", *UNCHECKED, "--wait"]) == 1
+    shown = said()
+    assert "train cnn      running" in shown
+    assert "train cnn      failed after 42 s: out of memory (OOMKilled)" in shown
+    assert ": failed, 3 min 18 s, at train cnn: out of memory (OOMKilled)\n" in shown
+    assert "`python -m pipelines logs r0 train cnn`" in shown
+    assert "  log of darkroom-mxd9t-retry-system-container-impl-1053360478: the last line\n" in shown
+    assert "what to do: give it more `memory`" in shown
+    assert not [request for request in double.requests if request.endswith(":retry")]  # a fault of its own
+    assert "driver" not in shown
+
+
+@pytest.mark.parametrize(
+    "words", ["main: Error (exit code 143)", "pod deleted", "Pod was evicted: node was low on resource: memory"]
+)
+def test_a_step_whose_pod_was_taken_away_is_tried_again(double, said, words):  # noqa: F811
+    double.next = [oom_as(words, 0.7), oom_as(words)]
+    assert main(["submit", *UNCHECKED, "--wait"]) == 0
+    assert "train cnn      its pod was taken away" in said()
+    assert double.requests.count("POST /pipeline/apis/v2beta1/runs/r0:retry") == 1
+    double.retried = [oom_as(words, 0.7), oom_as(words)]  # nor is it tried for ever
+    assert main(["submit", *UNCHECKED, "--wait"]) == 1
+    shown = said()
+    assert "tried again, 2 of 2" in shown
+    assert "what to do: its pod was taken away: `python -m pipelines retry r1` goes on" in shown
+
+
+def test_a_refusal_is_not_tried_again(double, said):  # noqa: F811
+    double.next = [oom_as("main: Error (exit code 1): train.cnn: refused: evicted from the board")]
+    assert main(["submit", *UNCHECKED, "--wait"]) == 1
+    assert not [request for request in double.requests if request.endswith(":retry")]
+    assert "pipelines retry" not in said()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(None, 'for a secret: CreateContainerConfigError: secret "darkroom-storx" not found; make it'),
+     ("ErrImagePull: failed to pull and unpack image docker.io/x", "for its image: ErrImagePull: failed to pull"),
+     ('pods "x" is forbidden: error looking up service account kubeflow/darkroom-step', "for an account with its rights: pods"),
+     ("Unschedulable: 0/1 nodes are available: 1 Insufficient cpu.", "for room: Unschedulable: 0/1 nodes are available")],
+)  # fmt: skip
+def test_what_a_step_waits_for_is_said_after_a_minute(double, said, words, told):  # noqa: F811
+    was = 'CreateContainerConfigError: secret "darkroom-storx" not found'
+    hangs = Frame("missing-secret", 1.0, ((was, words),) if words else ())
+    double.next = [hangs, hangs, hangs, Frame("stopped-training")]
+    assert main(["submit", *UNCHECKED, "--wait"]) == 1
+    shown = said()
+    assert shown.count(told) == 1
+    assert re.search(r"validate +waiting \d+ h", shown)
+    assert "stopped, 3 min 34 s" in shown
+    assert "somebody stopped it" in shown
+
+
+def test_a_token_that_dies_ends_the_waiting_and_not_the_run(double, said, monkeypatch):  # noqa: F811
+    calls = double.answer
+
+    def dies(method, path, query, body):
+        if method == "GET" and "/v2beta1/runs/" in path:
+            double.trouble = ["expired"] * 3
+        return calls(method, path, query, body)
+
+    monkeypatch.setattr(double, "answer", dies)
+    monkeypatch.setattr(status, "EVERY", 60)
+    double.next = [Frame("succeeded", 0.5)] * 9
+    assert main(["submit", *UNCHECKED, "--wait"]) == 2
+    shown = said()
+    assert "token has expired" in shown
+    assert "the run goes on, `python -m pipelines status r0` looks again" in shown
+
+
+def test_a_run_whose_schedule_was_deleted_is_said_to_be_gone(double, said):  # noqa: F811
+    run = double.play(Frame("schedule-deleted"), recurring_run_id="gone")
+    assert main(["status", run]) == 1
+    assert "Kubeflow shows it as running for ever, and nothing runs" in said()
+    assert main(["list"]) == 0
+    assert re.search(rf"{run}  gone ", said())
+    assert main(["stop", run]) == 2
+    assert "its workflow is gone" in said()
+
+
+def test_logs_are_of_the_step_that_failed_or_of_the_one_that_is_named(double, said):  # noqa: F811
+    run = double.play(Frame("oom"))
+    assert main(["logs", run]) == 0
+    assert "retry-system-container-impl-1053360478: epoch 1" in said()
+    assert main(["logs", run, "report"]) == 0
+    assert "impl-3676673221" in said()
+    double.log = f"{{pod}} authorization: Bearer {TOKEN}"
+    assert main(["logs", run, "train", "cnn"]) == 0
+    assert "1053360478 authorization: Bearer ***" in said()
+    assert main(["logs", run, "train", "rnn"]) == 2
+    assert "train rnn has left no log in this run; these have: " in said()
+
+
+def test_a_failed_run_goes_on_and_another_does_not(double, said):  # noqa: F811
+    run = double.play(Frame("oom"))
+    assert main(["retry", run, "--wait"]) == 0
+    assert "goes on" in said()
+    assert main(["retry", run]) == 2
+    assert "only a run that failed or was stopped can be tried again" in said()
+    assert main(["retry", "nothing"]) == 2
+    assert "no run has this id" in said()
+
+
+def test_a_run_that_has_ended_is_not_stopped(double, said):  # noqa: F811
+    assert main(["stop", double.play(Frame("cached"))]) == 0
+    assert "ended already: succeeded" in said()
+    assert main(["stop", double.play(Frame("stopped-training"))]) == 0
+    assert "ended already: stopped" in said()
+    assert main(["stop", "nothing"]) == 2
+    assert "nothing: no run or schedule has this id" in said()
+
+
+def test_a_schedule_is_deleted_when_its_run_has_ended(double, said):  # noqa: F811
+    assert main(["schedule", *UNCHECKED, "--cron", "0 2 * * *"]) == 0
+    (first,) = double.schedules
+    run = double.play(Frame("succeeded", 0.5), Frame("succeeded"), recurring_run_id=first)
+    looks = []
+
+    def listed(*arguments):
+        looks.append(double.schedules[first].status)
+        if len(looks) == 3:
+            double.frames[run].pop(0)
+        return answer(*arguments)
+
+    answer, double.answer = double.answer, lambda *given: (listed if given[1].endswith("/runs") else answer)(*given)
+    said()
+    assert main(["schedule", *UNCHECKED, "--cron", "0 3 * * *"]) == 0
+    shown = said()
+    assert shown.count("deleted when this one has ended: small") == 1
+    assert looks == ["DISABLED"] * 3
+    assert first not in double.schedules
+    assert double.frames[run] == [Frame("succeeded")]  # it ended well
+    double.answer = answer
+    (second,) = double.schedules
+    going = double.play(Frame("oom", 0.5), recurring_run_id=second)
+    assert main(["stop", second, "--now"]) == 0
+    assert "ended with it: e15-oom" in said()
+    assert double.frames[going] == [Frame("stopped-training")]
+    assert not double.schedules
+
+
+def test_the_words_for_a_duration():
+    assert [status.span(s) for s in (0, 59.6, 60, 61, 3600, 7500)] == [
+        "0 s",
+        "1 min",
+        "1 min",
+        "1 min 1 s",
+        "1 h 0 min",
+        "2 h 5 min",
+    ]
+
+
+def test_the_steps_are_those_of_the_graph():
+    import yaml
+
+    (graph,) = list(yaml.safe_load_all((ROOT / "tests/golden/pipeline.yaml").read_text()))[:1]
+    named = set(re.findall(r"name: ((?:train|evaluate|validate|augment|register|report)[ a-z]*)$", yaml.safe_dump(graph), re.M))
+    assert named - {"training"} <= set(nodes.STEPS)
