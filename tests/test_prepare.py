@@ -22,7 +22,7 @@ from components.prepare.config import PrepareConfig
 from components.prepare.split import assign, units
 from components.prepare.step import prepare
 from components.shared import files
-from components.shared.data import arrays, manifest, twins
+from components.shared.data import arrays, manifest, seen, twins
 from components.shared.data.dataset import SPLITS
 from components.shared.errors import CannotRun, Refused
 from components.validate.context import Context
@@ -292,6 +292,21 @@ def test_no_test_picture_has_a_twin_of_its_burst_in_training(tmp_path, prepared,
         assert f"prepare: {counted} samples of test and" in capsys.readouterr().out
     assert sides[False] > 20
     assert sides[True] == 0
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_twins_that_came_later_are_known_to_whoever_learnt_their_burst(tmp_path, prepared, together):
+    folder = prepared(bursts(tmp_path / "bursts"), keep_alike_together=together)
+    test = arrays.load(folder / "test").table()
+    bursts_here = [source.split("-")[0] for source in test["source"].to_pylist()]
+    # A model that learnt from one picture of each burst, before the others were taken.
+    firsts = [place for place, burst in enumerate(bursts_here) if burst not in bursts_here[:place]]
+    seen.write(tmp_path / "seen.npy", [test.take(firsts)])
+    assert len(firsts) < len(test)
+    assert not seen.unseen(test, seen.read(tmp_path / "seen.npy")).any()
+    seen.write(tmp_path / "seen.npy", [test.take(firsts[:1])])
+    unseen = seen.unseen(test, seen.read(tmp_path / "seen.npy"))
+    assert (~unseen).sum() == bursts_here.count(bursts_here[firsts[0]])
 
 
 def test_clips_that_share_frames_stay_on_one_side(tmp_path, prepared):

@@ -51,6 +51,21 @@ def test_the_better_one_on_validation_becomes_champion_whatever_the_test_split_s
     assert "champion of `darkroom`: version 1" in table
 
 
+def test_test_samples_with_twins_elsewhere_are_told_to_whoever_reads_the_figures(candidate, registered, capsys):
+    folders = candidate("cnn")
+    registered(folders)
+    assert "| test samples with a near twin in training | not counted |" in champion().description
+    for counts, told in (({"train": 0, "validation": 0}, False), ({"train": 3, "validation": 0}, True)):
+        files.write_json(folders[1] / "split.json", {"splits": {"test": {"with_a_twin_in": counts}}})
+        caveat = "Of 40 test samples some have a near twin elsewhere (3 in train); they flatter the figures."
+        assert (caveat in registered(folders)["reasons"]) == told
+        assert (caveat in champion().description) == told
+        assert f"| test samples with a near twin in training | {counts['train']} |" in champion().description
+        capsys.readouterr()
+        summary(Path("registration.json"))
+        assert f"with a twin in training {counts['train']:>16}" in capsys.readouterr().out
+
+
 def test_the_same_thing_twice_adds_no_version(candidate, registered):
     folders = candidate("cnn", validation=0.9, test=0.9)
     registered(folders)

@@ -38,6 +38,16 @@ def test_samples_without_a_group_do_not_share_one(tmp_path):
     assert seen.unseen(samples(("2", None, "p2"), ("3", None, "p3")), seen.read(tmp_path / "seen.npy")).all()
 
 
+def test_a_near_twin_of_a_sample_that_was_seen_was_seen_as_well(tmp_path):
+    seen.write(tmp_path / "seen.npy", [samples(("1", None, "p1"))])
+    later = samples(("1", None, "p1"), ("2", None, "p2"), ("3", None, "p3"), ("4", None, "p4"))
+    kept = seen.read(tmp_path / "seen.npy")
+    for unit, expected in (([7, 7, 3, 3], [False, False, True, True]), ([None] * 4, [False, True, True, True])):
+        numbered = later.set_column(later.column_names.index("unit"), "unit", pa.array(unit, pa.int64()))
+        assert seen.unseen(numbered, kept).tolist() == expected
+    assert seen.unseen(later.drop_columns(["unit"]), kept).tolist() == [False, True, True, True]
+
+
 @pytest.mark.parametrize("content", [b"", b"text", None])
 def test_a_damaged_or_missing_list_is_one_line(tmp_path, content):
     file = tmp_path / "seen.npy"

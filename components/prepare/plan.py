@@ -71,13 +71,10 @@ def make(*, manifest: Path, verdict: Path, pairs: Path, config: PrepareConfig, f
         raise Refused(f"prepare: {manifest} has no sample with pixels and a label; findings.json of validate says why")
     if not usable.all():
         print(f"prepare: {(~usable).sum():,} samples without pixels or label are left out; findings.json names them")
-    together = (
-        leakage.read_pairs(pairs, len(rows), summary["data_digest"])
-        if config.keep_alike_together
-        else np.empty((0, 2), np.int64)
-    )
+    alike = leakage.read_pairs(pairs, len(rows), summary["data_digest"])
     rows["label"] = rows["label"].where(usable).cat.remove_unused_categories()
-    unit = units(rows["key"].to_numpy(), rows["group"], together)
+    related = units(rows["key"].to_numpy(), rows["group"], alike)
+    unit = related if config.keep_alike_together else units(rows["key"].to_numpy(), rows["group"], alike[:0])
     split = np.full(len(rows), None, object)
     split[usable] = assign(rows[usable].reset_index(drop=True), unit[usable], config)
     leaks = leakage.leaking(manifest, rows["key"].to_numpy(), split, summary["knobs"]["validate"])
@@ -95,7 +92,7 @@ def make(*, manifest: Path, verdict: Path, pairs: Path, config: PrepareConfig, f
     for name in SPLITS:
         (folder / name).mkdir(parents=True)
         labels = rows["label"].cat.codes[split == name].to_numpy()
-        arrays.describe(folder / name, labels, _samples(manifest, split == name))
+        arrays.describe(folder / name, labels, _samples(manifest, split == name, related))
     _record(rows, split, leaks, config, folder)
     _tell(rows[usable], split[usable], leaks, plan.layout, config)
     return plan
@@ -132,16 +129,16 @@ def _places(rows: pd.DataFrame) -> pa.Table:
     return pa.table(columns)
 
 
-def _samples(manifest: Path, chosen: np.ndarray) -> Iterator[pa.Table]:
+def _samples(manifest: Path, chosen: np.ndarray, unit: np.ndarray) -> Iterator[pa.Table]:
     """The samples of these rows, bool (n,), a part of the manifest at a time."""
     start = 0
     for _, table in manifests.parts(manifest, ["id", "source", "label", "group", "pixels_digest"]):
-        kept = table.filter(pa.array(chosen[start : start + len(table)]))
+        here = chosen[start : start + len(table)]
+        kept, units = table.filter(pa.array(here)), unit[start : start + len(table)][here]
         start += len(table)
         picture = kept["pixels_digest"].combine_chunks()
-        yield kept.select(["id", "source", "label", "group"]).append_column(
-            "picture", picture.fill_null(kept["id"].combine_chunks())
-        )
+        kept = kept.append_column("picture", picture.fill_null(kept["id"].combine_chunks()))
+        yield kept.select(["id", "source", "label", "group", "picture"]).append_column("unit", pa.array(units, pa.int64()))
 
 
 def _record(rows: pd.DataFrame, split: np.ndarray, leaks: dict, config: PrepareConfig, folder: Path) -> None:

@@ -13,6 +13,7 @@ from components.shared.errors import CannotRun
 RECORD = ("training_id", "name", "knobs", "validation", "model", "classes", "shape", "data_digest", "tags")  # of run.json
 FIGURES = ("macro_f1", "expected_calibration_error", "log_loss", "samples")  # that a model card shows, beside the shares
 COST = ("training_seconds", "model_mebibytes", "parameters", "prediction_milliseconds")
+SPLIT = "split.json"  # of prepare, which evaluate keeps
 ABSOLUTE = ("accuracy", "balanced_accuracy", "worst_class_recall")
 
 
@@ -27,6 +28,7 @@ class Candidate:
     cost: dict[str, float]
     test_digest: str
     learnt_from: int = 0  # test samples that the model was trained or tuned on
+    twins: dict[str, int] = field(default_factory=dict)  # split -> test samples with a near twin there; empty: not counted
     version: str | None = None
     reasons: list[str] = field(default_factory=list)
 
@@ -50,6 +52,12 @@ class Candidate:
     def on_validation(self, metric: str) -> float:
         """The value of a metric on the validation split: what architectures are chosen by."""
         return self.record["validation"][metric]
+
+    def caveat(self) -> list[str]:
+        """A line when test samples have twins on another side of the split, which makes the figures better than they are."""
+        told = " and ".join(f"{count:,} in {name}" for name, count in self.twins.items() if count)
+        return [f"Of {self.metrics['samples']:,} test samples some have a near twin elsewhere ({told}); they flatter the figures."
+                ] if told else []  # fmt: skip
 
     def faults(self, config: RegisterConfig) -> list[str]:
         """The absolute gates that the model does not pass, one line each.
@@ -83,7 +91,9 @@ def read(model: Path, evaluation: Path) -> Candidate:
     if record["training_id"] != test["training_id"]:
         raise CannotRun(f"{evaluation}: is of another training than {model}; `dvc repro` brings them together")
     metrics, cost = _read(evaluation / "metrics.json", ()), _read(evaluation / "cost.json", COST)
-    return Candidate(model, evaluation, record, metrics, cost, test["digest"], test.get("learnt_from") or 0)
+    split = files.read_json(evaluation / SPLIT) if (evaluation / SPLIT).exists() else {}
+    twins = split.get("splits", {}).get("test", {}).get("with_a_twin_in", {})
+    return Candidate(model, evaluation, record, metrics, cost, test["digest"], test.get("learnt_from") or 0, twins)
 
 
 def read_all(models: list[Path], evaluations: list[Path], prepared: Path) -> list[Candidate]:

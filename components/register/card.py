@@ -12,6 +12,9 @@ def card(candidate: Candidate, reasons: list[str]) -> str:
     kind = f"clips of up to {shape[0]} frames" if len(shape) == 4 else "stills"
     height, width, channels = shape[-3:]
     table = "\n".join(f"| {name.replace('_', ' ')} | {metrics[name]:.4f} |" for name in _ROWS)
+    twins = {
+        name: f"{candidate.twins[name]:,}" if name in candidate.twins else "not counted" for name in ("train", "validation")
+    }
     classes, more = ", ".join(f"`{name}`" for name in record["classes"][:50]), ", ..." if len(record["classes"]) > 50 else ""
     return f"""\
 **{record["name"]}** recognises {len(record["classes"])} classes of {kind}: {classes}{more}.
@@ -19,6 +22,8 @@ def card(candidate: Candidate, reasons: list[str]) -> str:
 | on {metrics["samples"]:,} test samples | |
 |---|---|
 {table}
+| test samples with a near twin in training | {twins["train"]} |
+| test samples with a near twin in validation | {twins["validation"]} |
 | training | {cost["training_seconds"]:.0f} s |
 | size | {cost["model_mebibytes"]:.1f} MiB, {cost["parameters"]:,} parameters |
 

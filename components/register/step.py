@@ -42,6 +42,7 @@ def register(
         verdict |= _register(passing, prepared, config)
     else:
         verdict["reasons"] = ["no model passes the gates"]
+    verdict["reasons"] += candidates[0].caveat()  # they have the test split in common
     verdict["candidates"] = [_row(candidate, config) for candidate in candidates]
     files.write_json(registration, verdict, ours=_is_verdict)
     print("\n".join(f"register: {reason}" for reason in verdict["reasons"]))
@@ -78,7 +79,7 @@ def _register(passing: list[Candidate], prepared: Path, config: RegisterConfig) 
         candidate.reasons = [f"{candidate.architecture}: passes the gates"]
     verdict = _settle(mlflow, registry, best, prepared, config)
     reasons = [why_best, verdict.reason]
-    registry.describe(best.version, card(best, reasons))
+    registry.describe(best.version, card(best, reasons + best.caveat()))
     return {"version": best.version, "accepted": verdict.accepted, "reasons": reasons}
 
 
@@ -134,4 +135,5 @@ def _row(candidate: Candidate, config: RegisterConfig) -> dict:
         "validation": values.finite({config.compare_by: candidate.record.get("validation", {}).get(config.compare_by)}),
         "metrics": metrics,
         "cost": candidate.cost,
+        "twins": candidate.twins,
     }

@@ -12,6 +12,7 @@ _ROWS = (
     ("macro F1", "metrics", "macro_f1", "{:.4f}"),
     ("worst class recall", "metrics", "worst_class_recall", "{:.2%}"),
     ("calibration error (ECE)", "metrics", "expected_calibration_error", "{:.4f}"),
+    ("with a twin in training", "twins", "train", "{:,}"),
     ("size, MiB", "cost", "model_mebibytes", "{:.2f}"),
     ("training, s", "cost", "training_seconds", "{:.0f}"),
     ("prediction, ms a sample", "cost", "prediction_milliseconds", "{:.3f}"),
@@ -32,7 +33,7 @@ def summary(registration: Annotated[Path, "what register wrote: outputs/registra
     samples = _cell("{:,}", candidates[0]["metrics"].get("samples"))
     print(f"\n{f'{samples} test samples':26}" + "".join(f"{candidate['name']:>{width}}" for candidate in candidates))
     for name, part, key, form in _ROWS:
-        print(f"{name:26}" + "".join(f"{_cell(form, candidate[part].get(key)):>{width}}" for candidate in candidates))
+        print(f"{name:26}" + "".join(f"{_cell(form, candidate.get(part, {}).get(key)):>{width}}" for candidate in candidates))
     print(f"{'registered as version':26}" + "".join(f"{candidate['version'] or '-':>{width}}" for candidate in candidates))
     print()
     if verdict["accepted"]:

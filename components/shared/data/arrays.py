@@ -1,8 +1,9 @@
 """Prepared pictures: uint8 arrays on disk that can be memory-mapped, with labels, samples and the class list.
 
 A folder per split: `images.npy` (n, height, width, channels), or (n, time, height, width, channels) for clips, where a frame
-of zeros is padding; `labels.npy` (n,) int32; `samples.parquet` (id, source, label, group, picture), a row per sample in
-order. `picture` is the digest of the decoded pixels: the same for a picture that was saved anew.
+of zeros is padding; `labels.npy` (n,) int32; `samples.parquet` (id, source, label, group, picture, unit), a row per sample in
+order. `picture` is the digest of the decoded pixels: the same for a picture that was saved anew. Samples of one `unit` belong
+together: by a group, or as near twins of each other; its number says nothing outside of these arrays.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from components.shared import files, scratch
 from components.shared.errors import CannotRun
 
 _ROW_GROUP = 1 << 17  # samples
-SAMPLES = pa.schema([(name, pa.string()) for name in ("id", "source", "label", "group", "picture")])
+SAMPLES = pa.schema([*((name, pa.string()) for name in ("id", "source", "label", "group", "picture")), ("unit", pa.int64())])
 
 
 @dataclass(frozen=True)
