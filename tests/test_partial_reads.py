@@ -390,6 +390,32 @@ def test_a_video_that_is_cut_is_refused(tmp_path, ending):
             ingest(str(tmp_path / "s"), tmp_path / "cut")
 
 
+@pytest.mark.parametrize(("form", "codec", "packet"), [("mpeg", "mpeg1video", 2048), ("vob", "mpeg2video", 2048),
+                                                       ("mpegts", "mpeg2video", 188)])  # fmt: skip
+def test_an_mpeg_that_is_cut_within_a_packet_is_refused(tmp_path, form, codec, packet):
+    import av
+
+    from components.ingest import clip_ends
+
+    file = tmp_path / "a.mpg"
+    with av.open(str(file), "w", format=form) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width = stream.height = 64
+        rng = np.random.default_rng(0)
+        for _ in range(30):
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8), format="rgb24"))
+            )
+        container.mux(stream.encode())
+    whole = file.read_bytes()
+    clip_ends.check(file)
+    for cut in (1, 4, 100, 187, *range(1500, len(whole) * 3 // 4, 1021)):
+        if cut % packet:
+            file.write_bytes(whole[:-cut])
+            with pytest.raises(Refused, match=r"E_TRUNCATED a\.mpg"):
+                clip_ends.check(file)
+
+
 def test_a_class_that_is_taken_for_a_clip_is_asked_back_and_thinned_before_it_is_read(tmp_path, monkeypatch, capsys):
     from components.ingest import sample_reader
 

@@ -15,6 +15,8 @@ def check(path: Path) -> None:
         _check_riff(path)
     if suffix in (".mkv", ".webm"):
         _check_matroska(path)
+    if suffix in (".mpg", ".mpeg"):
+        _check_mpeg(path)
     if suffix == ".gif":
         _check_gif(path.read_bytes(), path)
     elif suffix in (".png", ".apng"):
@@ -49,6 +51,29 @@ def _check_matroska(path: Path) -> None:
         inside, begin = size(at + 4)
         if begin + inside > path.stat().st_size:
             raise _cut(path, f"{path.stat().st_size:,} bytes of the {begin + inside:,} that its header says")
+
+
+def _check_mpeg(path: Path) -> None:
+    """Each packet by its length (ISO 13818-1). A whole file has no length and no end: a cut between two packets cannot be told."""
+    size, at = path.stat().st_size, 0
+    with path.open("rb") as stream:
+        head = stream.read(189)
+        if head[:1] == head[188:] == b"G" and size % 188:
+            raise _cut(path, f"{size % 188} bytes of the 188 of its last packet")
+        while at < size:
+            stream.seek(at)
+            head = stream.read(14)
+            if head[:3] != b"\0\0\1" or head[3] < 0xB9:
+                return  # no packet: a bare stream of frames, or padding
+            match head[3], head[4:5]:
+                case 0xB9, _:  # the end
+                    return
+                case 0xBA, mark:  # a pack: of MPEG-2 with padding behind it, or of MPEG-1
+                    at += 14 + (head[-1] & 7) if mark and mark[0] >> 6 == 1 else 12
+                case _:
+                    at += 6 + int.from_bytes(head[4:6])
+    if at > size or len(head) < 6:
+        raise _cut(path, f"{size:,} bytes, where its last packet ends at {max(at, size + 1):,}")
 
 
 def _check_gif(content: bytes, path: Path) -> None:
