@@ -1,39 +1,62 @@
-"""Whether the order of time is learnt: LSTM, CNN on pooled frames, CNN on one frame, on two sets of clips.
+"""Whether the order of time is learnt: LSTM over frames, CNN on pooled frames, CNN on one frame.
 
-    python benchmarks/sequences.py FOLDER [--epochs 12] [--seeds 0 1 2] [--validation 0.1] [--test 0.15] [--mirror]
+    python benchmarks/sequences.py [--clips 6000] [--epochs 12]
 
-FOLDER is what moving_clips.py or flare_clips.py made. Each seed is a split of its own, where the folder has no official one. One
-frame: a CNN on each of the frames alone; the one that is best on validation data counts. Length: the number of frames that a
-clip had, or that differ, leaving one out (where the folder tells it in lengths.csv).
+The clips are such that a single frame says nothing: each picture of Fashion-MNIST moves over a dark ground, 48 x 48 pixels, for
+8 frames, from a random place, at 2 to 3 pixels a frame, leaving one side and coming back on the other. The label is the
+direction; every direction has the same pictures in the same places. The middle frame, and the heap of all frames, look alike in
+all. One frame: a CNN on each of the frames alone; the one that is best on validation data counts.
 """
 
 import argparse
-import csv
+import itertools
 import sys
 import tempfile
-from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
 import stages
+from PIL import Image
 
-from components.shared.data import arrays
+from components.shared.data import arrays, dataset
+from components.shared.pictures.decode import decode
+
+SIDE, FRAMES = 48, 8
+DIRECTIONS = {"east": (0, 1), "north-east": (-1, 1), "north": (-1, 0), "north-west": (-1, -1), "west": (0, -1),
+              "south-west": (1, -1), "south": (1, 0), "south-east": (1, 1)}  # fmt: skip
+LEARNING = {"batch_size": 32, "learning_rate": 0.004}
+KNOBS = {"seed": 0, "prepare": {"height": 24, "width": 24}, "augment": {"copies": 0, "balance": 0.0, "flip": False}}
 
 
-def learn(name: str, folder: Path, *changes: dict, **paths: str) -> tuple[float, dict]:
-    """Accuracy on validation, and the metrics on the test split."""
-    record = stages.learn(folder, name, *changes, **paths)
-    validation, test = record["validation"]["accuracy"], record["test"]
-    print(f"{name} {paths or ''}: {validation:.1%} on validation, {test['accuracy']:.1%} on test, "
-          f"{record['training_seconds']:.0f} s", file=sys.stderr, flush=True)  # fmt: skip
-    return validation, test
+def pictures(count: int, folder: Path) -> np.ndarray:
+    """uint8 (count, 28, 28) of Fashion-MNIST's training part."""
+    stages.darkroom(folder, "ingest", "fashion-mnist", "pictures")
+    samples = (sample for shard in dataset.shards(folder / "pictures") for sample in dataset.read_samples(shard))
+    train = (sample for sample in samples if sample.split == "train")
+    return np.stack([decode(sample.frames[0][0]).pixels[:, :, 0] for sample in itertools.islice(train, count)])
+
+
+def draw(folder: Path, moving: np.ndarray) -> None:
+    """A clip of each picture in each direction, in official splits by picture."""
+    rng, splits = np.random.default_rng(0), np.array(["train", "validation", "test"]).repeat([7, 1, 2])
+    for number, picture in enumerate(moving):
+        start, speed = rng.integers(0, SIDE, 2), rng.uniform(2, 3)
+        for name, step in DIRECTIONS.items():
+            clip = folder / splits[number * 10 // len(moving)] / name / f"{number:05d}"
+            clip.mkdir(parents=True)
+            for time in range(FRAMES):
+                # About the middle of the clip: there, every direction shows the same frame.
+                moved = np.rint(start + np.array(step) * speed * (time - FRAMES // 2)).astype(int)
+                scene = np.zeros((SIDE, SIDE), np.uint8)
+                scene[:28, :28] = picture
+                Image.fromarray(np.roll(scene, moved, axis=(0, 1))).save(clip / f"{time}.png")
 
 
 def one_frame(folder: Path, *changes: dict) -> dict:
     """The best single frame, chosen on validation data."""
     prepared = folder / "outputs/prepared"
     layout = arrays.Layout.read(prepared)
-    found = []
+    records = []
     for time in range(layout.shape[0]):
         for name in ("train", "validation", "test"):
             whole = arrays.load(prepared / name)
@@ -44,57 +67,31 @@ def one_frame(folder: Path, *changes: dict) -> dict:
         single = arrays.Layout(layout.classes, layout.shape[1:], layout.data_digest)
         single.write(folder / "single")
         single.write(folder / "single/train")  # as augment would have, without copies
-        found.append(learn("cnn", folder, *changes, prepared="single", augmented="single/train"))
-    return max(found, key=lambda one: one[0])[1]
-
-
-def by_length(file: Path) -> float:
-    """Balanced accuracy of the most likely label for a clip's native length, its own group left out."""
-    with file.open() as stream:
-        rows = [(row["label"], row["group"], row["frames"]) for row in csv.DictReader(stream)]
-    right: dict[str, list[bool]] = defaultdict(list)
-    sizes = Counter(label for label, _, _ in rows)
-    for label, group, length in rows:
-        others = Counter(other for other, theirs, same in rows if theirs != group and same == length)
-        best = max(others, key=lambda other: others[other] / sizes[other], default=None)
-        right[label].append(best == label)
-    return float(np.mean([np.mean(hits) for hits in right.values()]))
+        records.append(stages.learn(folder, "cnn", *changes, prepared="single", augmented="single/train"))
+        print(f"frame {time}: {records[-1]['validation']['accuracy']:.1%} on validation", file=sys.stderr, flush=True)
+    return max(records, key=lambda record: record["validation"]["accuracy"])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clips", type=Path)
+    parser.add_argument("--clips", type=int, default=6000, help="in all, over eight directions")
     parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--validation", type=float, default=0.1)
-    parser.add_argument("--test", type=float, default=0.15)
-    parser.add_argument("--side", type=int, default=48)
-    parser.add_argument("--channels", type=int, choices=[1, 3], default=1)
-    parser.add_argument("--mirror", action="store_true", help="left and right may be exchanged")
     options = parser.parse_args()
-    fractions = {"validation_fraction": options.validation, "test_fraction": options.test}
-    size = {"height": options.side, "width": options.side, "channels": options.channels}
-    learning = {"epochs": options.epochs, "batch_size": 32, "learning_rate": 0.004}
-    knobs = {"prepare": size | fractions, "train": {"cnn": learning, "lstm": learning},
-             "augment": {"copies": int(options.mirror), "balance": 0.0, "flip": options.mirror}}  # fmt: skip
-    table = options.clips / "table.csv"
-    source = (table if table.exists() else options.clips).absolute()
-    results = defaultdict(list)
-    for seed in options.seeds:
-        with tempfile.TemporaryDirectory() as scratch:
-            folder, changes = Path(scratch), (knobs, {"seed": seed, "prepare": {"split_seed": seed}})
-            stages.prepare(folder, source, *changes)
-            results["LSTM over frames"].append(learn("lstm", folder, *changes)[1])
-            results["CNN, frames pooled"].append(learn("cnn", folder, *changes)[1])
-            results["CNN, best single frame"].append(one_frame(folder, *changes))
+    learning = {"epochs": options.epochs, **LEARNING}
+    changes = (KNOBS, {"train": {"cnn": learning, "lstm": learning}})
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        draw(folder / "clips", pictures(options.clips // len(DIRECTIONS), folder))
+        stages.prepare(folder, "clips", *changes)
+        records = {
+            "LSTM over frames": stages.learn(folder, "lstm", *changes),
+            "CNN, frames pooled": stages.learn(folder, "cnn", *changes),
+            "CNN, best single frame": one_frame(folder, *changes),
+        }
     print("| what | accuracy | balanced accuracy | frames shuffled |\n|---|---|---|---|")
-    for told, found in results.items():
-        columns = [
-            [one.get(key, np.nan) for one in found] for key in ("accuracy", "balanced_accuracy", "shuffled_frames_accuracy")
-        ]
-        print(f"| {told} | " + " | ".join("" if np.isnan(c).any() else f"{np.mean(c):.1%}" for c in columns) + " |")
-    if (options.clips / "lengths.csv").exists():
-        print(f"| length alone | | {by_length(options.clips / 'lengths.csv'):.1%} | |")
+    for name, record in records.items():
+        found = map(record["test"].get, ("accuracy", "balanced_accuracy", "shuffled_frames_accuracy"))
+        print(f"| {name} | {' | '.join('' if value is None else f'{value:.1%}' for value in found)} |")
 
 
 if __name__ == "__main__":

@@ -48,9 +48,7 @@ def augment(
         table = train.table()
         pieces = (table.take(origins[start : start + ROWS]) for start in range(0, len(origins), ROWS))
         arrays.describe(fresh, labels, itertools.chain([table], pieces))
-        _preview(
-            train, layout, lambda some, sides: vary(some, sides, config, np.random.default_rng(seed)), fresh / "preview.png"
-        )
+        _preview(train, layout, lambda some, sides: vary(some, sides, config, np.random.default_rng(seed)), fresh)
     before, after = (np.bincount(y, minlength=len(layout.classes)) for y in (train.labels, labels))
     print(f"augment: {len(train):,} pictures and {len(origins):,} copies; largest class / smallest: "
           f"{before.max() / before.min():.1f} before, {after.max() / after.min():.1f} after")  # fmt: skip
@@ -76,19 +74,17 @@ def copies_of(labels: np.ndarray, config: AugmentConfig, rng: np.random.Generato
     return np.concatenate(origins).astype(np.int64), np.concatenate(mirrored)
 
 
-def _preview(train: arrays.Split, layout: arrays.Layout, varied, file: Path, *, rows: int = 8, variants: int = 7) -> None:
+def _preview(train: arrays.Split, layout: arrays.Layout, varied, folder: Path, *, rows: int = 8, variants: int = 7) -> None:
     """Originals in the first column, variants of each beside it, a row per class; of a clip its middle frame.
 
     The first eight classes: what fits on a screen shows how strong the variation is, and that is the same for all of them.
     """
     chosen = [int(np.flatnonzero(train.labels == label)[0]) for label in np.unique(train.labels)[:rows]]
     repeated = varied(np.repeat(train.images[chosen], variants, axis=0), np.arange(len(chosen) * variants) % variants % 2 == 0)
-    with plots.figure(file, width=1 + variants, height=0.4 + len(chosen), rows=len(chosen), columns=1 + variants) as axes:
-        axes = np.atleast_2d(axes)
-        for row, origin in enumerate(chosen):
-            plots.picture(
-                axes[row, 0], plots.middle(train.images[origin]), title=plots.label(layout.classes[train.labels[origin]], 14)
-            )
-            for column in range(variants):
-                title = "variants" if (row, column) == (0, 0) else ""
-                plots.picture(axes[row, 1 + column], plots.middle(repeated[row * variants + column]), title=title)
+    samples = []
+    for row, origin in enumerate(chosen):
+        titles = ["" if row else "variants", *[""] * (variants - 1)]
+        samples.append((train.images[origin], plots.label(layout.classes[train.labels[origin]], 14)))
+        samples += zip(repeated[row * variants : (row + 1) * variants], titles, strict=True)
+    with plots.grid(folder / "preview.png", samples, columns=1 + variants, width=1, height=1 + 0.4 / len(chosen)):
+        pass

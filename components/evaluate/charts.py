@@ -73,28 +73,15 @@ def curves(tables: dict[str, list[dict]], classes: list[str], areas: dict[str, f
 
 def gallery(images: np.ndarray, worst: np.ndarray, told: list[str], file: Path) -> None:
     """The mistakes that the network was surest of; of a clip its middle frame."""
-    columns = min(8, max(1, len(worst)))
-    rows = max(1, -(-len(worst) // columns))
-    with plots.figure(file, width=1.5 * columns, height=1.75 * rows, rows=rows, columns=columns) as axes:
-        axes = np.atleast_1d(axes).ravel()
-        for axis in axes:
-            axis.axis("off")
-        for axis, index, text in zip(axes, worst, told, strict=False):
-            plots.picture(axis, plots.middle(images[index]), title=text)
+    with plots.grid(file, list(zip(images[worst], told, strict=True)), columns=8, width=1.5, height=1.75) as axes:
         if not len(worst):
             axes[0].set_title("no mistakes")
 
 
 def explanations(images: np.ndarray, maps: list[np.ndarray], told: list[str], file: Path) -> None:
     """Each picture and its occlusion map, four pairs in a row: bright is what the prediction rests on."""
-    pairs = min(4, max(1, len(maps)))
-    rows = max(1, -(-len(maps) // pairs))
-    with plots.figure(file, width=3.2 * pairs, height=1.9 * rows, rows=rows, columns=2 * pairs) as axes:
-        axes = np.atleast_1d(axes).ravel()
-        for axis in axes:
-            axis.axis("off")
-        for left, right, image, heat, text in zip(axes[::2], axes[1::2], images, maps, told, strict=False):
-            plots.picture(left, plots.middle(image), title=text)
-            plots.picture(right, plots.middle(image))
+    samples = [sample for image, text in zip(images, told, strict=True) for sample in ((image, text), (image, ""))]
+    with plots.grid(file, samples, columns=8, width=1.6, height=1.9) as axes:
+        for axis, image, heat in zip(axes[1::2], images, maps, strict=False):
             extent = (-0.5, image.shape[-2] - 0.5, image.shape[-3] - 0.5, -0.5)
-            right.imshow(heat, cmap="inferno", alpha=0.6, extent=extent, interpolation="bilinear", vmin=0)
+            axis.imshow(heat, cmap="inferno", alpha=0.6, extent=extent, interpolation="bilinear", vmin=0)

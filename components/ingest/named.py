@@ -112,18 +112,13 @@ def _download(address: str) -> bytes:
 
 
 def _debian(folder: Path) -> Path:
-    return debian_package(DEBIAN_PACKAGE, folder) / DEBIAN_FOLDER.relative_to("/")
-
-
-def debian_package(name: str, folder: Path) -> Path:
-    """Download a package of Debian's into a new folder, without root, and give the folder of its files. Raises CannotRun."""
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
         raise CannotRun("no apt-get on this machine")
     # Package lists in a folder of our own, so that it works without root and where no list was ever fetched.
     for part in ("lists/partial", "archives/partial"):
         (folder / part).mkdir(parents=True)
     own = ["-o", f"Dir::State::lists={folder}/lists", "-o", f"Dir::Cache={folder}", "-o", "APT::Sandbox::User="]
-    for command in (["apt-get", *own, "-qq", "update"], ["apt-get", *own, "-qq", "download", name]):
+    for command in (["apt-get", *own, "-qq", "update"], ["apt-get", *own, "-qq", "download", DEBIAN_PACKAGE]):
         done = deadline.command(command, cwd=folder, seconds=WHOLE)
         if done.returncode:
             raise CannotRun(f"{' '.join(command[-2:])}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
@@ -132,4 +127,4 @@ def debian_package(name: str, folder: Path) -> Path:
         raise CannotRun("apt-get downloaded nothing")
     if deadline.command(["dpkg-deb", "-x", str(packages[0]), str(folder / "content")], seconds=WHOLE).returncode:
         raise CannotRun(f"{packages[0].name}: cannot be unpacked")
-    return folder / "content"
+    return folder / "content" / DEBIAN_FOLDER.relative_to("/")

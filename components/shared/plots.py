@@ -4,7 +4,7 @@ import contextlib
 import functools
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from components.shared import files
@@ -47,14 +47,23 @@ def figure(file: Path, *, width: float, height: float, rows: int = 1, columns: i
             plt.close(drawn)
 
 
-def picture(axis, pixels, *, title: str = "", colour: str = INK) -> None:
-    """Show uint8 (h, w, 1|3) without axes."""
-    axis.imshow(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels, cmap="gray", vmin=0, vmax=255)
-    axis.set_title(title, color=colour, fontsize=8)
-    axis.axis("off")
+@contextlib.contextmanager
+def grid(file: Path, samples: Sequence[tuple], *, columns: int, width: float, height: float) -> Iterator:
+    """Yield the axes of a picture for each (image, title), at most `columns` in a row; sizes of one in inches."""
+    columns = min(columns, max(1, len(samples)))
+    rows = max(1, -(-len(samples) // columns))
+    with figure(file, width=width * columns, height=height * rows, rows=rows, columns=columns) as axes:
+        axes = list(axes.flat) if rows * columns > 1 else [axes]
+        for axis in axes:
+            axis.axis("off")
+        for axis, (image, title) in zip(axes, samples, strict=False):
+            pixels = _middle(image)
+            axis.imshow(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels, cmap="gray", vmin=0, vmax=255)
+            axis.set_title(title, color=INK, fontsize=8)
+        yield axes
 
 
-def middle(image):
+def _middle(image):
     """The picture that stands for a sample, uint8 (h, w, c): the still itself, or the middle of a clip's frames without padding."""
     if image.ndim == 3:
         return image
