@@ -1,11 +1,8 @@
 """A trained model on the test split, once: metrics, tables, plots, the worst mistakes, what it costs."""
 
-import csv
-import itertools
 import resource
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -63,16 +60,14 @@ def evaluate(
         files.write_json(fresh / "metrics.json", result)
         reliability = calibration(labels, probabilities, bins=config.calibration_bins)
         curves, areas = tables.curves(labels, probabilities, classes)
-        _write(fresh / "classes.csv", tables.per_class(labels, predicted, classes, areas))
-        _write(
-            fresh / "confusion.csv",
-            ({"true": classes[a], "predicted": classes[b]} for a, b in zip(labels, predicted, strict=True)),
-        )
-        _write(fresh / "calibration.csv", reliability)
-        _write(fresh / "roc.csv", curves["roc"])
-        _write(fresh / "pr.csv", curves["pr"])
+        files.write_csv(fresh / "classes.csv", tables.per_class(labels, predicted, classes, areas))
+        pairs = zip(labels, predicted, strict=True)
+        files.write_csv(fresh / "confusion.csv", ({"true": classes[a], "predicted": classes[b]} for a, b in pairs))
+        files.write_csv(fresh / "calibration.csv", reliability)
+        files.write_csv(fresh / "roc.csv", curves["roc"])
+        files.write_csv(fresh / "pr.csv", curves["pr"])
         sources = map(str, test.table()["source"])
-        _write(fresh / "predictions.csv", tables.predictions(sources, labels, probabilities, classes))
+        files.write_csv(fresh / "predictions.csv", tables.predictions(sources, labels, probabilities, classes))
         charts.confusion(labels, predicted, classes, fresh / "confusion.png")
         charts.reliability(reliability, result["expected_calibration_error"], fresh / "reliability.png")
         charts.curves(curves, classes, areas, fresh)
@@ -143,17 +138,3 @@ def _cost(network, model: Path, record: dict, test: arrays.Split) -> dict[str, f
         "parameters": record["parameters"],
         "evaluation_peak_mebibytes": round(peak, 1),
     }
-
-
-def _write(file: Path, rows: Iterable[dict]) -> None:
-    first = next(rows := iter(rows), None)
-    with files.whole_file(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, first or ["empty"], lineterminator="\n")
-        writer.writeheader()
-        for row in itertools.chain([first] if first else [], rows):
-            writer.writerow({name: _plain(value) for name, value in row.items()})
-
-
-def _plain(value: object) -> object:
-    """A name that a spreadsheet does not take for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -3,18 +3,9 @@
 import hashlib
 from pathlib import Path
 
-from components.shared import destination, files
+from components.shared import files
 from components.shared.data.dataset import Sample
-from components.shared.errors import CannotRun, Refused
-
-
-def check(folder: Path, replaced: list[Path]) -> None:
-    """Raises CannotRun when the folder lies in one that is replaced as a whole: what is kept there would be lost."""
-    for other in replaced:
-        if folder.resolve().is_relative_to(other.resolve()):
-            raise CannotRun(f"--quarantine {folder}: lies in {other}, which is replaced as a whole; name a folder outside it")
-    place = folder.resolve()
-    destination.refuse_inside_ours(folder, (place, *place.parents))
+from components.shared.errors import Refused
 
 
 def keep(sample: Sample, folder: Path) -> Path:

@@ -49,7 +49,7 @@ def _pending(log: Path) -> Path:
 
 def _safe(row: dict) -> dict:
     """The columns in order; a spreadsheet takes no cell of ours for a formula."""
-    return {name: f"'{row[name]}" if row[name][:1] in ("=", "+", "-", "@", "\t", "\r") else row[name] for name in COLUMNS}
+    return {name: files.no_formula(row[name]) for name in COLUMNS}
 
 
 def _line(row: dict) -> str:

@@ -39,7 +39,8 @@ def fix(
     summary = files.read_json(validation / "summary.json")
     files.restore(data)  # a kill may have come between the two renames of the fix before
     before = _digest_of(data)
-    quarantines.check(quarantine, [data, validation])
+    place = quarantine.resolve()
+    destination.refuse_inside_ours(f"--quarantine {quarantine}", (place, *place.parents))
     destination.check_file(log, ours=record.is_record, inputs=[data, validation])
     record.settle(log, before)
     if not isinstance(summary, dict) or summary.get("data_digest") != before:

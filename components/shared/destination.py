@@ -130,7 +130,7 @@ def _refuse_surroundings(final: Path, target: Path, inputs: Iterable[Path]) -> N
     _refuse_unwritable(final, above)
 
 
-def refuse_inside_ours(final: Path, folders: Iterable[Path]) -> None:
+def refuse_inside_ours(final: Path | str, folders: Iterable[Path]) -> None:
     """Raises CannotRun when one of the folders that `final` is in is replaced as a whole: what is put there would be lost."""
     for above in folders:
         if _kind_of(above) not in (None, SCRATCH) or _holds_shards(above):

@@ -1,15 +1,17 @@
 """Writing so that nothing half-written ever stands under a final name, and reading what other steps wrote."""
 
 import contextlib
+import csv
 import errno
 import hashlib
+import itertools
 import json
 import os
 import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +184,21 @@ def write_json(file: Path, content: Any, *, ours: Callable[[Path], bool] | None 
     """Sorted keys and a fixed layout, so that the same content is the same bytes. `ours` as in `whole_file`."""
     with whole_file(file, ours=ours) as temporary:
         temporary.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_csv(file: Path, rows: Iterable[dict]) -> None:
+    """A row each, the columns those of the first. A spreadsheet takes no text of ours for a formula."""
+    first = next(rows := iter(rows), None)
+    with whole_file(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, first or ["empty"], lineterminator="\n")
+        writer.writeheader()
+        for row in itertools.chain([first] if first else [], rows):
+            writer.writerow({name: no_formula(value) for name, value in row.items()})
+
+
+def no_formula(value: object) -> object:
+    """A text that a spreadsheet does not take for a formula; other values as they are."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def read_json(file: Path, *keys: str) -> Any:

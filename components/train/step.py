@@ -1,6 +1,5 @@
 """The augmented images -> a trained model: `model.keras`, its history and learning curves, and the record of its run."""
 
-import csv
 import hashlib
 import json
 import uuid
@@ -102,7 +101,7 @@ def train(
         record["steps"] = progress.step
         record["waiting_share"] = round(progress.waiting / max(progress.seconds, 1e-9), 4)
         files.write_json(fresh / "run.json", record)
-        _write_history(progress.history, fresh / "history.csv")
+        files.write_csv(fresh / "history.csv", progress.history)
         _draw_curves(progress.history, progress.best_epoch, fresh / "curves.png")
     checkpoints.clear()
     _id_file(model).unlink(missing_ok=True)
@@ -164,13 +163,6 @@ def _begun(model: Path, identity: str, config: TrainConfig) -> tuple[str, str]:
     training = uuid.uuid4().hex
     files.write_json(file, {"identity": identity, "training_id": training, "precision": precision})
     return training, precision
-
-
-def _write_history(history: list[dict], file: Path) -> None:
-    with files.whole_file(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, history[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(history)
 
 
 def _draw_curves(history: list[dict], best: int, file: Path) -> None:
