@@ -10,9 +10,9 @@ from typing import NamedTuple
 class Command(NamedTuple):
     """One row of the table of contents: where a command's function stands, what it does, and what it needs to run.
 
-    `workers`: spreads its work over processes, which are started while the command itself still loads. `supervised`: runs in a
-    child process, because it may die of a lack of memory; the text is what to do then. `sections`: the sections of params.yaml
-    that it takes, where that is not the one of its name.
+    `workers`: spreads its work over processes, which are started while the command itself still loads; its module has `parts`,
+    what it computes of each shard alone. `supervised`: runs in a child process, because it may die of a lack of memory; the text
+    is what to do then. `sections`: the sections of params.yaml that it takes, where that is not the one of its name.
     """
 
     module: str
@@ -46,12 +46,4 @@ TOOLS = {
     "knobs": Command("components.__main__", "Check all of params.yaml, before a step has run"),
     "digest": Command("components.shared.data.dataset", "Print the digest of a folder of shards, as data.dvc records it"),
     "summary": Command("components.register.summary", "Show CNN against LSTM, the verdict, and what to type next"),
-}
-# What a cluster calls in place of a step whose work grows with the data: some shards a task, then all put together.
-FAN_OUT = {
-    "measure_part": Command("components.measure.fan_out", "Measure some of the shards"),
-    "gather_manifest": Command("components.measure.fan_out", "Put the parts of the manifest together"),
-    "plan_arrays": Command("components.prepare.fan_out", "Split the data and give each sample its place"),
-    "prepare_part": Command("components.prepare.fan_out", "Decode some of the shards"),
-    "gather_arrays": Command("components.prepare.fan_out", "Put the decoded pixels in their places"),
 }

@@ -14,7 +14,7 @@ import sys
 import typing
 from pathlib import Path
 
-from components import FAN_OUT, STEPS, TOOLS
+from components import STEPS, TOOLS
 from components.shared import failures
 
 DONE, CANNOT_RUN = 0, 2
@@ -72,7 +72,7 @@ def call(name: str, *, section: str = "", **values: object) -> None:
     """
     from components.shared import config
 
-    step = getattr(importlib.import_module((STEPS | FAN_OUT)[name].module), name)
+    step = getattr(importlib.import_module(STEPS[name].module), name)
     for parameter, hint in typing.get_type_hints(step).items():
         if hint is Path:
             values[parameter] = Path(values[parameter])
@@ -83,6 +83,16 @@ def call(name: str, *, section: str = "", **values: object) -> None:
         elif parameter == "seed":
             values[parameter] = config.checked_seed(values[parameter])
     step(**values)
+
+
+def parts(name: str, *, section: str, data: str, digest: str, config: dict):
+    """What a step computes of each shard alone (`shared.data.parts.Parts`); None without a store to keep it in."""
+    from components.shared import config as configs
+    from components.shared.data.remote import Shards
+
+    module = importlib.import_module(STEPS[name].module)
+    model = typing.get_type_hints(getattr(module, name))["config"]
+    return module.parts(Shards(data, digest), configs.parse(model, config, path=section))
 
 
 def knobs(params: typing.Annotated[Path, "params.yaml"]) -> None:

@@ -1,12 +1,10 @@
 """What a step wrote -> what Kubeflow's UI shows of it: figures, the confusion matrix, ROC, a page with pictures."""
 
-import contextlib
 import csv
 import html
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Markdown, Metrics
@@ -14,20 +12,18 @@ from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Markdown, Me
 SHOWN_CLASSES = 60  # rows of the confusion matrix; the table of classes has ten times as many
 
 
-@contextlib.contextmanager
-def show_validation(validation: Dataset, *, report: HTML, findings: Markdown) -> Iterator[None]:
-    """Show the findings, also of data that was refused: then they matter most."""
-    try:
-        yield
-    finally:
-        folder = Path(validation.path)
-        if (folder / "findings.json").exists():
-            found = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
-            rows = [{"finding": f"{f['code']} ({f['severity']})", "what": f["message"], "what to do": f["fix"]} for f in found]
-            rows = rows or [{"finding": "none", "what": "the data passes", "what to do": ""}]
-            _write(report, (folder / "report.html").read_text(encoding="utf-8"))
-            lines = ["| " + " | ".join(_cell(value) for value in row.values()) + " |" for row in rows]
-            _write(findings, "\n".join(["| finding | what | what to do |", "|---|---|---|", *lines]))
+def show_validation(validation: Dataset, *, report: HTML, findings: Markdown) -> str:
+    """Show the findings, also of data that was refused: then they matter most. Returns the first error, and what mends it."""
+    folder = Path(validation.path)
+    found = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
+    rows = [{"finding": f"{f['code']} ({f['severity']})", "what": f["message"], "what to do": f["fix"]} for f in found]
+    rows = rows or [{"finding": "none", "what": "the data passes", "what to do": ""}]
+    _write(report, (folder / "report.html").read_text(encoding="utf-8"))
+    lines = ["| " + " | ".join(_cell(value) for value in row.values()) + " |" for row in rows]
+    _write(findings, "\n".join(["| finding | what | what to do |", "|---|---|---|", *lines]))
+    errors = [f"{f['code']}: {f['message']}; {f['fix']}" for f in found if f["severity"] == "error"]
+    more = f" (and {len(errors) - 1} more errors, in the artifact findings)" if len(errors) > 1 else ""
+    return " ".join(errors[0].split())[:1000] + more if errors else ""
 
 
 def show_evaluation(evaluation: Dataset, *, metrics: Metrics, curves: ClassificationMetrics, report: HTML) -> None:

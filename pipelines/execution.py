@@ -1,4 +1,4 @@
-"""Run a step from a wrapper's body: plain paths, inputs checked, outputs sealed, the reason of a failure left for the exit handler.
+"""Run a step from a wrapper's body: the image's code and the inputs checked, outputs sealed, a verdict or the reason of a failure left.
 
 A seal is the sha256 of an artifact's files, in its metadata. It detects artifacts that were changed or truncated between two
 steps, and ties a cache entry to its content.
@@ -6,32 +6,71 @@ steps, and ties a cache entry to its content.
 
 import contextlib
 import hashlib
+import json
 import os
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from kfp.dsl import Artifact
 
-SEAL = "sha256"
+SEAL, MAKER = "sha256", "step"
 # Kubernetes shows what a container left here as the reason of its end; a local run names a file of its own.
 REASON_FILE, KUBERNETES = "DARKROOM_REASONS", "/dev/termination-log"
+JUDGES = ("validate", "register")  # what they refuse is a verdict, and no failure: its reasons are worth keeping
+PASSED = "ok"
+AGAIN = (
+    "again"  # a key of any section that changes nothing but the cache's key; and where the store keeps what must be made again
+)
 
 
-def call(name: str, *, section: str = "", **values: Any) -> None:
-    """Run a step. An artifact, or a list of them, stands for its path. A step that fails ends the process with its exit code."""
+def call(step: str, *, config: str = "", code: str = "", show: Callable[[], str | None] | None = None, **values: Any) -> str:
+    """Run a step, such as `train cnn`; returns its verdict: `ok`, or of one that judges `refused: why`.
+
+    An artifact, or a list of them, stands for its path; `config` is the step's section as JSON, `code` what the pipeline was
+    compiled from. `show` makes what the UI shows, also of what was refused, and returns what is wrong with it. A step that fails
+    ends the process with its exit code.
+    """
     from components.__main__ import call as run
+    from components.shared.errors import Refused
 
+    name, section = step.split()[0], section_of(step)
     artifacts = [item for value in values.values() for item in (value if isinstance(value, list) else [value])]
     artifacts = [item for item in artifacts if isinstance(item, Artifact)]
-    given = [artifact for artifact in artifacts if SEAL in artifact.metadata]
-    with ending(section or name):
-        for artifact in given:
+    verdict = PASSED
+    with ending(step):
+        refuse_other_code(code)
+        for artifact in artifacts:
             check(artifact)
-        run(name, section=section, **{key: _plain(value) for key, value in values.items()})
+        plain = {key: _plain(value) for key, value in values.items()}
+        plain |= {"config": knobs(config, section)} if config else {}
+        try:
+            run(name, section=section, **plain)
+        except Refused as refused:
+            if name not in JUDGES:
+                raise
+            verdict = f"refused: {_first(refused.faults)}"
+        why = show() if show else None
+        verdict = f"refused: {why}" if why and verdict != PASSED else verdict
     for artifact in artifacts:
-        artifact.metadata[SEAL] = artifact.metadata.get(SEAL) or seal(Path(artifact.path))
+        artifact.metadata.setdefault(SEAL, seal(Path(artifact.path)))
+        artifact.metadata.setdefault(MAKER, section)
+    if verdict != PASSED:
+        leave(step, verdict)
+        print(f"{step}: {verdict}", file=sys.stderr)
+    return verdict
+
+
+def gate(verdict: str, *, step: str) -> str:
+    """Hand on the verdict `ok`; end the process with any other as the reason."""
+    from components.shared.errors import Refused
+
+    with ending(step):
+        if verdict != PASSED:
+            raise Refused(verdict)
+    return verdict
 
 
 @contextlib.contextmanager
@@ -50,12 +89,52 @@ def ending(step: str) -> Iterator[None]:
         sys.exit(failure.code)
 
 
-def check(artifact: Artifact) -> None:
-    """Raises CannotRun when an artifact is not what its maker sealed."""
+def section_of(step: str) -> str:
+    """Where the knobs of a step stand in params.yaml: `train.cnn` of `train cnn`, `evaluate` of `evaluate cnn`."""
+    from components import STEPS
+
+    name, section = step.split()[0], step.replace(" ", ".")
+    return section if section in STEPS[name].sections else name
+
+
+def knobs(config: str, section: str) -> dict:
+    """A section as it comes from Kubeflow, JSON, without what is for its cache alone. Raises CannotRun."""
     from components.shared.errors import CannotRun
 
-    if seal(Path(artifact.path)) != artifact.metadata[SEAL]:
-        raise CannotRun(f"{artifact.uri}: changed since it was made; run again, its step is done anew")
+    try:
+        return {key: value for key, value in json.loads(config).items() if key != AGAIN}
+    except (ValueError, AttributeError):
+        raise CannotRun(f"{section}: expected a section of knobs as JSON ({{name: value}}), got {config[:80]!r}") from None
+
+
+def refuse_other_code(code: str) -> None:
+    """Raise CannotRun unless this image holds the code that the pipeline was compiled from; `code` may have a suffix behind `+`."""
+    from components.shared.errors import CannotRun
+    from pipelines import graph
+
+    wanted, here = code.partition("+")[0], graph.code_digest()
+    if wanted and wanted != here:
+        raise CannotRun(f"the image holds code {here}, the pipeline was compiled from {wanted}; `make image`, push it, and set "
+                        "DARKROOM_IMAGE, or submit from the commit of the image")  # fmt: skip
+
+
+def check(artifact: Artifact) -> None:
+    """Raise CannotRun when an artifact is not what its maker sealed; the store keeps that its step must be done anew.
+
+    Of an output there is no seal yet.
+    """
+    from components.shared.errors import CannotRun
+    from components.shared.store import open_store
+
+    if artifact.metadata.get(SEAL) in (None, seal(Path(artifact.path))):
+        return
+    maker = artifact.metadata.get(MAKER, "its step")
+    with contextlib.suppress(CannotRun), tempfile.NamedTemporaryFile("w") as marker:
+        marker.write(hashlib.sha256(artifact.uri.encode()).hexdigest()[:16])
+        marker.flush()
+        if (store := open_store()) and MAKER in artifact.metadata:
+            store.put(f"{AGAIN}/{maker}", Path(marker.name))
+    raise CannotRun(f"{artifact.uri}: changed since it was made; run again, {maker} is done anew")
 
 
 def seal(path: Path) -> str:
@@ -71,11 +150,14 @@ def seal(path: Path) -> str:
 def leave(step: str, reason: str) -> None:
     """Append the reason to the file that the exit handler reads."""
     file = Path(os.environ.get(REASON_FILE, KUBERNETES))
-    first, *others = reason.splitlines() or [""]
-    more = f" (and {len(others)} more, in the step's log)" if others else ""
     if file.exists():
         with file.open("a", encoding="utf-8") as stream:
-            stream.write(f"{step}: {first[:1000]}{more}\n")
+            stream.write(f"{step}: {_first(reason.splitlines() or [''])}\n")
+
+
+def _first(faults: list[str] | tuple[str, ...]) -> str:
+    first, *others = faults
+    return first[:1000] + (f" (and {len(others)} more, in the step's log)" if others else "")
 
 
 def _plain(value: Any) -> Any:

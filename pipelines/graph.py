@@ -2,12 +2,15 @@
 
 import argparse
 import hashlib
+import json
 import os
 from pathlib import Path
 
 # As `make image` names it: with a fixed tag, for Kubernetes pulls `:latest` anew for each pod, and not the one in the node.
 IMAGE, DEFAULT_IMAGE = "DARKROOM_IMAGE", "localhost/darkroom:0.1.0"
-PARTS_HERE = 2  # as many as KFP's local runner does at once
+# What a step's results are made of; what submits runs and follows them is not.
+CODE = ("components/**/*.py", "components/**/*.html", "pipelines/wrappers.py", "pipelines/execution.py", "pipelines/artifacts.py",
+        "infra/image.lock")  # fmt: skip
 
 
 def image() -> str:
@@ -35,13 +38,23 @@ def compile_pipeline(options: argparse.Namespace) -> int:
     return 0
 
 
+def parameters(params: dict) -> dict:
+    """The knobs as parameters of the pipeline: `seed` a number, each section one text of JSON, which Kubeflow's UI shows best."""
+    sections = {name: knobs for name, knobs in params.items() if name != "train"}
+    sections |= {f"train_{name}": knobs for name, knobs in params["train"].items()}
+    return {name: json.dumps(knobs) if isinstance(knobs, dict) else knobs for name, knobs in sections.items()}
+
+
 def for_cluster(options: argparse.Namespace):
-    """The pipeline with the settings of `--settings`, and these."""
+    """The pipeline with the settings of `--settings`, and these. Its defaults are the data of this checkout."""
     from pipelines import pinning, settings
     from pipelines.training import training_pipeline
 
     how = settings.read(options.settings)
-    made = training_pipeline(knobs(options), image=pinning.pinned(image()), code=code_digest(), parts=how.parts, settings=how)
+    data, digest = default_data()
+    made = training_pipeline(
+        knobs(options), image=pinning.pinned(image()), code=code_digest(), data=data, digest=digest, settings=how
+    )
     return made, how
 
 
@@ -49,18 +62,30 @@ def for_here(params: dict):
     """The pipeline with these knobs, without what only a cluster knows."""
     from pipelines.training import training_pipeline
 
-    return training_pipeline(params, image=image(), code=code_digest(), parts=PARTS_HERE)
+    return training_pipeline(params, image=image(), code=code_digest())
 
 
-def code_digest() -> str:
-    """The code's version as a cache needs it: over what the steps are made of, committed or not."""
-    root = Path(__file__).parents[1]
-    whole = hashlib.sha256()
-    for file in sorted(
-        [*(root / "components").rglob("*.py"), *(root / "pipelines").glob("*.py"), *root.glob("requirements.lock")]
-    ):
+def code_digest(root: Path | None = None) -> str:
+    """The code's version as a cache needs it, and as the image carries it: over what results are made of, committed or not."""
+    root, whole = root or Path(__file__).parents[1], hashlib.sha256()
+    for file in sorted({file for pattern in CODE for file in root.glob(pattern)}):
         whole.update(f"{file.relative_to(root)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return whole.hexdigest()[:16]
+
+
+def default_data() -> tuple[str, str]:
+    """DVC's default remote, if a cluster can reach it, and what data.dvc records; each empty where there is none."""
+    from components.shared.errors import CannotRun
+    from pipelines import submit
+
+    found = []
+    for ask in (submit.default_remote, recorded_digest):
+        try:
+            found.append(ask())
+        except CannotRun:
+            found.append("")
+    remote, digest = found
+    return remote if "://" in remote else "", digest
 
 
 def recorded_digest(file: Path = Path("data.dvc")) -> str:

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 import warnings
@@ -46,11 +47,15 @@ def run(options: argparse.Namespace) -> int:
         log = root / "run.log"
         stream = stack.enter_context(log.open("w", encoding="utf-8", errors="backslashreplace"))
         stack.enter_context(contextlib.redirect_stdout(Terminal(sys.stdout, stream)))
+        stack.enter_context(_like_the_launcher())
+        ended = ""
         try:
             pipeline(data=data, digest=digest)
         except RuntimeError as error:
-            reasons = reason_file.read_text(encoding="utf-8").splitlines()
-            reason = f"failed at {reasons[0]}" if reasons else " ".join(str(error).split())
+            ended = " ".join(str(error).split())
+        reasons = reason_file.read_text(encoding="utf-8").splitlines()  # of what register refuses, too
+        if reasons or ended:
+            reason = f"failed at {reasons[0]}" if reasons else ended
             print(f"pipelines run: {reason}; the whole log: {log}", file=sys.stderr)
             return FAILED
     return DONE
@@ -75,12 +80,49 @@ def _data(options: argparse.Namespace) -> tuple[str, str]:
     return options.data, digest
 
 
+@contextlib.contextmanager
+def _like_the_launcher() -> Iterator[None]:
+    """KFP's local runner keeps to what holds on a cluster.
+
+    A command that fails leaves no outputs. The exit handler is told COMPLETE or FAILED and no reason, and its placeholders mean
+    something.
+    """
+    from kfp import dsl
+    from kfp.local import status, task_dispatcher
+    from kfp.local.orchestrator.orchestrator_utils import OrchestratorUtils
+
+    run_task, arguments_of = task_dispatcher.run_single_task_implementation, OrchestratorUtils.make_task_arguments
+
+    def run(pipeline_resource_name: str, component_name: str, **options):
+        outputs, ended = run_task(pipeline_resource_name=pipeline_resource_name, component_name=component_name, **options)
+        if ended == status.Status.FAILURE:
+            task = component_name.removeprefix("comp-")
+            shutil.rmtree(Path(options["pipeline_root"], pipeline_resource_name, task), ignore_errors=True)
+        return outputs, ended
+
+    def arguments(*given, **named) -> dict:
+        made = arguments_of(*given, **named)
+        for name, value in made.items():
+            if isinstance(value, dict) and "pipeline_job_resource_name" in value:
+                made[name] = value | {"state": value["state"].replace("SUCCEEDED", "COMPLETE"), "error": {}}
+            elif value == dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER:
+                made[name] = dsl.PIPELINE_JOB_NAME_PLACEHOLDER
+        return made
+
+    task_dispatcher.run_single_task_implementation, OrchestratorUtils.make_task_arguments = run, arguments
+    try:
+        yield
+    finally:
+        task_dispatcher.run_single_task_implementation, OrchestratorUtils.make_task_arguments = run_task, arguments_of
+
+
 def sweep(cache: Path) -> None:
     """Delete cache entries whose artifacts do not match their seal: KFP only checks that the artifacts exist."""
     for entry in cache.glob("*.json"):
         try:
             outputs = json.loads(entry.read_text(encoding="utf-8")).values()
-            flat = [item for output in outputs for item in (output.get("artifacts", [output]))]
+            artifacts = [output for output in outputs if isinstance(output, dict)]  # the others are parameters
+            flat = [item for output in artifacts for item in output.get("artifacts", [output])]
             whole = all(seal(Path(item["uri"])) == item["metadata"][SEAL] for item in flat if SEAL in item.get("metadata", {}))
         except (OSError, ValueError, AttributeError, TypeError, KeyError):
             whole = False

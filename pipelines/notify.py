@@ -12,7 +12,7 @@ TRIES, SECONDS = 3, 10  # seconds for one answer, or one piece of it
 WHOLE = 30  # seconds for all of it, however the server spends them
 
 
-def report(*, state: str, run: str, message: str | None) -> None:
+def report(*, state: str, run: str, name: str = "", workflow: str = "", message: str | None = None) -> None:
     """Print how the run ended and post it as JSON: `text` (as Slack and others take it), state, run, step, reason.
 
     A webhook that cannot be reached is a line in the log and fails nothing.

@@ -28,10 +28,17 @@ class Step(Strict):
     timeout: int | None = Field(None, ge=1)
 
 
+class Parts(Strict):
+    """When measuring and decoding are spread over pods."""
+
+    shards: int = Field(ge=1)
+    at_once: int = Field(ge=1)
+
+
 class Settings(Strict):
     """The whole file; each key is explained there."""
 
-    parts: int = Field(ge=1)
+    parts: Parts
     namespace: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     service_account: str
     pipeline_root: str
@@ -53,6 +60,7 @@ class Settings(Strict):
         """Give a task of the graph its resources, retries, time limit, environment, secrets and place."""
         from kfp import kubernetes
 
+        from components import STEPS
         from components.shared.config import PIPELINE_RUN
         from components.shared.store import STORE
 
@@ -66,7 +74,10 @@ class Settings(Strict):
             task.set_retry(own.retries, f"{own.backoff}s", backoff_factor=2, backoff_max_duration=f"{longest}s")
         kubernetes.set_timeout(task, own.timeout)
         kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
-        for name, value in {**self.environment, STORE: self.store}.items():
+        own_environment = {STORE: self.store, "DARKROOM_CPUS": own.cpu}
+        if STEPS.get(step) and STEPS[step].workers:
+            own_environment["DARKROOM_PARTS"] = f"{self.parts.shards}/{self.parts.at_once}"
+        for name, value in {**self.environment, **own_environment}.items():
             task.set_env_variable(name, value)
         # By the pod's label, and not as a parameter: what differs in each run would be in each cache key.
         kubernetes.use_field_path_as_env(task, PIPELINE_RUN, "metadata.labels['pipeline/runid']")

@@ -7,7 +7,7 @@ from typing import TextIO
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _TASK = re.compile(r" - [A-Z]+ - (?:Executing task|Task) '(.+?)'(?: finished with status ([A-Z]+))?$")
 _KFP = re.compile(
-    r"\d\d:\d\d:\d\d\.\d+ - [A-Z]+ - |\[KFP Executor |[\]\[{}\"]|-+$|(?:\w+: )?\w+\( name=|(?:uri|metadata|type)=|Found image "
+    r"\d\d:\d\d:\d\d\.\d+ - [A-Z]+ - |\[KFP Executor |[\]\[{}\"]|-+$|(?:\w+: )?\w+\( name=|(?:uri|metadata|type)=|Found image |Output: "
 )
 _ENDS = {"SUCCESS": "done", "FAILURE": "failed", "SKIPPED": "skipped"}
 
@@ -20,7 +20,7 @@ class Terminal:
     def __init__(self, stream: TextIO, log: TextIO) -> None:
         self._stream, self._log = stream, log
         self._pending = ""
-        self._lock = threading.Lock()  # KFP runs the tasks of a fan-out in threads
+        self._lock = threading.Lock()  # KFP may run tasks in threads
 
     def write(self, text: str) -> int:
         """Take a piece of text; whole lines are shown."""

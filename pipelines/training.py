@@ -2,18 +2,20 @@
 
 from kfp import dsl
 
-from pipelines import wrappers
+from pipelines import graph, wrappers
 from pipelines.settings import Settings
 
 ARCHITECTURES = ("cnn", "lstm")
 
 
-def training_pipeline(params: dict, *, image: str, code: str, parts: int, settings: Settings | None = None):
+def training_pipeline(
+    params: dict, *, image: str, code: str, data: str = "", digest: str = "", settings: Settings | None = None
+):
     """From shards to a registered model. Returns the pipeline; `params` (params.yaml) gives the defaults of its parameters.
 
-    1. measure: every frame decoded once, some shards a task; gathered into the manifest
-    2. validate: findings; an error ends the run here
-    3. prepare: planned (the split), decoded and resized, some shards a task; gathered into arrays
+    1. measure: every frame decoded once, into the manifest
+    2. validate: findings, and a verdict; behind it a gate ends the run where the data is refused
+    3. prepare: split, decoded and resized into arrays
     4. augment: rebalance and vary the training split
     5. train: a CNN and an LSTM, side by side
     6. evaluate: each on the test split
@@ -23,61 +25,76 @@ def training_pipeline(params: dict, *, image: str, code: str, parts: int, settin
     `data` is a DVC remote (or a folder of shards) and `digest` what data.dvc records: data comes by reference.
     Without `settings` the tasks have no resources, retries or secrets, as a run on this machine needs.
     """
-    default_image, default_code = image, code
-    numbered = [f"{number}/{parts}" for number in range(1, parts + 1)]
+    default_image, default_code, default_data, default_digest = image, code, data, digest
+    given = graph.parameters(params)
 
-    @dsl.pipeline(name="darkroom", description=__doc__)
+    @dsl.pipeline(name="darkroom", description="Labelled pictures in, a recogniser that can be trusted out.")
     def darkroom(
-        data: str,
-        digest: str,
-        seed: int = params["seed"],
-        measure: dict = params["measure"],
-        validate: dict = params["validate"],
-        prepare: dict = params["prepare"],
-        augment: dict = params["augment"],
-        train_cnn: dict = params["train"]["cnn"],
-        train_lstm: dict = params["train"]["lstm"],
-        evaluate: dict = params["evaluate"],
-        register: dict = params["register"],
+        data: str = default_data,
+        digest: str = default_digest,
+        seed: int = given["seed"],
+        measure: str = given["measure"],
+        validate: str = given["validate"],
+        prepare: str = given["prepare"],
+        augment: str = given["augment"],
+        train_cnn: str = given["train_cnn"],
+        train_lstm: str = given["train_lstm"],
+        evaluate: str = given["evaluate"],
+        register: str = given["register"],
         image: str = default_image,
         code: str = default_code,
     ):
+        """Labelled pictures in, a recogniser that can be trusted out.
+
+        Args:
+            data: The DVC remote that holds the data, such as s3://bucket/path.
+            digest: Which data, as data.dvc records it.
+            seed: One number behind augmentation, weights and order.
+            measure: Knobs of measure, as JSON; params.yaml explains each.
+            validate: Knobs of validate, as JSON.
+            prepare: Knobs of prepare, as JSON.
+            augment: Knobs of augment, as JSON.
+            train_cnn: Knobs of the CNN's training, as JSON.
+            train_lstm: Knobs of the LSTM's training, as JSON.
+            evaluate: Knobs of evaluate, as JSON.
+            register: Knobs of register, as JSON.
+            image: The image that the steps run in.
+            code: The version of the code in it; each step refuses an image that holds another.
+        """
+
         def add(task: dsl.PipelineTask, name: str) -> dict:
             task.set_container_image(image).set_display_name(name)
             if settings:
                 settings.apply(task, name.split()[0])
             return task.outputs
 
-        report = wrappers.report()
+        report = wrappers.report(
+            run=dsl.PIPELINE_JOB_ID_PLACEHOLDER, name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+            workflow=dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER,
+        )  # fmt: skip
         add(report, "report")
         # Report and register are never cached: they depend on how the run ended, and on what the tracking server holds.
         report.set_caching_options(False)
         if settings and settings.webhook:
             report.set_env_variable("DARKROOM_WEBHOOK", settings.webhook)
-        with dsl.ExitHandler(report, name="training"):
-            with dsl.ParallelFor(numbered, name="measure parts") as part:
-                task = wrappers.measure_part(data=data, digest=digest, part=part, config=measure, code=code)
-                measured = add(task, "measure part")["manifest"]
-            task = wrappers.gather_manifest(parts=dsl.Collected(measured), digest=digest, code=code)
-            manifest = add(task, "measure")["manifest"]
-            validation = add(wrappers.validate(manifest=manifest, config=validate, code=code), "validate")["validation"]
-            task = wrappers.plan_arrays(manifest=manifest, validation=validation, config=prepare, code=code)
-            planned = add(task, "prepare plan")["planned"]
-            with dsl.ParallelFor(numbered, name="prepare parts") as part:
-                task = wrappers.prepare_part(data=data, digest=digest, part=part, planned=planned, config=prepare, code=code)
-                decoded = add(task, "prepare part")["prepared"]
-            task = wrappers.gather_arrays(parts=dsl.Collected(decoded), planned=planned, code=code)
+        with dsl.ExitHandler(report, name="all steps"):
+            manifest = add(wrappers.measure(data=data, digest=digest, config=measure, code=code), "measure")["manifest"]
+            judged = add(wrappers.validate(manifest=manifest, config=validate, code=code), "validate")
+            verdict = add(wrappers.gate(verdict=judged["Output"]), "gate")["Output"]
+            task = wrappers.prepare(
+                verdict=verdict, data=data, digest=digest, manifest=manifest, validation=judged["validation"], config=prepare,
+                code=code,
+            )  # fmt: skip
             prepared = add(task, "prepare")["prepared"]
             task = wrappers.augment(prepared=prepared, config=augment, seed=seed, code=code)
             augmented = add(task, "augment")["augmented"]
             models, evaluations = {}, {}
             for name, knobs in zip(ARCHITECTURES, (train_cnn, train_lstm), strict=True):
-                task = wrappers.train(
-                    augmented=augmented, prepared=prepared, section=f"train.{name}", config=knobs, seed=seed, code=code
-                )
-                models[name] = add(task, f"train {name}")["model"]
-                task = wrappers.evaluate(model=models[name], prepared=prepared, config=evaluate, code=code)
-                evaluations[f"{name}_evaluation"] = add(task, f"evaluate {name}")["evaluation"]
+                train, score = getattr(wrappers, f"train_{name}"), getattr(wrappers, f"evaluate_{name}")
+                task = train(augmented=augmented, prepared=prepared, config=knobs, seed=seed, code=code)
+                models[name] = add(task, f"train {name}")[f"model_{name}"]
+                task = score(model=models[name], prepared=prepared, config=evaluate, code=code)
+                evaluations[f"{name}_evaluation"] = add(task, f"evaluate {name}")[f"evaluation_{name}"]
             last = wrappers.register(**models, **evaluations, prepared=prepared, config=register, code=code)
             add(last, "register")
             last.set_caching_options(False)

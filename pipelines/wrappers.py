@@ -1,7 +1,8 @@
 """A thin component per step: one call of the step function, in our image, with nothing installed at run time.
 
-Kubeflow ships the source of each function alone, so what a body needs is imported inside it. `code` is the code's version:
-no body reads it, but it makes Kubeflow's cache keys differ when the code does.
+Kubeflow ships the source of each function alone, so what a body needs is imported inside it; the source stands many times in the
+workflow, so it is short. `config` is a section of params.yaml as JSON. `code` is the code's version: it makes Kubeflow's cache
+keys differ when the code does. Outputs are named so that each name stands once in the UI.
 """
 
 import functools
@@ -14,97 +15,94 @@ component = functools.partial(dsl.component, base_image="darkroom", install_kfp_
 
 
 @component
-def measure_part(data: str, digest: str, part: str, config: dict, code: str, manifest: Output[Dataset]):
-    from components.shared.data.remote import fetched
-    from pipelines.execution import call, ending
-
-    with ending("measure"), fetched(data, digest, part=part) as shards:
-        call("measure_part", section="measure", data=shards, config=config, manifest=manifest)
-
-
-@component
-def gather_manifest(parts: Input[list[Dataset]], digest: str, code: str, manifest: Output[Dataset]):
+def measure(data: str, digest: str, config: str, code: str, manifest: Output[Dataset]):
     from pipelines.execution import call
 
-    call("gather_manifest", parts=parts, digest=digest, manifest=manifest)
+    call("measure", data=data, digest=digest, config=config, code=code, manifest=manifest)
 
 
 @component
-def validate(manifest: Input[Dataset], config: dict, code: str, validation: Output[Dataset], report: Output[HTML],
-             findings: Output[Markdown]):  # fmt: skip
+def validate(manifest: Input[Dataset], config: str, code: str, validation: Output[Dataset], report: Output[HTML],
+             findings: Output[Markdown]) -> str:  # fmt: skip
     from pipelines.artifacts import show_validation
-    from pipelines.execution import call, ending
-
-    with ending("validate"), show_validation(validation, report=report, findings=findings):
-        call("validate", section="validate", manifest=manifest, config=config, validation=validation)
-
-
-@component
-def plan_arrays(manifest: Input[Dataset], validation: Input[Dataset], config: dict, code: str, planned: Output[Dataset]):
     from pipelines.execution import call
 
-    call("plan_arrays", section="prepare", manifest=manifest, verdict=f"{validation.path}/summary.json",
-         pairs=f"{validation.path}/pairs.parquet", config=config, planned=planned)  # fmt: skip
+    return call("validate", manifest=manifest, config=config, code=code, validation=validation,
+                show=lambda: show_validation(validation, report=report, findings=findings))  # fmt: skip
 
 
 @component
-def prepare_part(
-    data: str, digest: str, part: str, planned: Input[Dataset], config: dict, code: str, prepared: Output[Dataset]
+def gate(verdict: str) -> str:
+    from pipelines.execution import gate
+
+    return gate(verdict, step="validate")
+
+
+@component
+def prepare(verdict: str, data: str, digest: str, manifest: Input[Dataset], validation: Input[Dataset], config: str, code: str,
+            prepared: Output[Dataset]):  # fmt: skip
+    from pipelines.execution import call
+
+    call("prepare", data=data, digest=digest, manifest=manifest, verdict=f"{validation.path}/summary.json",
+         pairs=f"{validation.path}/pairs.parquet", config=config, code=code, prepared=prepared)  # fmt: skip
+
+
+@component
+def augment(prepared: Input[Dataset], config: str, seed: int, code: str, augmented: Output[Dataset]):
+    from pipelines.execution import call
+
+    call("augment", prepared=prepared, config=config, seed=seed, code=code, augmented=augmented)
+
+
+@component
+def train_cnn(augmented: Input[Dataset], prepared: Input[Dataset], config: str, seed: int, code: str, model_cnn: Output[Model]):
+    from pipelines.execution import call
+
+    call("train cnn", augmented=augmented, prepared=prepared, config=config, seed=seed, code=code, model=model_cnn)
+
+
+@component
+def train_lstm(
+    augmented: Input[Dataset], prepared: Input[Dataset], config: str, seed: int, code: str, model_lstm: Output[Model]
 ):
-    from components.shared.data.remote import fetched
-    from pipelines.execution import call, ending
-
-    with ending("prepare"), fetched(data, digest, part=part) as shards:
-        call("prepare_part", section="prepare", data=shards, planned=planned, config=config, prepared=prepared)
-
-
-@component
-def gather_arrays(parts: Input[list[Dataset]], planned: Input[Dataset], code: str, prepared: Output[Dataset]):
     from pipelines.execution import call
 
-    call("gather_arrays", section="prepare", parts=parts, planned=planned, prepared=prepared)
+    call("train lstm", augmented=augmented, prepared=prepared, config=config, seed=seed, code=code, model=model_lstm)
 
 
 @component
-def augment(prepared: Input[Dataset], config: dict, seed: int, code: str, augmented: Output[Dataset]):
-    from pipelines.execution import call
-
-    call("augment", section="augment", prepared=prepared, config=config, seed=seed, augmented=augmented)
-
-
-@component
-def train(augmented: Input[Dataset], prepared: Input[Dataset], section: str, config: dict, seed: int, code: str,
-          model: Output[Model]):  # fmt: skip
-    from pipelines.execution import call
-
-    call("train", section=section, augmented=augmented, prepared=prepared, config=config, seed=seed, model=model)
-
-
-@component
-def evaluate(model: Input[Model], prepared: Input[Dataset], config: dict, code: str, evaluation: Output[Dataset],
-             metrics: Output[Metrics], curves: Output[ClassificationMetrics], report: Output[HTML]):  # fmt: skip
+def evaluate_cnn(model: Input[Model], prepared: Input[Dataset], config: str, code: str, evaluation_cnn: Output[Dataset],
+                 metrics_cnn: Output[Metrics], curves_cnn: Output[ClassificationMetrics], report_cnn: Output[HTML]):  # fmt: skip
     from pipelines.artifacts import show_evaluation
-    from pipelines.execution import call, ending
+    from pipelines.execution import call
 
-    call("evaluate", section="evaluate", model=model, prepared=prepared, config=config, evaluation=evaluation)
-    with ending("evaluate"):
-        show_evaluation(evaluation, metrics=metrics, curves=curves, report=report)
+    call("evaluate cnn", model=model, prepared=prepared, config=config, code=code, evaluation=evaluation_cnn,
+         show=lambda: show_evaluation(evaluation_cnn, metrics=metrics_cnn, curves=curves_cnn, report=report_cnn))  # fmt: skip
+
+
+@component
+def evaluate_lstm(model: Input[Model], prepared: Input[Dataset], config: str, code: str, evaluation_lstm: Output[Dataset],
+                  metrics_lstm: Output[Metrics], curves_lstm: Output[ClassificationMetrics], report_lstm: Output[HTML]):  # fmt: skip
+    from pipelines.artifacts import show_evaluation
+    from pipelines.execution import call
+
+    call("evaluate lstm", model=model, prepared=prepared, config=config, code=code, evaluation=evaluation_lstm,
+         show=lambda: show_evaluation(evaluation_lstm, metrics=metrics_lstm, curves=curves_lstm, report=report_lstm))  # fmt: skip
 
 
 @component
 def register(cnn: Input[Model], lstm: Input[Model], cnn_evaluation: Input[Dataset], lstm_evaluation: Input[Dataset],
-             prepared: Input[Dataset], config: dict, code: str, registration: Output[Dataset], verdict: Output[Markdown]):  # fmt: skip
+             prepared: Input[Dataset], config: str, code: str, registration: Output[Dataset],
+             verdict: Output[Markdown]) -> str:  # fmt: skip
     from pipelines.artifacts import show_registration
-    from pipelines.execution import call, ending
+    from pipelines.execution import call
 
-    call("register", section="register", models=[cnn, lstm], evaluations=[cnn_evaluation, lstm_evaluation], prepared=prepared,
-         config=config, registration=registration)  # fmt: skip
-    with ending("register"):
-        show_registration(registration, verdict=verdict)
+    return call("register", models=[cnn, lstm], evaluations=[cnn_evaluation, lstm_evaluation], prepared=prepared, config=config,
+                code=code, registration=registration, show=lambda: show_registration(registration, verdict=verdict))  # fmt: skip
 
 
 @component
-def report(status: dsl.PipelineTaskFinalStatus):
+def report(status: dsl.PipelineTaskFinalStatus, run: str, name: str, workflow: str):
     from pipelines.notify import report
 
-    report(state=status.state, run=status.pipeline_job_resource_name, message=status.error_message)
+    report(state=status.state, run=run, name=name, workflow=workflow)

@@ -130,7 +130,7 @@ def test_data_that_is_refused_fails_the_run_with_its_reason(image, tmp_path):
     assert done.returncode == 1
     assert "pipelines run: failed at prepare: E_CLASS_MISSING" in done.stderr
     assert "failed at prepare: E_CLASS_MISSING" in done.stdout  # the exit handler says it too
-    assert "Traceback" not in done.stdout.partition("plan-arrays: started")[2].partition("Darkroom:")[0]
+    assert "Traceback" not in done.stdout.partition("prepare: started")[2].partition("Darkroom:")[0]
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from components import FAN_OUT, STEPS
+from components import STEPS
 from pipelines import settings
 from pipelines.__main__ import main
 
@@ -82,9 +83,8 @@ def leaves(compiled: dict) -> Iterator[tuple[dict, dict, dict | None, dict | Non
 
 
 def stage_of(task: dict) -> str:
-    """A fan-out counts as the one step that it is."""
-    name = task["taskInfo"]["name"]
-    return name.split()[0] if name.endswith((" part", " plan")) else name.replace(" ", "@")
+    """The gate is a part of validate."""
+    return task["taskInfo"]["name"].replace(" ", "@").replace("gate", "validate")
 
 
 def maker(compiled: dict, given: dict, dag: dict, task: dict | None, surroundings: list) -> dict:
@@ -161,18 +161,44 @@ def test_every_section_is_a_parameter_with_the_files_default(compiled):
     sections |= {name: knobs for name, knobs in PARAMS.items() if name != "train"}
     assert set(parameters) == set(sections) | {"data", "digest", "image", "code"}
     for name, knobs in sections.items():
-        assert parameters[name]["defaultValue"] == knobs
+        default = parameters[name]["defaultValue"]
+        assert (json.loads(default) if name != "seed" else default) == knobs
+    # A run by hand in the UI, or a schedule, needs nothing typed; each says what it is.
+    assert all("defaultValue" in parameter and parameter["description"] for parameter in parameters.values())
 
 
 def test_every_wrapper_calls_its_step_with_the_arguments_that_it_has():
     source = (ROOT / "pipelines/wrappers.py").read_text()
-    called = {}
-    for name, arguments in re.findall(r'call\(\s*"(\w+)"(.*?)\)(?:  # fmt: skip)?\n', source, re.S):
-        called[name] = set(re.findall(r"\b(\w+)=", arguments)) - {"section", "part"}
-    assert set(called) == (set(STEPS) | set(FAN_OUT)) - {"ingest", "measure", "prepare"}
-    for name, given in called.items():
-        step = getattr(importlib.import_module((STEPS | FAN_OUT)[name].module), name)
-        assert given == set(inspect.signature(step).parameters), name
+    called = re.findall(r'call\(\s*"([a-z ]+)"(.*?)\)(?:  # fmt: skip)?\n', source, re.S)
+    assert len(called) == 9
+    assert {step.split()[0] for step, _ in called} == set(STEPS) - {"ingest"}
+    for step, arguments in called:
+        name = step.split()[0]
+        given = set(re.findall(r"\b(\w+)=", arguments.partition("show=")[0])) - {"code"}
+        function = getattr(importlib.import_module(STEPS[name].module), name)
+        assert given == set(inspect.signature(function).parameters), name
+
+
+def test_an_output_has_the_same_name_nowhere_else(compiled):
+    outputs = [
+        name for task, *_ in leaves(compiled)
+        for name in compiled["components"][task["componentRef"]["name"]].get("outputDefinitions", {}).get("artifacts", {})
+    ]  # fmt: skip
+    assert len(outputs) == len(set(outputs)) == 18
+    assert {"report", "report_cnn", "report_lstm", "metrics_cnn", "model_lstm", "findings"} <= set(outputs)
+
+
+def test_a_first_run_is_24_pods_and_nothing_is_spread_in_the_graph(compiled):
+    assert len(list(dags(compiled))) == 2  # the root, and what the exit handler stands behind: a driver each
+    assert 2 * len(list(leaves(compiled))) + 2 == 24
+    assert not any("parameterIterator" in task for task, *_ in leaves(compiled))
+
+
+def test_what_follows_validate_hangs_on_the_verdict_that_the_gate_handed_on(compiled):
+    tasks = {task["taskInfo"]["name"]: task for task, *_ in leaves(compiled)}
+    given = tasks["gate"]["inputs"]["parameters"]["verdict"]["taskOutputParameter"]
+    assert given == {"producerTask": "validate", "outputParameterKey": "Output"}
+    assert tasks["prepare"]["inputs"]["parameters"]["verdict"]["taskOutputParameter"]["producerTask"] == "gate"
 
 
 def test_what_a_cache_may_answer_is_told_by_code_knobs_and_inputs(compiled):
@@ -182,6 +208,8 @@ def test_what_a_cache_may_answer_is_told_by_code_knobs_and_inputs(compiled):
             assert not task["cachingOptions"]
         else:
             assert task["cachingOptions"] == {"enableCache": True}
+            if name == "gate":  # hands on what it is given
+                continue
             assert "code" in task["inputs"]["parameters"]
             assert "digest" in task["inputs"]["parameters"] or task["inputs"]["artifacts"]
 
@@ -200,7 +228,8 @@ def test_compiling_is_quick_needs_no_tensorflow_and_installs_nothing_at_run_time
 def golden(folder: Path) -> str:
     """What is compiled, less what changes with every edit of the code or release of KFP."""
     pipeline, platforms = documents(folder / "pipeline.yaml")
-    pipeline["root"]["inputDefinitions"]["parameters"]["code"]["defaultValue"] = "…"
+    for name in ("code", "digest"):
+        pipeline["root"]["inputDefinitions"]["parameters"][name]["defaultValue"] = "…"
     pipeline["sdkVersion"] = "…"
     return yaml.safe_dump_all([pipeline, platforms], sort_keys=True, allow_unicode=True)
 
@@ -246,7 +275,7 @@ def test_every_step_gets_the_resources_retries_and_secrets_of_the_settings(both)
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"parts": 0}, "settings.yaml.parts: expected"),
+        ({"parts": {"shards": 0, "at_once": 1}}, "settings.yaml.parts.shards: expected"),
         ({"colour": "red"}, "settings.yaml.colour: unknown knob"),
         ({"steps": {"trian": {"cpu": "1"}}}, "settings.yaml.steps.trian: no such step"),
         ({"defaults": {"cpu": "1"}}, "settings.yaml.defaults.memory: missing"),
@@ -265,7 +294,7 @@ def test_knobs_are_set_and_checked_before_anything_runs(tmp_path, capsys):
     file = tmp_path / "p.yaml"
     assert main(["compile", *FILES, "--output", str(file), "--set", "train.cnn.epochs=3"]) == 0
     root = next(yaml.safe_load_all(file.read_text()))["root"]
-    assert root["inputDefinitions"]["parameters"]["train_cnn"]["defaultValue"]["epochs"] == 3
+    assert json.loads(root["inputDefinitions"]["parameters"]["train_cnn"]["defaultValue"])["epochs"] == 3
     capsys.readouterr()
     for wrong, told in (
         ("train.cnn.epochs=0", "train.cnn.epochs: expected an integer of at least 1, got 0"),

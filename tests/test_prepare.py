@@ -445,7 +445,7 @@ def test_nothing_half_written_is_left_when_decoding_fails(tmp_path, prepared, mo
     from components.prepare import step
 
     draw_stills(tmp_path / "s")
-    monkeypatch.setattr(step, "fit", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(step.fit, "fit", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         prepared(tmp_path / "s", shard_samples=1000)
     assert not (tmp_path / "prepared").exists()

@@ -1,5 +1,6 @@
 """Submitting to Kubeflow, against a server that speaks its v2beta1 API: what is sent, what is said, and every kind of trouble."""
 
+import json
 import os
 import subprocess
 
@@ -52,7 +53,7 @@ def test_a_run_is_submitted_as_a_version_named_after_the_commit(double, said):
     assert double.experiments["e0"].namespace == "team"
     sent = run.runtime_config.parameters
     assert (sent["data"], sent["digest"]) == ("s3://bucket/dvc", "d" * 32 + ".dir")
-    assert sent["train_cnn"]["epochs"] == 3
+    assert json.loads(sent["train_cnn"])["epochs"] == 3
     assert "train_lstm" in sent  # Kubeflow's page does not show what is not sent
     assert run.display_name == f"darkroom {commit[:7]} · train.cnn.epochs=3"
     assert "changed: train.cnn.epochs=3" in run.description
@@ -61,13 +62,15 @@ def test_a_run_is_submitted_as_a_version_named_after_the_commit(double, said):
     assert run.service_account == "darkroom-step"
     assert f"{double.address}/#/runs/details/r0" in said()
     defaults = next(yaml.safe_load_all(double.uploaded["v0"]))["root"]["inputDefinitions"]["parameters"]
-    assert defaults["train_cnn"]["defaultValue"]["epochs"] != 3  # the version is the commit's, the change is the run's
+    assert (
+        json.loads(defaults["train_cnn"]["defaultValue"])["epochs"] != 3
+    )  # the version is the commit's, the change is the run's
 
 
 def test_a_version_is_uploaded_once(double, said, tmp_path):
     assert main(["submit", *UNCHECKED]) == 0
     other = tmp_path / "settings.yaml"
-    other.write_text((ROOT / settings.FILE).read_text().replace("parts: 4", "parts: 5"))
+    other.write_text((ROOT / settings.FILE).read_text().replace("at_once: 8", "at_once: 9"))
     assert main(["submit", *UNCHECKED, "--settings", str(other)]) == 0
     assert main(["submit", *UNCHECKED]) == 0
     assert main(["submit", *UNCHECKED, "--settings", str(other)]) == 0  # on the second page of the list

@@ -214,7 +214,7 @@ def test_what_was_run_is_not_run_again_unless_it_was_damaged(digits):
     arrays.write_bytes(content)
     run(digits, "python", "-m", "pipelines", "run", "--set", "train.lstm.epochs=2")
     assert len(list(root.glob("darkroom-*/augment*"))) == 2  # a damaged artifact is made anew, not reused
-    assert len(list(root.glob("darkroom-*/for-loop*/measure-part*"))) == 2  # what is whole is
+    assert len(list(root.glob("darkroom-*/measure*"))) == 1  # what is whole is
     found = [path.read_bytes() for path in root.glob("darkroom-*/evaluate*/evaluation/metrics.json")]
     assert set(metrics(digits).values()) & set(found[-4:])
 
@@ -232,18 +232,19 @@ def test_a_step_that_always_fails_is_tried_as_often_as_the_settings_say(digits, 
     from pipelines.training import training_pipeline
 
     how = yaml.safe_load((ROOT / settings.FILE).read_text())
-    how["steps"]["validate"] = {"retries": 3, "backoff": 1}
+    how["steps"]["prepare"] = {"retries": 3, "backoff": 1}
+    how["store"] = (tmp_path / "store").as_uri()
     file = tmp_path / "settings.yaml"
     file.write_text(yaml.safe_dump(how))
     params = yaml.safe_load((digits / "params.yaml").read_text())
-    params["validate"]["min_class_size"] = 1_000_000
+    params["prepare"]["test_fraction"] = 0.0001
     (tmp_path / "words").touch()
     monkeypatch.setenv("DARKROOM_REASONS", str(tmp_path / "words"))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "root"), raise_on_error=False)
-    pipeline = training_pipeline(params, image="i", code="c", parts=1, settings=settings.read(file))
+    pipeline = training_pipeline(params, image="i", code="", settings=settings.read(file))
     started = time.monotonic()
     pipeline(data=str(digits / "data"), digest=yaml.safe_load((digits / "data.dvc").read_text())["outs"][0]["md5"])
     words = (tmp_path / "words").read_text().splitlines()
-    assert len([line for line in words if line.startswith("validate: ")]) == 4  # and no fifth
+    assert len([line for line in words if line.startswith("prepare: ")]) == 4  # and no fifth
     assert time.monotonic() - started > 1 + 2 + 4  # waited longer each time

@@ -7,12 +7,17 @@ import threading
 from pathlib import Path
 
 import pytest
+import yaml
+from conftest import ROOT, draw_stills
 from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Markdown, Metrics
 
 from components.shared.errors import CannotRun
 from components.shared.page import render
-from pipelines import artifacts, execution, local, notify
+from components.shared.store import STORE
+from pipelines import artifacts, execution, graph, local, notify
 from pipelines.terminal import Terminal
+
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
 def artifact(path: Path, kind=Dataset, **metadata) -> Artifact:
@@ -42,16 +47,20 @@ def test_an_input_that_was_changed_since_it_was_made_stops_the_step(tmp_path, st
 
     ingest(stills, tmp_path / "data")
     made = artifact(tmp_path / "manifest")
-    execution.call("measure", data=tmp_path / "data", config={"faces": False, "max_megapixels": 100}, manifest=made)
+    execution.call(
+        "measure", data=tmp_path / "data", config='{"faces": false, "max_megapixels": 100, "again": "x"}', manifest=made
+    )
     assert made.metadata[execution.SEAL] == execution.seal(tmp_path / "manifest")
     part = next((tmp_path / "manifest").glob("*.parquet"))
     part.write_bytes(part.read_bytes() + b"x")
+    monkeypatch.setenv(STORE, (tmp_path / "store").as_uri())
     with pytest.raises(SystemExit) as stopped:
-        execution.call("validate", manifest=made, config={}, validation=artifact(tmp_path / "validation"))
+        execution.call("validate", manifest=made, config="{}", validation=artifact(tmp_path / "validation"))
     assert stopped.value.code == CannotRun.exit_code
     assert "validate: " in words.read_text()
-    assert "changed since it was made" in words.read_text()
+    assert "changed since it was made; run again, measure is done anew" in words.read_text()
     assert not (tmp_path / "validation").exists()
+    assert len((tmp_path / "store/again/measure").read_text()) == 16  # so that its cached entry is not used again
 
 
 def test_a_refused_step_ends_with_its_exit_code_and_leaves_one_line(tmp_path, monkeypatch, capsys):
@@ -59,9 +68,7 @@ def test_a_refused_step_ends_with_its_exit_code_and_leaves_one_line(tmp_path, mo
     words.touch()
     monkeypatch.setenv(execution.REASON_FILE, str(words))
     with pytest.raises(SystemExit) as stopped:
-        execution.call(
-            "augment", section="augment", prepared=tmp_path / "no", config={"a": 1, "b": 2}, seed=1, augmented=tmp_path / "x"
-        )
+        execution.call("augment", prepared=tmp_path / "no", config='{"a": 1, "b": 2}', seed=1, augmented=tmp_path / "x")
     assert stopped.value.code == 2
     assert words.read_text().startswith("augment: augment.")
     assert words.read_text().count("\n") == 1
@@ -76,6 +83,7 @@ def test_a_cache_entry_of_a_damaged_artifact_is_forgotten(tmp_path):
     (made / "x").write_text("1")
     entry = {"out": {"__kfp_artifact__": True, "uri": str(made), "metadata": {execution.SEAL: execution.seal(made)}}}
     listed = {"out": {"__kfp_artifact_list__": True, "artifacts": [entry["out"]]}}
+    entry["Output"] = "ok"  # a parameter
     for name, content in {"one": json.dumps(entry), "list": json.dumps(listed), "cut": json.dumps(entry)[:20]}.items():
         (cache / f"{name}.json").write_text(content)
     local.sweep(cache)
@@ -97,17 +105,70 @@ def test_the_page_needs_no_network_and_escapes_whatever_names_come_in(tmp_path):
     assert text.count("<img") == 1
 
 
-def test_the_ui_gets_the_findings_also_of_data_that_was_refused(tmp_path):
-    validation = artifact(tmp_path / "validation")
+def test_data_that_is_refused_is_a_verdict_with_its_report_and_the_gate_ends_the_run(tmp_path, monkeypatch):
+    from components.ingest.step import ingest
+
+    words = tmp_path / "words"
+    words.touch()
+    monkeypatch.setenv(execution.REASON_FILE, str(words))
+    ingest(draw_stills(tmp_path / "stills", shapes=("bar",)), tmp_path / "data")
+    validation, made = artifact(tmp_path / "validation"), artifact(tmp_path / "manifest")
     page, table = artifact(tmp_path / "report", HTML), artifact(tmp_path / "findings", Markdown)
+    execution.call("measure", data=tmp_path / "data", config=json.dumps(PARAMS["measure"]), manifest=made)
+    verdict = execution.call("validate", manifest=made, config=json.dumps(PARAMS["validate"]), validation=validation,
+                             show=lambda: artifacts.show_validation(validation, report=page, findings=table))  # fmt: skip
+    assert verdict.startswith("refused: E_ONE_CLASS: ")
+    assert str(tmp_path) not in verdict
+    assert Path(page.path).read_text() == (tmp_path / "validation/report.html").read_text()
+    assert "| E_ONE_CLASS (error) | " in Path(table.path).read_text()
+    assert execution.SEAL in validation.metadata
+    with pytest.raises(SystemExit) as stopped:
+        execution.gate(verdict, step="validate")
+    assert stopped.value.code == 1
+    assert words.read_text().splitlines()[-1] == f"validate: {verdict}"
+    assert execution.gate("ok", step="validate") == "ok"
+
+
+def test_what_a_finding_says_stays_text_in_the_table(tmp_path):
     (tmp_path / "validation").mkdir()
     finding = {"code": "E_X", "severity": "error", "message": "a | b\nc", "items": [], "fix": "<do>"}
-    (tmp_path / "validation/findings.json").write_text(json.dumps([finding]))
+    (tmp_path / "validation/findings.json").write_text(json.dumps([finding, finding]))
     (tmp_path / "validation/report.html").write_text("<h1>the report</h1>")
-    with pytest.raises(SystemExit), artifacts.show_validation(validation, report=page, findings=table):
-        raise SystemExit(1)
-    assert Path(page.path).read_text() == "<h1>the report</h1>"
+    page, table = artifact(tmp_path / "report", HTML), artifact(tmp_path / "findings", Markdown)
+    said = artifacts.show_validation(artifact(tmp_path / "validation"), report=page, findings=table)
+    assert said == "E_X: a | b c; <do> (and 1 more errors, in the artifact findings)"
     assert "| E_X (error) | a \\| b c | &lt;do&gt; |" in Path(table.path).read_text()
+
+
+def test_an_image_that_holds_other_code_refuses_before_it_computes(tmp_path, monkeypatch):
+    words = tmp_path / "words"
+    words.touch()
+    monkeypatch.setenv(execution.REASON_FILE, str(words))
+    with pytest.raises(SystemExit) as stopped:
+        execution.call("measure", data=tmp_path, config="{}", code="0123456789abcdef", manifest=artifact(tmp_path / "m"))
+    assert stopped.value.code == 2
+    assert f"the image holds code {graph.code_digest()}, the pipeline was compiled from 0123456789abcdef" in words.read_text()
+    execution.refuse_other_code(f"{graph.code_digest()}+again")
+
+
+def test_the_code_s_digest_is_over_what_makes_results_and_nothing_else(tmp_path):
+    for name in (
+        "components/a/step.py",
+        "components/page.html",
+        "pipelines/wrappers.py",
+        "infra/image.lock",
+        "pipelines/submit.py",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1")
+    before = graph.code_digest(tmp_path)
+    (tmp_path / "pipelines/submit.py").write_text("2")
+    assert graph.code_digest(tmp_path) == before
+    for name in ("components/a/step.py", "components/page.html", "pipelines/wrappers.py", "infra/image.lock"):
+        (tmp_path / name).write_text("2")
+        assert graph.code_digest(tmp_path) != before
+        (tmp_path / name).write_text("1")
+    assert graph.code_digest(tmp_path) == before
 
 
 def test_the_ui_gets_figures_the_confusion_matrix_and_roc(tmp_path):

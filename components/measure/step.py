@@ -1,8 +1,9 @@
 """data/ -> the manifest: every frame decoded once, a row per sample, a part per shard kept by the shard's digest."""
 
-import hashlib
+import functools
 import itertools
 import posixpath
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +11,8 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import PIL
 import pyarrow as pa
 import pyarrow.parquet as pq
-import simplejpeg
 from blake3 import blake3
 
 from components.measure import frame_order, signature, statistics
@@ -22,9 +21,12 @@ from components.shared import destination, files, parallel, scratch
 from components.shared.data import dataset
 from components.shared.data.dataset import Sample
 from components.shared.data.manifest import SCHEMA, is_part
+from components.shared.data.parts import Parts, code_of
+from components.shared.data.remote import Shards
 from components.shared.errors import CannotRun
 from components.shared.pictures import decode, encode, faces, formats, metadata
 from components.shared.pictures.formats import Undecodable
+from components.shared.store import open_store
 
 BATCH = 256  # samples whose figures are computed and written at once
 CACHED = 2**17  # pixels that are computed on at once
@@ -32,26 +34,40 @@ CACHED = 2**17  # pixels that are computed on at once
 
 def measure(
     *,
-    data: Annotated[Path, "the folder of shards"],
+    data: Annotated[str, "the folder of shards, or a DVC remote that holds them"],
     config: MeasureConfig,
     manifest: Annotated[Path, "the folder of parts to bring up to date"],
+    digest: Annotated[str, "which data, as data.dvc records it; a remote needs it"] = "",
 ) -> None:
     """Measure what is new. A part whose shard is still there is kept as it is, so that a new shard costs only itself.
 
-    A frame that does not decode is a row with its reason, not a crash.
+    With a store, what was measured there before by whomever is not measured again. A frame that does not decode is a row with
+    its reason, not a crash.
     """
-    destination.check_folder(manifest, kind="manifest", ours=is_part, inputs=[data])
-    shards = dataset.shards(data)
-    digests = {shard: files.digest(shard, "md5") for shard in shards}
-    if len(set(digests.values())) < len(shards):
+    shards = Shards(data, digest)
+    destination.check_folder(manifest, kind="manifest", ours=is_part, inputs=[Path(data)] if shards.here else [])
+    part = {name: f"{shards.md5(name)}.parquet" for name in shards.names}
+    if len(set(part.values())) < len(part):
         raise CannotRun(f"{data}: two shards with the same content; delete one of them")
-    new = [shard for shard in shards if not _is_current(manifest / f"{digests[shard]}.parquet", shard.name, config)]
+    kept = parts(shards, config)
+    new = kept.missing() if kept else [name for name in part if not _is_current(manifest / part[name], name, config)]
     with files.whole_folder(manifest, kind="manifest", ours=is_part) as fresh:
-        for shard in set(shards) - set(new):
-            part = f"{digests[shard]}.parquet"
-            dataset.keep_shard(manifest / part, fresh / part)
-        faults = _measure_new({shard: fresh / f"{digests[shard]}.parquet" for shard in new}, config)
-    print(f"{manifest}: {len(new)} shards measured, {len(shards) - len(new)} kept, {faults} new samples do not decode")
+        if kept:
+            faults = sum(kept.make(new))
+            for name in part:
+                kept.get(name, fresh / part[name])
+        else:
+            for name in part.keys() - set(new):
+                dataset.keep_shard(manifest / part[name], fresh / part[name])
+            lots = ({shard: fresh / part[shard.name] for shard in few} for few in shards.few(new))
+            faults = sum(_measure_new(lot, config) for lot in lots)
+    print(f"{manifest}: {len(new)} shards measured, {len(part) - len(new)} kept, {faults} new samples do not decode")
+
+
+def parts(shards: Shards, config: MeasureConfig) -> Parts | None:
+    """What is kept of these shards; None without a store."""
+    store = open_store()
+    return store and Parts(store, "measure", shards, _measured_by(config), functools.partial(_measure_new, config=config))
 
 
 def _measure_new(parts: dict[Path, Path], config: MeasureConfig) -> int:
@@ -103,11 +119,12 @@ def _put_together(pieces: list[Path], part: Path) -> None:
 
 def _stamped(shard: str, config: MeasureConfig) -> pa.Schema:
     """The manifest's schema with what decides its content: another decoder or another measure makes old parts outdated."""
+    return SCHEMA.with_metadata({"measured_by": _measured_by(config), "shard": shard})
+
+
+def _measured_by(config: MeasureConfig) -> str:
     modules = (decode, encode, formats, metadata, faces, statistics, signature, frame_order)
-    code = b"".join(Path(file).read_bytes() for file in (__file__, *(module.__file__ for module in modules)))
-    decoders = f"Pillow {PIL.__version__} simplejpeg {simplejpeg.__version__}"
-    measured_by = f"{hashlib.sha256(code).hexdigest()} {decoders} {config.model_dump_json()}"
-    return SCHEMA.with_metadata({"measured_by": measured_by, "shard": shard})
+    return f"{code_of(sys.modules[__name__], *modules)} {config.model_dump_json()}"
 
 
 def _is_current(part: Path, shard: str, config: MeasureConfig) -> bool:

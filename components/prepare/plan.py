@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from components.prepare.config import PrepareConfig
 from components.shared import files
@@ -18,7 +17,6 @@ from components.shared.errors import CannotRun, Refused
 
 FEW = 20  # test samples of a class; with fewer, what is said of the class says little
 _FACTS = ["id", "label", "group", "split", "pixels_digest", "frames", "width", "height", "fault_code"]
-_PLACES, _SHARDS, SPLIT = "places.parquet", "shards.json", "split.json"
 
 
 @dataclass(frozen=True)
@@ -36,17 +34,6 @@ class Plan:
     def count(self, split: str) -> int:
         """The number of samples of a split."""
         return int((self.places["split"].to_numpy() == SPLITS.index(split)).sum())
-
-    def write(self, folder: Path) -> None:
-        """Write what `read` reads; the layout stands there already."""
-        pq.write_table(self.places, folder / _PLACES, compression="zstd")
-        files.write_json(folder / _SHARDS, self.shards)
-
-    @classmethod
-    def read(cls, folder: Path) -> "Plan":
-        """Raises CannotRun when the folder holds no plan."""
-        shards = files.read_json(folder / _SHARDS)
-        return cls(pq.read_table(folder / _PLACES), shards, arrays.Layout.read(folder))
 
 
 def make(*, manifest: Path, verdict: Path, pairs: Path, config: PrepareConfig, folder: Path) -> Plan:
@@ -152,7 +139,7 @@ def _record(rows: pd.DataFrame, split: np.ndarray, leaks: dict, config: PrepareC
         }
         for name in SPLITS
     }
-    files.write_json(folder / SPLIT, {"split_seed": config.split_seed, "splits": content})
+    files.write_json(folder / "split.json", {"split_seed": config.split_seed, "splits": content})
 
 
 def _tell(rows: pd.DataFrame, split: np.ndarray, leaks: dict, layout: arrays.Layout, config: PrepareConfig) -> None:

@@ -1,15 +1,15 @@
-"""Data by reference: a folder of shards, or a DVC remote that holds it, brought here part by part and checked on arrival.
+"""Data by reference: a folder of shards, or a DVC remote that holds it, brought here shard by shard and checked on arrival.
 
 A DVC remote stores each file under its own md5, so what was pushed once is never uploaded again, and what was changed has
 another name: nothing stale can be taken for it.
 """
 
-import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
-from components.shared import deadline, files, scratch
+from components.shared import deadline, files, parallel, scratch
 from components.shared.data import dataset
 from components.shared.errors import CannotRun
 from components.shared.masking import masked
@@ -18,23 +18,38 @@ WHOLE = 600  # seconds for one object, however the store spends them
 OBJECTS = "files/md5"  # where a DVC remote (or cache) keeps its objects
 
 
-@contextlib.contextmanager
-def fetched(data: str, digest: str, *, part: str = "1/1") -> Iterator[Path]:
-    """Yield a folder with part `i/n` of the shards: every n-th, in the order of their names. It may be empty.
+class Shards:
+    """The shards of a data set: their names, in order, and where their bytes are: here, or brought here when they are asked for.
 
-    `data` is a folder of shards, or a DVC remote: a URL (`s3://bucket/path`) or a folder that holds `files/md5`.
-    `digest` is what data.dvc records. Shards out of a remote are checked against it here; those of a folder are not
-    copied, and checked where the parts are gathered. Raises CannotRun.
+    `data` is a folder of shards, or a DVC remote: a URL (`s3://bucket/path`) or a folder that holds `files/md5`. `digest` is what
+    data.dvc records: a remote's listing is checked against it, and of a folder its bytes are where it is given. Raises CannotRun.
     """
-    number, count = (int(text) for text in part.split("/"))
-    with scratch.folder("data") as folder:
-        if is_remote(data):
-            for name, md5 in listing(data, digest)[number - 1 :: count]:
-                _fetch(data, md5, folder / name)
-        else:
-            for shard in dataset.shards(Path(data))[number - 1 :: count]:
-                (folder / shard.name).symlink_to(shard.absolute())
-        yield folder
+
+    def __init__(self, data: str | Path, digest: str = "") -> None:
+        self.data = str(data)
+        self.here = not is_remote(self.data)
+        self._md5 = {} if self.here else dict(listing(self.data, digest))
+        self.names = [shard.name for shard in dataset.shards(Path(data))] if self.here else list(self._md5)
+        if self.here and digest and (there := dataset.data_digest({name: self.md5(name) for name in self.names})) != digest:
+            raise CannotRun(f"the data is {there}, expected {digest}; `dvc status data.dvc` says what was changed")
+
+    def md5(self, name: str) -> str:
+        """Of the bytes of a shard."""
+        if name not in self._md5:
+            self._md5[name] = files.digest(Path(self.data) / name, "md5")
+        return self._md5[name]
+
+    def few(self, names: Collection[str]) -> Iterator[list[Path]]:
+        """These shards as files: all at once where they are here, else a few at a time, checked, gone when the next few come."""
+        if self.here:
+            yield [Path(self.data) / name for name in names]
+            return
+        at_once, names = parallel.processors(), list(names)
+        for start in range(0, len(names), at_once):
+            with scratch.folder("data") as folder, ThreadPoolExecutor(at_once) as pool:
+                brought = [folder / name for name in names[start : start + at_once]]
+                list(pool.map(lambda shard: _fetch(self.data, self.md5(shard.name), shard), brought))
+                yield brought
 
 
 def is_remote(data: str) -> bool:
