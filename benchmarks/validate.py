@@ -1,11 +1,11 @@
 """How fast the data check is, how much a new shard costs, and how time and memory grow.
 
-    python benchmarks/validate.py [--photos FOLDER] [--most 1000000] [--rival FOLDER]
+    python benchmarks/validate.py [--photos FOLDER] [--most 1000000]
 
 Against CleanVision (all its checks, all processors) on the same picture files in the same run: Fashion-MNIST as 28x28 PNG files,
 and photos, where a folder of them is named. Then on drawn pictures, ten times more each time. Wall time of whole commands,
-start included, and memory of all their processes. CleanVision is installed into an environment of
-its own (--rival), since Darkroom does not need it.
+start included, and memory of all their processes. CleanVision is installed into an environment of its own, since Darkroom does
+not need it.
 """
 
 import argparse
@@ -98,13 +98,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, help="a folder per class of photos, as `darkroom ingest` takes it")
     parser.add_argument("--most", type=int, default=1_000_000, help="drawn pictures at the most")
-    parser.add_argument("--pictures", type=int, default=70_000, help="of Fashion-MNIST, for both tools")
-    rival = Path(tempfile.gettempdir()) / "cleanvision"
-    parser.add_argument("--rival", type=Path, default=rival, help="CleanVision's environment")
     options = parser.parse_args()
-    python = options.rival / "bin" / "python"
+    rival = Path(tempfile.gettempdir()) / "cleanvision"
+    python = rival / "bin" / "python"
     if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", options.rival], check=True)
+        subprocess.run([sys.executable, "-m", "venv", rival], check=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", "cleanvision"], check=True)
     with tempfile.TemporaryDirectory() as scratch:
         print("| pictures | how many | Darkroom | CleanVision | times as fast | memory | again, nothing new |\n|" + "---|" * 7)
@@ -113,9 +111,6 @@ def main() -> None:
                 folder = Path(scratch) / name
                 folder.mkdir()
                 darkroom(Path(), "ingest", source, folder / "data")
-                if name == "Fashion-MNIST":
-                    for shard in dataset.shards(folder / "data")[-(-options.pictures // 8192) :]:
-                        shard.unlink()
                 against_the_rival(name, folder / "data", folder, python)
                 shutil.rmtree(folder)
         print("\n| drawn pictures | measure | validate | each | memory | measure with a shard (8,192) more |\n|" + "---|" * 6)
