@@ -242,7 +242,16 @@ def dataset_pixels(file) -> np.ndarray:
     return np.asarray(Image.open(file)).astype(float)
 
 
-def test_drift_is_told_against_the_data_that_passed_before(stills, judged):
+@pytest.mark.parametrize("where", ["here", "another pod"])
+def test_drift_is_told_against_the_data_that_passed_before(stills, judged, tmp_path, monkeypatch, where):
+    if where == "another pod":
+        monkeypatch.setenv("DARKROOM_STORE", (tmp_path / "store").as_uri())
+        here, place = judged, tmp_path / "validation"
+
+        def judged(source):
+            shutil.rmtree(place, ignore_errors=True)  # as a pod begins
+            return here(source)
+
     findings, summary, _ = judged(stills)
     assert summary["accepted"] is None
     for number in range(40):

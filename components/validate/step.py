@@ -4,10 +4,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
-from components.shared import destination, files
+from components.shared import destination, files, scratch, store
 from components.shared.errors import Refused
 from components.validate.config import ValidateConfig
 
+ACCEPTED = "accepted/summary.json"  # key in the store
 SCREEN = 16  # lines of findings that the terminal shows
 WIDTH = 110  # characters of one
 _WRITTEN = {"findings.json", "findings.parquet", "summary.json", "report.html", "classes.png", "data_docs", "pairs.parquet"}
@@ -69,6 +70,8 @@ def validate(
         files.write_json(fresh / "summary.json", summary)
         items.write_table(findings, context, fresh / "findings.parquet")
         report.write(findings, context, summary, fresh / "report.html")
+    if summary["passed"] and (kept := store.open_store()):
+        kept.put(ACCEPTED, validation / "summary.json")
     lines = [line for finding in findings for line in _lines(finding, context)]
     for line in lines[:SCREEN]:
         print(line)
@@ -92,11 +95,20 @@ def _accepted(validation: Path, digest: str) -> dict | None:
 
     The same data judged twice is compared with the same data as the first time, so that it gives the same findings.
     """
-    files.restore(validation)
-    if not (validation / "summary.json").exists():
+    before = _judged_before(validation)
+    if before is None:
         return None
-    before = files.read_json(validation / "summary.json", "figures", "passed", "data_digest", "accepted")
     return before["figures"] if before["passed"] and before["data_digest"] != digest else before["accepted"]
+
+
+def _judged_before(validation: Path) -> dict | None:
+    """What was accepted last by whoever shares the store, since a pod finds nothing in its folder; else judged last here."""
+    files.restore(validation)
+    with scratch.folder("accepted") as folder:
+        kept, file = store.open_store(), folder / "summary.json"
+        if kept is None or not kept.get(ACCEPTED, file):
+            file = validation / "summary.json"
+        return files.read_json(file, "figures", "passed", "data_digest", "accepted") if file.exists() else None
 
 
 def _lines(finding, context) -> list[str]:
