@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import http.server
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -171,6 +172,23 @@ def test_a_reply_that_is_lost_on_its_way_leaves_one_run_and_one_version(line, he
     assert str(champion(name).version) in versions(name)
     runs = tracking.connect().search_runs(experiment_names=[connection.experiment()], output_format="list")
     assert len(runs) == 1
+
+
+def test_a_pod_that_holds_its_inputs_alone_compares_on_new_test_samples_that_neither_model_has_learnt(line, here, tmp_path):
+    name, first = here.parent.name, make(here, "cnn", training="first", test=0.9, weight=-1.0)
+    trained.learn_from(first[0], range(40, 70))
+    assert register_these(here, first, model=name)["accepted"]
+    for left in here.iterdir():
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    pod = trained.project(tmp_path / "pod", tables=False)
+    trained.split_of(pod / "prepared/test", 60, first=20)  # of the new data: samples 20 to 79, where it was 0 to 39
+    with contextlib.chdir(pod):
+        verdict = register_these(pod, make(pod, "lstm", training="second", test=0.6), model=name)
+    assert verdict["reasons"][-1] == (
+        "No worse than the champion: balanced accuracy 1.0000 on the 30 of 60 test samples that neither has learnt from, "
+        "the champion so far (version 1) 0.0000."
+    )
+    assert str(champion(name).version) == verdict["version"] == "2"
 
 
 def test_a_server_that_is_killed_in_the_middle_loses_nothing(here, tmp_path, monkeypatch):
