@@ -17,7 +17,7 @@ from pathlib import Path
 from components import STEPS, TOOLS
 from components.shared import failures
 
-DONE, CANNOT_RUN = 0, 2
+DONE = 0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     def run() -> int:
         return failures.guarded(lambda: _run(name, rest), name=name, advice=advice)
 
-    return failures.guarded(lambda: supervise(run, name=name, advice=advice, code=CANNOT_RUN), name=name)
+    return failures.guarded(lambda: supervise(run, name=name, advice=advice), name=name)
 
 
 def _run(name: str, rest: list[str]) -> None:

@@ -28,7 +28,7 @@ from components.train.config import TrainConfig
 
 tf, keras = backend.start()
 
-from components.train import budget, recipe  # noqa: E402
+from components.train import budget  # noqa: E402
 from components.train.cnn import cnn  # noqa: E402
 from components.train.loop import Terminated  # noqa: E402
 from components.train.lstm import lstm  # noqa: E402
@@ -474,22 +474,24 @@ def test_the_rest_of_a_budget_is_laid_out_by_the_speed_so_far():
     assert budget.steps(-3, **epoch, done=40) == 41  # late already
 
 
-def test_told_to_stop_after_the_very_last_batch_loses_nothing(work, knobs, monkeypatch):
-    config = knobs(TrainConfig, "train.cnn", epochs=2, batch_size=32)
-    whole = files.read_json(train(work, config) / "run.json")
+@pytest.mark.slow
+def test_told_to_stop_after_the_very_last_batch_loses_nothing(work):
+    changes = {"epochs": 2, "batch_size": 32}
+    assert start_training(work, **changes).wait(timeout=300) == 0
+    whole = files.read_json(work / "models/cnn/run.json")
     shutil.rmtree(work / "models")
-    rate = recipe.rate
-
-    def last(config, step, steps):
-        if step == steps - 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return rate(config, step, steps)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(recipe, "rate", last)
-        with pytest.raises(Terminated):
-            train(work, config)
-    again = files.read_json(train(work, config) / "run.json")
+    script = (
+        "import os, signal, sys, time; from components.train import recipe; rate = recipe.rate\n"
+        "def last(config, step, steps):\n"
+        "    if step == steps - 1: os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.1)\n"
+        "    return rate(config, step, steps)\n"
+        "recipe.rate = last; from components.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    stopped = start_training(work, command=(sys.executable, "-c", script, "train"), **changes)
+    told, _ = stopped.communicate(timeout=300)
+    assert (stopped.returncode, "the checkpoint is saved" in told) == (143, True), told
+    assert start_training(work, **changes).wait(timeout=300) == 0
+    again = files.read_json(work / "models/cnn/run.json")
     assert again["model"]["weights_sha256"] == whole["model"]["weights_sha256"]
     assert again["best"]["validation_loss"] == whole["best"]["validation_loss"]
 

@@ -57,7 +57,8 @@ class Store:
 
         def listed(system, place: str) -> list[str]:
             system.invalidate_cache()  # other pods write there too
-            return sorted(prefix.rstrip("/") + found.removeprefix(place) for found in system.find(place))
+            # An empty folder, which an object store may keep, is found as itself.
+            return sorted(prefix.rstrip("/") + found.removeprefix(place) for found in system.find(place) if found != place)
 
         return self._ask(listed, prefix.rstrip("/"))
 

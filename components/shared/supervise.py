@@ -14,14 +14,16 @@ import sys
 import threading
 from collections.abc import Callable
 
+from components.shared.errors import CannotRun
+
 DEATHS = {signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS}  # of a process that lacks memory
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def supervise(run: Callable[[], int], *, name: str, advice: str, code: int) -> int:
+def supervise(run: Callable[[], int], *, name: str, advice: str) -> int:
     """Call `run` in a forked child and return what it returns: the exit code. SIGTERM is passed on.
 
-    When the child dies of what may be a lack of memory, that and `advice` are told and `code` returned. No child supervises its parent.
+    Raises CannotRun, with `advice`, when the child dies of what may be a lack of memory. No child supervises its parent.
     """
     if sys.platform != "linux":  # elsewhere it could: nothing there ends the child of a parent that is killed
         return run()
@@ -45,8 +47,7 @@ def supervise(run: Callable[[], int], *, name: str, advice: str, code: int) -> i
     ended = os.waitstatus_to_exitcode(status)
     if -ended in DEATHS:
         how = signal.Signals(-ended).name
-        print(f"{name}: ended by the system ({how}), as happens when memory runs out; {advice}", file=sys.stderr)
-        return code
+        raise CannotRun(f"{name}: ended by the system ({how}), as happens when memory runs out; {advice}")
     return ended if ended >= 0 else 128 - ended
 
 

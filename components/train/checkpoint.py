@@ -1,16 +1,26 @@
-"""Where a training stands, on disk: enough to go on after a kill as if nothing had happened."""
+"""Where a training stands, on disk and in the store: enough to go on after a kill as if nothing had happened."""
 
+import contextlib
 import json
 import shutil
+import threading
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from components.shared import files
+from components.shared import files, store
+from components.shared.deadline import within
+from components.shared.errors import CannotRun
+
+BEGUN = "begun.json"  # beside the checkpoints: what is decided once for a training
+KEPT = 2  # checkpoints, so that there is one when the newest is damaged
+SECONDS = 30.0  # for one look into the store while the training waits for it
+T = TypeVar("T")
 
 
 @dataclass
@@ -22,52 +32,145 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The last two checkpoints of one training, in a folder that is named after all that decides its result.
+    """The last two checkpoints of one training, known by all that decides its result (`identity`), and what it began with.
 
-    Another configuration, other data or another seed is another folder: a checkpoint never leads a different training on.
+    They lie beside the model, and in the store (see shared/store) for a pod that is lost: there under the identity alone,
+    which names nothing of a machine. Other knobs, data or seed are another identity: no checkpoint leads a different training
+    on. The training never waits for the store: a thread sends the newest. A store that is away is said once.
     """
 
     def __init__(self, beside: Path, identity: str) -> None:
         self.folder = beside.with_name(f".{beside.name}.checkpoint.{identity[:16]}")
+        self.given_up: list[str] = []  # ids of trainings in whose place this one stands
         for other in beside.parent.glob(f".{beside.name}.checkpoint.*"):
             if other != self.folder:
+                with contextlib.suppress(CannotRun):
+                    self.given_up.append(files.read_json(other / BEGUN, "training_id")["training_id"])
                 shutil.rmtree(other)
+        self._store, self._prefix = store.open_store(), f"checkpoints/{identity}"
+        self._newer, self._idle = threading.Semaphore(0), threading.Event()
+        self._ended = self._said = False
+        self._thread = threading.Thread(target=self._send_newest, name="checkpoints", daemon=True)
+
+    def begun(self, begin: Callable[[], dict[str, str]]) -> dict[str, str]:
+        """What this training began with, as it was the first time; `begin()` says it when there was none."""
+        file = self.folder / BEGUN
+        if not file.exists():
+            self._ask(lambda kept: kept.get(f"{self._prefix}/{BEGUN}", file), None)
+        try:
+            content = files.read_json(file)
+        except CannotRun:
+            content = None
+        if not isinstance(content, dict) or not all(str(value).isalnum() for value in content.values()):
+            content = begin()
+            files.write_json(file, content)
+        if self._store:
+            self._thread.start()
+            self._send()
+        return content
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a new one, then let go of all but the one before it."""
         step = checkpoint.progress["step"]
         with files.whole_file(self.folder / f"{step:010d}.npz") as temporary, temporary.open("wb") as stream:
             np.savez(stream, progress=np.array(json.dumps(checkpoint.progress)), **checkpoint.arrays)
-        for old in self._all()[2:]:
+        for old in self._all()[KEPT:]:
             old.unlink()
+        self._send()
 
     def last(self, names: Collection[str]) -> Checkpoint | None:
-        """The newest that can be read and has arrays of these names, all finite.
+        """The newest, here or in the store, that can be read and has arrays of these names, all finite.
 
         A damaged one is said, set aside, and the one before it is taken.
         """
-        for file in self._all():
-            fault = None
-            try:
-                # The zip's checksums are compared on reading: a flipped bit does not pass.
-                with np.load(file, allow_pickle=False) as content:
-                    arrays = {name: content[name] for name in content.files if name != "progress"}
-                    progress = json.loads(str(content["progress"]))
-                if arrays.keys() != set(names):
-                    fault = "weights are missing"
-                elif not all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f"):
-                    fault = "its weights are not finite"
-            except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-                fault = str(error).splitlines()[0] if str(error) else type(error).__name__
-            if fault is None:
-                return Checkpoint(arrays, progress)
-            print(f"{file}: damaged ({fault}); going back to the one before it")
+        here = [(file.name, True) for file in self._all()]
+        for name, is_here in sorted(here + [(name, False) for name in self._ask(self._stored, [])], reverse=True):
+            file, key = self.folder / name, f"{self._prefix}/{name}"
+            if not is_here and not self._ask(lambda kept, key=key, file=file: kept.get(key, file), False):
+                continue
+            found = _read(file, names)
+            if isinstance(found, Checkpoint):
+                return found
+            print(f"{file}: damaged ({found}); going back to the one before it")
             file.unlink()
+            if not is_here:
+                self._ask(lambda kept, key=key: kept.delete(key), None)
         return None
+
+    def wait(self) -> None:
+        """Until the store has the newest, or does not take it."""
+        if self._thread.is_alive():
+            self._idle.wait()
 
     def clear(self) -> None:
         """The training has ended well."""
+        self._ended = True
+        self._newer.release()
+        if self._thread.ident:
+            self._thread.join(SECONDS)
+        for name in [*self._ask(self._stored, []), BEGUN]:
+            self._ask(lambda kept, name=name: kept.delete(f"{self._prefix}/{name}"), None)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _all(self) -> list[Path]:
         return sorted(self.folder.glob("*.npz"), reverse=True)
+
+    def _stored(self, kept: store.Store) -> list[str]:
+        """Names of the checkpoints in the store."""
+        return [name for key in kept.names(self._prefix) if (name := key.rpartition("/")[2]).endswith(".npz")]
+
+    def _ask(self, work: Callable[[store.Store], T], otherwise: T) -> T:
+        """What the store answers, in time; `otherwise` where there is none, or none that answers."""
+        if self._store is None:
+            return otherwise
+        try:
+            return within(SECONDS, lambda: work(self._store), what="the store")
+        except (CannotRun, OSError) as error:
+            self._say(error)
+            return otherwise
+
+    def _send(self) -> None:
+        self._idle.clear()
+        self._newer.release()
+
+    def _send_newest(self) -> None:
+        """The newest that there is whenever one has been sent: slower than the training, it leaves some out."""
+        begun = False
+        while self._newer.acquire():
+            while self._newer.acquire(blocking=False):
+                pass
+            if self._ended:
+                return
+            newest = self._all()[:1]
+            try:
+                for file in newest if begun else [self.folder / BEGUN, *newest]:
+                    self._store.put(f"{self._prefix}/{file.name}", file)
+                begun, self._said = True, False
+                for old in sorted(self._stored(self._store), reverse=True)[KEPT:] if newest else ():
+                    self._store.delete(f"{self._prefix}/{old}")
+            except (CannotRun, OSError) as error:
+                if all(file.exists() for file in newest):  # else two newer ones have come meanwhile
+                    self._say(error)
+            self._idle.set()
+
+    def _say(self, error: Exception) -> None:
+        if not self._said:
+            self._said = True
+            with contextlib.suppress(OSError):  # nobody reads any more
+                print(f"train: {error}; the training goes on, its checkpoints lie on this machine alone", flush=True)
+
+
+def _read(file: Path, names: Collection[str]) -> Checkpoint | str:
+    """The checkpoint, or what is wrong with it."""
+    try:
+        # The zip's checksums are compared on reading: a flipped bit does not pass.
+        with np.load(file, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files if name != "progress"}
+            progress = json.loads(str(content["progress"]))
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        return str(error).splitlines()[0] if str(error) else type(error).__name__
+    if arrays.keys() != set(names):
+        return "weights are missing"
+    if not all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f"):
+        return "its weights are not finite"
+    return Checkpoint(arrays, progress)

@@ -19,7 +19,7 @@ from components.shared.errors import CannotRun
 from components.train import budget, recipe, remedies
 from components.train.checkpoint import Checkpoint, Checkpoints
 from components.train.config import TrainConfig
-from components.train.termination import Terminated, stop_requested
+from components.train.termination import Terminated
 
 SAVE_EVERY = 120  # seconds between checkpoints within an epoch
 
@@ -58,18 +58,17 @@ class Loop:
         self.best = [np.array(weight) for weight in model.get_weights()]
         self._compile()
 
-    def run(self, on_epoch: Callable[[int, dict], None]) -> Progress:
+    def run(self, on_epoch: Callable[[int, dict], None], told: threading.Event) -> Progress:
         """Train to the end, or until `patience` (above 0) epochs bring nothing better; the model then has its best weights.
 
-        Raises Terminated on SIGTERM, CannotRun when the loss is not finite or memory runs out.
+        Raises Terminated when it is `told` to stop, CannotRun when the loss is not finite or memory runs out.
         """
         try:
             if not self._resume() and self.config.budget_minutes:
                 self._fit_budget()
-            with stop_requested() as told:
-                while not self._finished():
-                    self._epoch(told)
-                    on_epoch(len(self.progress.history), self.progress.history[-1])
+            while not self._finished():
+                self._epoch(told)
+                on_epoch(len(self.progress.history), self.progress.history[-1])
         except (MemoryError, self.tf.errors.ResourceExhaustedError):
             raise CannotRun(
                 f"train: out of memory with batches of {self.config.batch_size}; {STEPS['train'].supervised}"
@@ -121,6 +120,7 @@ class Loop:
                     self._save()
                     saved = time.monotonic()
                 if told.is_set():
+                    self.checkpoints.wait()
                     raise Terminated("train: told to stop; the checkpoint is saved, the same command goes on from here")
                 if progress.step % budget.PROBE == 0 and budget.is_open(self.config, progress.step / progress.steps):
                     self._lay_out((progress.seconds - progress.validation * epoch) / progress.step)

@@ -15,7 +15,9 @@ from components.shared.errors import CannotRun, Refused
 from components.shared.models import backend, keras_file
 from components.shared.runs import tracking
 from components.train import calibration
+from components.train.checkpoint import Checkpoints
 from components.train.config import TrainConfig
+from components.train.termination import Stop, stoppable
 
 FEW = 300  # batches, fewer of which hardly teach a network anything
 
@@ -33,10 +35,22 @@ def train(
     Killed, it goes on from its last checkpoint when it is called again with the same inputs. The test split is not read.
     """
     destination.check_folder(model, kind="model", inputs=[augmented, prepared])
+    # From here on the place is ours: a second training of the same model is told so at once.
+    with stoppable() as stop:
+        with files.whole_folder(model, kind="model") as fresh:
+            checkpoints, summary = _fit(augmented, prepared, config, seed, model, fresh, stop)
+        tracking.try_to(tracking.send_training, model)
+        checkpoints.clear()
+    print(summary)
+
+
+def _fit(
+    augmented: Path, prepared: Path, config: TrainConfig, seed: int, model: Path, fresh: Path, stop: Stop
+) -> tuple[Checkpoints, str]:
+    """Write into the folder `fresh` what will lie in `model`. Returns the checkpoints, and what to say in the end."""
     tf, keras = backend.start(seed)
     from components.shared.models.scores import scores
     from components.train import whitening
-    from components.train.checkpoint import Checkpoints
     from components.train.cnn import cnn
     from components.train.loop import Loop
     from components.train.lstm import lstm
@@ -48,10 +62,12 @@ def train(
     training, validation = arrays.load(augmented, layout), arrays.load(prepared / "validation", layout)
     build = {"cnn": cnn, "lstm": lstm}[config.architecture]
     settings = {"preset": config.preset, "dropout": config.dropout}
+    # All that decides the result, and nothing of the machine: another pod goes on from these checkpoints.
     inputs = [config.model_dump_json(), seed, training.digest(), validation.digest(), layout.classes, keras.__version__]
     inputs += [files.digest(file) for file in sorted(Path(__file__).parent.glob("*.py"))]
-    identity = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
-    training_id, precision = _begun(model, identity, config)
+    checkpoints = Checkpoints(model, hashlib.sha256(json.dumps(inputs).encode()).hexdigest())
+    begun = checkpoints.begun(lambda: {"training_id": uuid.uuid4().hex, "precision": _precision(config)})
+    precision = begun["precision"]
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
     network = build(layout.shape, len(layout.classes), **settings, normalization=FusedBatchNormalization)
     keras.config.set_dtype_policy("float32")
@@ -60,7 +76,7 @@ def train(
           f"{len(layout.classes)} classes, {precision}")  # fmt: skip
 
     record = {
-        "training_id": training_id,
+        "training_id": begun["training_id"],
         "name": f"{config.architecture}-{config.preset}",
         "knobs": {**_data_knobs(), **varied.knobs, "train": config.model_dump(), "seed": seed},
         "parameters": network.count_params(),
@@ -75,39 +91,35 @@ def train(
         "shape": list(layout.shape),
         "classes": layout.classes,
     }
-    # From here on the place is ours: a second training of the same model is told so at once.
-    with files.whole_folder(model, kind="model") as fresh:
-        checkpoints = Checkpoints(model, hashlib.sha256(f"{identity} {precision}".encode()).hexdigest())
-        with tracking.live(record) as follower:
-            loop = Loop(tf, keras, network, training, validation, config, seed, checkpoints)
-            if loop.progress.steps < FEW and not config.budget_minutes:
-                print(
-                    f"train: {loop.progress.steps} batches are few to learn from; more epochs, smaller batches, or budget_minutes"
-                )
-            progress = loop.run(on_epoch=lambda _, row: follower.epoch(row))
-        # Saved in float32 whatever it was trained in: it then runs the same, and as fast, on machines without bfloat16.
-        plain = build(layout.shape, len(layout.classes), **settings)
-        plain.set_weights(network.get_weights())
-        record["temperature"], record["mirrored"] = _calibrate(keras, plain, validation, config)
-        whole = _both_sides(keras, plain) if record["mirrored"] else plain
-        # Of the model that ships: in float32, calibrated, with the mirror image where it was chosen.
-        probabilities = keras_file.predict(whole, validation.images, name="validation")
-        _refuse_not_finite(whole, probabilities)
-        record["validation"] = scores(validation.labels, probabilities)
-        record["model"] = keras_file.save(whole, fresh)
-        seen.write(fresh / seen.FILE, [training.table(), validation.table()])
-        record["best"] = {"epoch": progress.best_epoch, **progress.history[progress.best_epoch - 1]}
-        record["training_seconds"] = round(progress.seconds, 2)
-        record["steps"] = progress.step
-        record["waiting_share"] = round(progress.waiting / max(progress.seconds, 1e-9), 4)
-        files.write_json(fresh / "run.json", record)
-        files.write_csv(fresh / "history.csv", progress.history)
-        _draw_curves(progress.history, progress.best_epoch, fresh / "curves.png")
-    checkpoints.clear()
-    _id_file(model).unlink(missing_ok=True)
-    tracking.try_to(tracking.send_training, model)
-    print(f"train {config.architecture}: best epoch {progress.best_epoch} of {len(progress.history)}, "
-          f"{progress.seconds:.0f} s; balanced accuracy on validation {record['validation']['balanced_accuracy']:.4f}")  # fmt: skip
+    with tracking.live(record, given_up=checkpoints.given_up) as follower:
+        stop.last.append(follower.kill)
+        loop = Loop(tf, keras, network, training, validation, config, seed, checkpoints)
+        if loop.progress.steps < FEW and not config.budget_minutes:
+            print(
+                f"train: {loop.progress.steps} batches are few to learn from; more epochs, smaller batches, or budget_minutes"
+            )
+        progress = loop.run(lambda _, row: follower.epoch(row), stop.told)
+    # Saved in float32 whatever it was trained in: it then runs the same, and as fast, on machines without bfloat16.
+    plain = build(layout.shape, len(layout.classes), **settings)
+    plain.set_weights(network.get_weights())
+    record["temperature"], record["mirrored"] = _calibrate(keras, plain, validation, config)
+    whole = _both_sides(keras, plain) if record["mirrored"] else plain
+    # Of the model that ships: in float32, calibrated, with the mirror image where it was chosen.
+    probabilities = keras_file.predict(whole, validation.images, name="validation")
+    _refuse_not_finite(whole, probabilities)
+    record["validation"] = scores(validation.labels, probabilities)
+    record["model"] = keras_file.save(whole, fresh)
+    seen.write(fresh / seen.FILE, [training.table(), validation.table()])
+    record["best"] = {"epoch": progress.best_epoch, **progress.history[progress.best_epoch - 1]}
+    record["training_seconds"] = round(progress.seconds, 2)
+    record["steps"] = progress.step
+    record["waiting_share"] = round(progress.waiting / max(progress.seconds, 1e-9), 4)
+    files.write_json(fresh / "run.json", record)
+    files.write_csv(fresh / "history.csv", progress.history)
+    _draw_curves(progress.history, progress.best_epoch, fresh / "curves.png")
+    balanced = record["validation"]["balanced_accuracy"]
+    return checkpoints, (f"train {config.architecture}: best epoch {progress.best_epoch} of {len(progress.history)}, "
+                         f"{progress.seconds:.0f} s; balanced accuracy on validation {balanced:.4f}")  # fmt: skip
 
 
 def _data_knobs() -> dict:
@@ -143,26 +155,11 @@ def _refuse_not_finite(model, probabilities: np.ndarray) -> None:
         raise Refused("train: the trained weights are not finite numbers; a tenth of learning_rate, or precision: float32")
 
 
-def _id_file(model: Path) -> Path:
-    return model.with_name(f".{model.name}.training.json")
-
-
-def _begun(model: Path, identity: str, config: TrainConfig) -> tuple[str, str]:
-    """The name under which the tracking server knows this training, and its precision; a resumed one keeps both.
-
-    Which precision is faster is told by timing, and might be told otherwise the next time: a checkpoint would be lost.
-    """
-    file = _id_file(model)
-    if file.exists():
-        kept = files.read_json(file)
-        if kept.get("identity") == identity:
-            return kept["training_id"], kept["precision"]
-    precision = config.precision
-    if precision == "auto":
-        precision = "bfloat16" if backend.is_faster_in_bfloat16() else "float32"
-    training = uuid.uuid4().hex
-    files.write_json(file, {"identity": identity, "training_id": training, "precision": precision})
-    return training, precision
+def _precision(config: TrainConfig) -> str:
+    """Which one is faster is told by timing, and might be told otherwise the next time: it is asked once for a training."""
+    if config.precision != "auto":
+        return config.precision
+    return "bfloat16" if backend.is_faster_in_bfloat16() else "float32"
 
 
 def _draw_curves(history: list[dict], best: int, file: Path) -> None:

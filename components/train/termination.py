@@ -1,28 +1,86 @@
-"""SIGTERM in a training: the batch under way ends and a checkpoint is written, then the process does."""
+"""SIGTERM in a training (a drained node, an eviction, a stop): what is quick is saved, then the process ends, within a second.
 
+The command in a pod has no more than that, and nobody reads what it prints: the one that read it got the signal, too.
+"""
+
+import contextlib
+import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 from components.shared.errors import CannotRun
 
+GRACE = 0.8  # seconds from the signal to the end
+CODE = 128 + signal.SIGTERM
+
 
 class Terminated(CannotRun):
-    """SIGTERM came (a pod is evicted); the checkpoint is saved."""
+    """SIGTERM came; the checkpoint is saved."""
 
-    exit_code = 128 + signal.SIGTERM
+    exit_code = CODE
 
 
-@contextmanager
-def stop_requested() -> Iterator[threading.Event]:
-    """Set the event on SIGTERM instead of dying, so that the batch ends and the checkpoint is written."""
-    told = threading.Event()
+@dataclass
+class Stop:
+    """`told`: SIGTERM came. `last`: what else is to be done then, each in a thread of its own."""
+
+    told: threading.Event = field(default_factory=threading.Event)
+    last: list[Callable[[], None]] = field(default_factory=list)
+    threads: list[threading.Thread] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[Stop]:
+    """On SIGTERM the process ends with exit code 143 when the block does, which `told` asks for, or after GRACE seconds."""
+    stop = Stop()
     if threading.current_thread() is not threading.main_thread():
-        yield told
+        yield stop
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: told.set())
+    # A handler runs between two instructions of the main thread, which may be at work in TensorFlow for long: what Python
+    # writes into this pipe a thread reads at once.
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.signal(signal.SIGTERM, lambda *_: None), signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(stop, reader), name="SIGTERM", daemon=True).start()
     try:
-        yield told
+        yield stop
+    except BaseException as error:
+        if isinstance(error, BrokenPipeError):  # of a reader that the same signal ended
+            stop.told.wait(GRACE / 2)
+        if stop.told.is_set():
+            _end(stop, str(error) if isinstance(error, Terminated) else "")
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.set_wakeup_fd(before[1])
+        signal.signal(signal.SIGTERM, before[0])
+        os.close(writer)
+
+
+def _watch(stop: Stop, reader: int) -> None:
+    with open(reader, "rb", buffering=0) as signals:
+        while number := signals.read(1):
+            if number[0] == signal.SIGTERM:
+                break
+        else:
+            return  # the block has ended
+    started = time.monotonic()
+    stop.threads += [threading.Thread(target=work, daemon=True) for work in stop.last]
+    for thread in stop.threads:
+        thread.start()
+    stop.told.set()
+    time.sleep(max(0.0, started + GRACE - time.monotonic()))
+    os._exit(CODE)
+
+
+def _end(stop: Stop, text: str) -> None:
+    for thread in stop.threads:
+        thread.join()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        os.write(2, f"{text}\n".encode() if text else b"")
+    os._exit(CODE)

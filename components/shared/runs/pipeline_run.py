@@ -26,14 +26,14 @@ def parent(mlflow, record: dict) -> str | None:
     At home DARKROOM_PIPELINE_RUN holds the knobs: trainings that share knobs, data and code belong together. It ends when it is
     made: nobody knows which step is the last. Without it, the run that Kubeflow gives to a task (MLFLOW_RUN_ID) is the parent.
     """
-    data, code = record["data_digest"], record["tags"]["git_commit"]
     if _name():
         run_id = _named(mlflow, _name())
-        mlflow.MlflowClient().set_tag(run_id, "data_digest", data)
+        mlflow.MlflowClient().set_tag(run_id, "data_digest", record["data_digest"])
         return run_id
     pipeline = os.environ.get(PIPELINE_RUN)
     if not pipeline or os.environ.get("MLFLOW_RUN_ID"):
         return os.environ.get("MLFLOW_RUN_ID")
+    data, code = record["data_digest"], record["tags"]["git_commit"]
     key = hashlib.sha256("\n".join((pipeline, data, code)).encode()).hexdigest()
     tags = {"data_digest": data, "git_commit": code}
     tags["mlflow.note.content"] = f"The trainings of one pipeline run. Data {data}, code {code}."
@@ -119,9 +119,14 @@ def _close(name: str, reason: str, state: str, closed: list[str]) -> None:
     if group := one_run.find(client, experiment, PIPELINE, name):
         open_ones = f"tags.`{PARENT}` = '{group.info.run_id}' and attributes.status = 'RUNNING'"
         for run in client.search_runs([experiment], filter_string=open_ones):
-            client.set_tag(run.info.run_id, ENDED, reason[:5000])
-            client.set_terminated(run.info.run_id, state)
+            end(client, run, reason, state)
             closed.append(run.info.run_name)
+
+
+def end(client, run, reason: str, state: str) -> None:
+    """End a run that nothing runs any more, and keep the reason."""
+    client.set_tag(run.info.run_id, ENDED, reason[:5000])
+    client.set_terminated(run.info.run_id, state)
 
 
 def _named(mlflow, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from components.shared.runs import one_run, pipeline_run
 from components.shared.runs.connection import experiment_id
-from components.shared.runs.pipeline_run import PARENT, TRAINING
+from components.shared.runs.pipeline_run import ENDED, PARENT, TRAINING
 
 
 def find_or_make(mlflow, record: dict) -> str:
@@ -16,6 +16,16 @@ def find_or_make(mlflow, record: dict) -> str:
 
     client, experiment = mlflow.MlflowClient(), experiment_id(mlflow)
     return one_run.find_or_make(client, experiment, TRAINING, record["training_id"], name=record["name"], tags=tags)
+
+
+def take_over(mlflow, run_id: str, record: dict) -> None:
+    """Go on with a training's run, which perhaps a process that was killed has left: below the present pipeline run."""
+    client = mlflow.MlflowClient()
+    client.update_run(run_id, status="RUNNING")
+    if ENDED in client.get_run(run_id).data.tags:  # by someone who took it for lost
+        client.delete_tag(run_id, ENDED)
+    if parent := pipeline_run.parent(mlflow, record):
+        client.set_tag(run_id, PARENT, parent)
 
 
 def log_row(client, run_id: str, row: dict) -> None:
