@@ -32,16 +32,17 @@ def lines(how: Settings, *, namespace: str, image: str) -> Lines:
     from components.shared import deadline
 
     try:
-        client = _client()
+        connected = client()
     except (config.ConfigException, OSError, TypeError, ValueError) as error:  # all that a broken kubeconfig ends in
         yield "?", f"no kubeconfig that can be used, so the cluster was not looked at: {' '.join(str(error).split())[:200]}"
         return
-    host, client.configuration.client_side_validation = client.configuration.host, False
+    host, connected.configuration.client_side_validation = connected.configuration.host, False
     yield "ok", f"Kubernetes at {host}, namespace {namespace}"
-    yield from deadline.within(WHOLE, lambda: list(Look(client, how, namespace, image).all()), what=f"Kubernetes at {host}")
+    yield from deadline.within(WHOLE, lambda: list(Look(connected, how, namespace, image).all()), what=f"Kubernetes at {host}")
 
 
-def _client():
+def client():
+    """A connection by the kubeconfig, or with a pod's own account. Raises what a broken kubeconfig ends in."""
     from kubernetes import client, config
 
     try:

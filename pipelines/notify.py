@@ -1,30 +1,95 @@
-"""Report how a run ended: in the exit handler's log, and to a webhook where one is set."""
+"""Report how a run ended: in the exit handler's log, and to a webhook where one is set.
 
-import json
+What Kubeflow tells its exit handler comes from ML Metadata, which knows neither a step that was killed nor one that was cached, and
+no reasons. So the run's workflow is read, with the pod's own account; where that is forbidden, what the steps said in MLflow.
+"""
+
 import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pipelines import nodes
 from pipelines.execution import REASON_FILE
 
 WEBHOOK = "DARKROOM_WEBHOOK"
 TRIES, SECONDS = 3, 10  # seconds for one answer, or one piece of it
 WHOLE = 30  # seconds for all of it, however the server spends them
+NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
-def report(*, state: str, run: str, name: str = "", workflow: str = "", message: str | None = None) -> None:
-    """Print how the run ended and post it as JSON: `text` (as Slack and others take it), state, run, step, reason.
+def report(*, state: str, run: str, name: str = "", workflow: str = "") -> None:
+    """Print how the run ended and post it as JSON: `text` (as Slack and others take it), state, run, name, link, step, reason.
 
-    A webhook that cannot be reached is a line in the log and fails nothing.
+    `state` is what Kubeflow says, `run` the run's id, `name` its name, `workflow` Argo's name for it. A webhook that cannot be
+    reached is a line in the log and fails nothing. Runs in MLflow that nothing runs any more are ended.
     """
-    step, reason = ("", "") if state == "SUCCEEDED" else first_fault(message or "")
-    text = f"Darkroom: {run} {state.lower()}" + (f" at {step}: {reason}" if step else f": {reason}" if reason else "")
+    from components.shared.runs import pipeline_run
+
+    said = _said(run)
+    ended, step, reason = _end(state, workflow, said.get("steps", {}))
+    host = os.environ.get("KFP_HOST", "").rstrip("/")
+    link = f"{host}/#/runs/details/{run}" if host else said.get("page", "")
+    text = f"Darkroom: {name or run} {ended}" + (f" at {step}: {reason}" if step else f": {reason}" if reason else "")
+    text += f" ({link})" if link else ""
     print(text)
+    pipeline_run.close_left_open(f"the pipeline run {ended}" + (f" at {step}: {reason}" if step else ""))
     address = os.environ.get(WEBHOOK)
     if not address:
         return
-    if reason := _post(address, {"text": text, "state": state, "run": run, "step": step, "reason": reason}):
+    content = {"text": text, "state": ended, "run": run, "name": name, "link": link, "step": step, "reason": reason}
+    if reason := _post(address, content):
         print(f"report: the webhook was not notified: {reason}")  # its address may be a secret, but for the host
+
+
+def _end(state: str, workflow: str, said: dict) -> tuple[str, str, str]:
+    """State (succeeded, failed, or ended where nobody can tell), the step that failed first, and why."""
+    from components.shared.runs.pipeline_run import BAD
+
+    if file := os.environ.get(REASON_FILE):  # here, where Kubeflow's local runner is right about the state
+        lines = Path(file).read_text(encoding="utf-8", errors="replace").splitlines() if Path(file).exists() else []
+        step, _, reason = lines[0].partition(": ") if lines and state == "FAILED" else ("", "", "")
+        return "failed" if state == "FAILED" else "succeeded", step, reason
+    if workflow and (steps := _steps(workflow)):
+        fault = nodes.fault(steps)
+        return ("failed", fault.name, fault.reason) if fault else ("succeeded", "", "")
+    for step, told in said.items():
+        if told["state"] in BAD and (step, told["state"]) != (
+            "register",
+            "refused",
+        ):  # a candidate that is no better is no fault
+            return "failed", step, told["reason"]
+    return "succeeded" if "register" in said else {"SUCCEEDED": "succeeded", "FAILED": "failed"}.get(state, "ended"), "", ""
+
+
+def _steps(workflow: str) -> list[nodes.Step]:
+    """The run's steps as Argo has them now; none where they cannot be read, which is said."""
+    from components.shared import deadline
+    from pipelines import cluster
+
+    def ask() -> dict:
+        from kubernetes.client import CustomObjectsApi
+
+        namespace = NAMESPACE.read_text().strip() if NAMESPACE.exists() else os.environ.get("NAMESPACE", "kubeflow")
+        kind = ("argoproj.io", "v1alpha1", namespace, "workflows", workflow)
+        return CustomObjectsApi(cluster.client()).get_namespaced_custom_object(*kind, _request_timeout=SECONDS)
+
+    try:
+        return nodes.of_workflow(deadline.within(WHOLE, ask, what="Kubernetes"))
+    except Exception as error:  # of several libraries; a report is not worth a failure
+        print(f"report: workflow {workflow} cannot be read: {' '.join(str(error).split())[:200]}")
+        return []
+
+
+def _said(run: str) -> dict:
+    """What the steps said in MLflow, and its page of the run; nothing where it does not answer."""
+    from components.shared.errors import CannotRun
+    from components.shared.runs import pipeline_run
+
+    try:
+        return pipeline_run.told(run)
+    except CannotRun as error:
+        print(f"report: {error}")
+        return {}
 
 
 def _post(address: str, content: dict) -> str:
@@ -60,17 +125,3 @@ def _post(address: str, content: dict) -> str:
         except (requests.RequestException, UnicodeError) as error:
             return f"{where}: {type(error).__name__}"
     return "" if status < 300 else f"{where}: HTTP {status}"
-
-
-def first_fault(message: str) -> tuple[str, str]:
-    """The first failing step and its reason: as steps left them here, or as Argo lists its failures, or the bare message."""
-    file = os.environ.get(REASON_FILE)
-    if file and Path(file).exists() and (lines := Path(file).read_text(encoding="utf-8", errors="replace").splitlines()):
-        step, _, reason = lines[0].partition(": ")
-        return step, reason
-    try:
-        failures = json.loads(message)
-        first = min((f for f in failures if f.get("message")), key=lambda f: f.get("finishedAt") or "9")
-        return first.get("displayName", ""), first["message"]
-    except (ValueError, TypeError, AttributeError):
-        return "", message

@@ -95,6 +95,7 @@ def status(options: argparse.Namespace) -> int:
     find = kubeflow.schedules.recurring_run_service_get_recurring_run
     if run.schedule and run.state in ("running", "waiting") and kubeflow.find(find, run.schedule) is None:
         print(f"{run.name}: {GONE}; `python -m pipelines submit` starts anew")
+        _mlflow(run._replace(state="stopped"))
         return FAILED
     return _end(kubeflow, run)
 
@@ -170,7 +171,24 @@ def _end(kubeflow, run: Run) -> int:
     elif run.state == "stopped":
         print(f"somebody stopped it; `python -m pipelines retry {run.id}` goes on")
     print(kubeflow.run_page(run.id))
+    _mlflow(run)
     return ENDED.get(run.state, DONE)
+
+
+def _mlflow(run: Run) -> None:
+    """Print MLflow's page of the run, where MLFLOW_TRACKING_URI names its server; what an ended run left open there is closed."""
+    from components.shared.errors import CannotRun
+    from components.shared.runs import pipeline_run
+
+    try:
+        if page := pipeline_run.told(run.id).get("page"):
+            print(page)
+    except CannotRun as error:
+        return print(f"MLflow: {error}")
+    if run.state in ENDED:
+        fault = nodes.fault(run.steps)
+        why = f"the pipeline run {run.state}" + (f" at {fault.name}: {fault.reason}" if fault else "")
+        pipeline_run.close_left_open(why, run=run.id, state="KILLED" if run.state == "stopped" else "FAILED")
 
 
 def logs(options: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ import yaml
 
 TOKEN = "canary-kub3-t0k3n"
 PLURALS = {"ServiceAccount": "serviceaccounts", "Secret": "secrets", "ConfigMap": "configmaps", "Node": "nodes", "Pod": "pods",
-           "ResourceQuota": "resourcequotas"}  # fmt: skip
+           "ResourceQuota": "resourcequotas", "Workflow": "workflows"}  # fmt: skip
 
 
 class Cluster:
@@ -65,7 +65,7 @@ class Cluster:
     def answer(self, method: str, path: str, query: dict, body: dict) -> tuple[int, dict]:
         if method == "POST":
             return self.review(path, body)
-        found = re.fullmatch(r"/api/v1(?:/namespaces/([^/]+))?/([a-z]+)(?:/([^/]+))?", path)
+        found = re.fullmatch(r"/(?:api/v1|apis/argoproj.io/v1alpha1)(?:/namespaces/([^/]+))?/([a-z]+)(?:/([^/]+))?", path)
         kind = next(kind for kind, plural in PLURALS.items() if plural == found[2])
         if found[2] in self.hidden:
             return fault(403, f"{found[2]} is forbidden: User {self.me!r} cannot get it")

@@ -117,7 +117,7 @@ def test_kubeflows_client_ends(serve, monkeypatch, do, scheme):
 @pytest.mark.parametrize("do", SERVERS)
 def test_the_webhook_ends(serve, monkeypatch, capsys, do):
     monkeypatch.setenv(notify.WEBHOOK, serve(do) + "/hooks/s3cr3t")
-    notify.report(state="SUCCEEDED", run="r", message=None)
+    notify.report(state="SUCCEEDED", run="r")
     told = capsys.readouterr().out
     expected = {
         drip_headers: "was not notified: 127.0.0.1: no answer within 2 seconds", drip_body: "r succeeded\n",
@@ -133,7 +133,7 @@ def test_the_webhook_ends(serve, monkeypatch, capsys, do):
 )
 def test_a_webhook_that_is_no_address_fails_nothing(monkeypatch, capsys, address):
     monkeypatch.setattr(os, "environ", os.environ | {notify.WEBHOOK: address})
-    notify.report(state="SUCCEEDED", run="r", message=None)
+    notify.report(state="SUCCEEDED", run="r")
     assert "the webhook was not notified: " in capsys.readouterr().out
 
 

@@ -269,3 +269,22 @@ def test_the_steps_are_those_of_the_graph():
     (graph,) = list(yaml.safe_load_all((ROOT / "tests/golden/pipeline.yaml").read_text()))[:1]
     named = set(re.findall(r"name: ((?:train|evaluate|validate|augment|register|report)[ a-z]*)$", yaml.safe_dump(graph), re.M))
     assert named - {"training"} <= set(nodes.STEPS)
+
+
+def test_mlflows_page_is_named_and_what_an_ended_run_left_open_there_is_closed(double, said, here, monkeypatch, tmp_path):  # noqa: F811
+    import mlflow
+
+    from components.shared.config import PIPELINE_RUN
+    from components.shared.runs import pipeline_run
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'runs.db'}")
+    monkeypatch.setattr(pipeline_run, "SECONDS", 120)  # to make a database takes long here
+    run = double.play(Frame("stopped-training"))
+    monkeypatch.setenv(PIPELINE_RUN, run)
+    pipeline_run.say("train cnn", "running")
+    client = mlflow.MlflowClient()
+    (parent,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    left = client.create_run(parent.info.experiment_id, tags={pipeline_run.PARENT: parent.info.run_id})
+    assert main(["status", run]) == 1
+    assert f"/runs/{parent.info.run_id}\n" in said()
+    assert client.get_run(left.info.run_id).info.status == "KILLED"

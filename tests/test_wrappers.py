@@ -215,32 +215,23 @@ def test_the_end_of_a_run_is_told_to_a_webhook_with_the_first_failing_step(hook,
     words = tmp_path / "words"
     words.write_text("validate: E_ONE_CLASS: one class\ntrain.cnn: later\n")
     monkeypatch.setenv(execution.REASON_FILE, str(words))
-    notify.report(state="FAILED", run="r1", message="Task exit-handler-1 failed.")
+    notify.report(state="FAILED", run="r1")
     told = hook.posts[0]
     assert told["text"] == "Darkroom: r1 failed at validate: E_ONE_CLASS: one class"
-    assert (told["state"], told["step"], told["reason"]) == ("FAILED", "validate", "E_ONE_CLASS: one class")
-    notify.report(state="SUCCEEDED", run="r2", message=None)
+    assert (told["state"], told["step"], told["reason"]) == ("failed", "validate", "E_ONE_CLASS: one class")
+    notify.report(state="SUCCEEDED", run="r2")
     assert hook.posts[1]["text"] == "Darkroom: r2 succeeded"
     assert "Darkroom: r2 succeeded" in capsys.readouterr().out
 
 
-def test_the_failures_that_argo_lists_are_understood(monkeypatch):
-    monkeypatch.delenv(execution.REASON_FILE, raising=False)
-    failures = [{"displayName": "train cnn", "message": "OOMKilled", "finishedAt": "2026-11-22T10:05:00Z"},
-                {"displayName": "validate", "message": "Error (exit code 1): E_X", "finishedAt": "2026-11-22T10:00:00Z"}]  # fmt: skip
-    assert notify.first_fault(json.dumps(failures)) == ("validate", "Error (exit code 1): E_X")
-    assert notify.first_fault("it broke") == ("", "it broke")
-    assert notify.first_fault("[]") == ("", "[]")
-
-
 def test_a_webhook_is_tried_again_when_busy_and_fails_nothing_when_down(hook, monkeypatch, capsys):
     hook.answers = [503, 200]
-    notify.report(state="SUCCEEDED", run="r", message=None)
+    notify.report(state="SUCCEEDED", run="r")
     assert len(hook.posts) == 2
     hook.answers = [404]
-    notify.report(state="SUCCEEDED", run="r", message=None)
+    notify.report(state="SUCCEEDED", run="r")
     monkeypatch.setenv(notify.WEBHOOK, "http://127.0.0.1:9/hooks/s3cr3t")
-    notify.report(state="SUCCEEDED", run="r", message=None)
+    notify.report(state="SUCCEEDED", run="r")
     said = capsys.readouterr().out
     assert "the webhook was not notified: 127.0.0.1: HTTP 404" in said
     assert "was not notified: 127.0.0.1: ConnectionError" in said
