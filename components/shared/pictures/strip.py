@@ -40,13 +40,14 @@ def strip(frame: bytes) -> bytes:
     exif = b""
     if orientation != 1:
         exif = b"MM\0*\0\0\0\x08\0\x01" + struct.pack(">HHIHHI", ExifTags.Base.Orientation, 3, 1, orientation, 0, 0)
+    profile = colour_profile.stripped(image.info.get("icc_profile") or b"") or b""
     if frame.startswith(formats.SIGNATURES["JPEG"]):
-        clean = b"\xff\xd8" + b"".join(_jpeg(frame, exif))
+        clean = b"\xff\xd8" + b"".join(_jpeg(frame, exif, profile))
         return _without_extra(clean) if image.width * image.height <= decode.MAX_PIXELS else clean
-    return formats.SIGNATURES["PNG"] + b"".join(_png(frame, exif))
+    return formats.SIGNATURES["PNG"] + b"".join(_png(frame, exif, profile))
 
 
-def _png(frame: bytes, exif: bytes) -> Iterator[bytes]:
+def _png(frame: bytes, exif: bytes, profile: bytes) -> Iterator[bytes]:
     parts = [(name, bytes(content)) for name, content in formats.chunks(frame)]
     header = parts[0][1]
     depth, colour = header[8], header[9]
@@ -66,7 +67,7 @@ def _png(frame: bytes, exif: bytes) -> Iterator[bytes]:
         elif name == b"sBIT":
             content = content if len(content) == _SBIT[colour] else None
         elif name == b"iCCP":
-            content = _png_profile(content)
+            content = b"icc\0\0" + zlib.compress(profile, 0) if profile else None
         elif name not in (b"IHDR", b"IEND") and len(content) != _PNG_KEPT.get(name):
             content = None
         seen.add(name)
@@ -89,21 +90,10 @@ def _pixels(data: list[bytes], header: bytes) -> bytes | None:
         raise Undecodable("E_CORRUPT", f"broken data stream ({error})") from None
 
 
-def _png_profile(content: bytes) -> bytes | None:
-    _, _, packed = content.partition(b"\0")
-    try:
-        profile = zlib.decompressobj().decompress(packed[1:], colour_profile.MAX_BYTES + 1)
-    except zlib.error:
-        return None
-    kept = colour_profile.stripped(profile)
-    return kept and b"icc\0\0" + zlib.compress(kept, 0)
-
-
-def _jpeg(frame: bytes, exif: bytes) -> Iterator[bytes]:
-    parts = [(marker, frame[start:end]) for marker, start, end in formats.segments(frame)]
-    profile, jfif = _jpeg_profile([part[4:] for marker, part in parts if marker == 0xE2]), False
-    for marker, part in parts:
-        content = part[4:]
+def _jpeg(frame: bytes, exif: bytes, profile: bytes) -> Iterator[bytes]:
+    jfif = False
+    for marker, start, end in formats.segments(frame):
+        part, content = frame[start:end], frame[start + 4 : end]
         # JFIF comes first, if it is there at all; EXIF behind it.
         if exif and marker != 0xE0:
             yield _segment(0xE1, b"Exif\0\0" + exif)
@@ -112,7 +102,8 @@ def _jpeg(frame: bytes, exif: bytes) -> Iterator[bytes]:
             jfif = True
             yield _segment(marker, content[:12] + b"\0\0")  # a thumbnail of 0 x 0
         elif marker == 0xE2 and content.startswith(_ICC):
-            yield profile
+            pieces = [profile[at : at + 65_000] for at in range(0, len(profile), 65_000)]
+            yield from (_segment(0xE2, _ICC + bytes([n, len(pieces)]) + piece) for n, piece in enumerate(pieces, 1))
             profile = b""
         elif marker == 0xEE and content.startswith(b"Adobe") and len(content) >= 12:
             yield _segment(marker, b"Adobe\0\x64" + bytes(4) + content[11:12])  # how colours were transformed
@@ -154,16 +145,6 @@ def _same_pixels(one: bytes, other: bytes) -> bool:
         return np.array_equal(*(simplejpeg.decode_jpeg(frame, strict=False) for frame in (one, other)))
     except ValueError:
         return False
-
-
-def _jpeg_profile(contents: list[bytes]) -> bytes:
-    """The segments of the colour profile that these APP2 segments hold, none where they hold no valid one."""
-    numbered = sorted(content[len(_ICC) :] for content in contents if content.startswith(_ICC) and len(content) > 14)
-    kept = colour_profile.stripped(b"".join(piece[2:] for piece in numbered))
-    if not kept:
-        return b""
-    pieces = [kept[start : start + 65_000] for start in range(0, len(kept), 65_000)]
-    return b"".join(_segment(0xE2, _ICC + bytes([n, len(pieces)]) + piece) for n, piece in enumerate(pieces, 1))
 
 
 def _segment(marker: int, content: bytes) -> bytes:
