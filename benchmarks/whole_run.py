@@ -2,27 +2,17 @@
 
     python benchmarks/whole_run.py [--keep FOLDER]
 
-Prints the wall time of both, the largest memory of any one process, the time of each stage, and the closing table.
+Prints the wall time of both, the time of each training, and the closing table.
 """
 
 import argparse
 import re
-import resource
 import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-
-
-def make_run(folder: Path) -> tuple[float, str]:
-    started = time.monotonic()
-    done = subprocess.run(["make", "run"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode:
-        sys.exit(done.stdout)
-    return time.monotonic() - started, done.stdout
+from cost import cost
+from stages import ROOT
 
 
 def main() -> None:
@@ -32,12 +22,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.keep or Path(scratch) / "darkroom"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
-        first, told = make_run(folder)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-        again, _ = make_run(folder)
-        print(told[told.rindex("\n", 0, told.index(" test samples  ")) :])
-        print(f"fresh clone to registered model: {first:.0f} s; again: {again:.1f} s; largest process: {peak:.2f} GiB")
-        print("training: " + "; ".join(re.findall(r"train \w+: best epoch .*", told)))
+        first, again = (cost("make", "run", cwd=folder, memory=None) for _ in range(2))
+    told = first.printed
+    print(told[told.rindex("\n", 0, told.index(" test samples  ")) :])
+    print(f"fresh clone to registered model: {first.seconds:.0f} s; again: {again.seconds:.1f} s")
+    print("training: " + "; ".join(re.findall(r"train \w+: best epoch .*", told)))
 
 
 if __name__ == "__main__":
