@@ -22,7 +22,8 @@ MAX_RATIO = 200  # unpacked bytes / packed bytes; pictures hardly compress, a bo
 FREE_ALLOWANCE = 100 * 2**20  # bytes that any archive may unpack to
 _END = 22  # bytes of the end of a zip, and of one without files as a whole
 # Bytes of which the whole of a tar is a multiple, by whoever wrote it; GNU tar and Python pad it with zeros to 20 blocks.
-_RECORDS = (*range(tarfile.BLOCKSIZE, tarfile.RECORDSIZE + 1, tarfile.BLOCKSIZE), *(2**power for power in range(14, 21)))
+_RECORDS = (*range(tarfile.BLOCKSIZE, tarfile.RECORDSIZE + 1, tarfile.BLOCKSIZE), *(2**power for power in range(14, 21)),
+            5 * tarfile.RECORDSIZE, 10 * tarfile.RECORDSIZE)  # fmt: skip
 _PIECE = 2**20  # bytes that are copied at once
 _LONGEST_HEADER = 2**24  # bytes; tarfile reads a header whole, and a bomb claims gigabytes
 _COMPRESSED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
