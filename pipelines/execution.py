@@ -7,6 +7,7 @@ steps, and ties a cache entry to its content.
 import contextlib
 import hashlib
 import json
+import math
 import os
 import sys
 import tempfile
@@ -21,6 +22,7 @@ SEAL, MAKER = "sha256", "step"
 REASON_FILE, KUBERNETES = "DARKROOM_REASONS", "/dev/termination-log"
 JUDGES = ("validate", "register")  # what they refuse is a verdict, and no failure: its reasons are worth keeping
 PASSED = "ok"
+PARTS = "DARKROOM_PARTS"  # new shards that a step does itself, and pods at once that do more: 4/8
 AGAIN = (
     "again"  # a key of any section that changes nothing but the cache's key; and where the store keeps what must be made again
 )
@@ -33,6 +35,7 @@ def call(step: str, *, config: str = "", code: str = "", show: Callable[[], str 
     compiled from. `show` makes what the UI shows, also of what was refused, and returns what is wrong with it. A step that fails
     ends the process with its exit code.
     """
+    from components import STEPS
     from components.__main__ import call as run
     from components.shared.errors import Refused
 
@@ -46,6 +49,8 @@ def call(step: str, *, config: str = "", code: str = "", show: Callable[[], str 
             check(artifact)
         plain = {key: _plain(value) for key, value in values.items()}
         plain |= {"config": knobs(config, section)} if config else {}
+        if STEPS[name].workers:
+            _spread(step, data=plain["data"], digest=plain["digest"], config=config, code=code)
         try:
             run(name, section=section, **plain)
         except Refused as refused:
@@ -61,6 +66,33 @@ def call(step: str, *, config: str = "", code: str = "", show: Callable[[], str 
         leave(step, verdict)
         print(f"{step}: {verdict}", file=sys.stderr)
     return verdict
+
+
+def part(step: str, *, share: str, data: str, digest: str, config: str, code: str) -> None:
+    """Compute a share (`i/n`) of what the store lacks of a step's results, and keep it. Ends the process when that fails."""
+    from components.__main__ import parts
+
+    with ending(step):
+        refuse_other_code(code)
+        kept = parts(step, section=step, data=data, digest=digest, config=knobs(config, step))
+        missing = kept.missing(share)
+        kept.make(missing)
+        print(f"{step}: part {share}: {len(missing)} shards")
+
+
+def _spread(step: str, *, data: str, digest: str, config: str, code: str) -> None:
+    """On a cluster, where the store lacks the results of many shards: have them computed by pods beside this one."""
+    from components.__main__ import parts
+    from pipelines import indexed_job
+
+    if not os.environ.get(PARTS) or not indexed_job.possible():
+        return
+    each, at_once = (int(number) for number in os.environ[PARTS].split("/"))
+    kept = parts(step, section=step, data=data, digest=digest, config=knobs(config, step))
+    missing = len(kept.missing()) if kept else 0
+    if missing > each:
+        work = {"data": data, "digest": digest, "config": config, "code": code}
+        indexed_job.run(step, work, parts=math.ceil(missing / each), at_once=at_once)
 
 
 def gate(verdict: str, *, step: str) -> str:

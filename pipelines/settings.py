@@ -62,7 +62,9 @@ class Settings(Strict):
 
         from components import STEPS
         from components.shared.config import PIPELINE_RUN
+        from components.shared.parallel import CPUS
         from components.shared.store import STORE
+        from pipelines.execution import PARTS
 
         own = self.of(step)
         task.set_cpu_request(own.cpu).set_memory_request(own.memory).set_memory_limit(own.memory)
@@ -74,9 +76,9 @@ class Settings(Strict):
             task.set_retry(own.retries, f"{own.backoff}s", backoff_factor=2, backoff_max_duration=f"{longest}s")
         kubernetes.set_timeout(task, own.timeout)
         kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
-        own_environment = {STORE: self.store, "DARKROOM_CPUS": own.cpu}
+        own_environment = {STORE: self.store, CPUS: own.cpu}
         if STEPS.get(step) and STEPS[step].workers:
-            own_environment["DARKROOM_PARTS"] = f"{self.parts.shards}/{self.parts.at_once}"
+            own_environment[PARTS] = f"{self.parts.shards}/{self.parts.at_once}"
         for name, value in {**self.environment, **own_environment}.items():
             task.set_env_variable(name, value)
         # By the pod's label, and not as a parameter: what differs in each run would be in each cache key.

@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,21 @@ def draw_clips(folder: Path, *, each: int = 16, size: int = 16, seed: int = 0) -
                 same = np.random.default_rng(scene.integers(1) + number)  # the box keeps its height and colour
                 (clip / f"frame{time}.png").write_bytes(png(drawing("box", same, size=size, at=max(0, start + step * time))))
     return folder
+
+
+def draw_shards(folder: Path, draw=draw_stills) -> Path:
+    """Three shards: one a run of `ingest`, put side by side."""
+    from components.ingest.step import ingest
+
+    (folder / "data").mkdir(parents=True)
+    for number in range(3):
+        source = draw(folder / f"source{number}", seed=number)
+        for of_class in list(source.iterdir()):
+            for file in sorted(of_class.rglob("*"), reverse=True):
+                file.rename(file.with_name(f"{number}{file.name}"))
+        ingest(source, folder / f"d{number}")
+        shutil.copy(folder / f"d{number}/00000.parquet", folder / f"data/{number:05}.parquet")
+    return folder / "data"
 
 
 def by_code(findings: Path) -> dict[str, dict]:

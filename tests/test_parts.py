@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, draw_clips, draw_stills
+from conftest import ROOT, draw_clips, draw_shards, draw_stills
 
 from components.__main__ import call, parts
 from components.ingest.step import ingest
-from components.shared import files
+from components.shared import files, parallel
 from components.shared.data import dataset
 from components.shared.data.remote import Shards
 from components.shared.errors import CannotRun
@@ -28,17 +28,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def data(request, tmp_path: Path) -> Path:
-    """Several shards: one a run of `ingest`, put side by side."""
-    draw = getattr(request, "param", draw_stills)
-    (tmp_path / "data").mkdir()
-    for number in range(3):
-        source = draw(tmp_path / f"source{number}", seed=number)
-        for folder in list(source.iterdir()):
-            for file in sorted(folder.rglob("*"), reverse=True):
-                file.rename(file.with_name(f"{number}{file.name}"))
-        ingest(source, tmp_path / f"d{number}")
-        shutil.copy(tmp_path / f"d{number}/00000.parquet", tmp_path / f"data/{number:05}.parquet")
-    return tmp_path / "data"
+    return draw_shards(tmp_path, getattr(request, "param", draw_stills))
 
 
 def digest_of(data: Path) -> str:
@@ -192,3 +182,32 @@ def test_a_listing_that_was_tampered_with_is_refused(pushed):
         Shards(str(remote), digest)
     with pytest.raises(CannotRun, match=r"does not hold 0{32}\.dir; `dvc push`"):
         Shards(str(remote), "0" * 32 + ".dir")
+
+
+@pytest.mark.parametrize(
+    ("granted", "environment", "limit", "expected"),
+    [
+        (8, "", "max", 8),
+        (8, "2", "max", 2),
+        (8, "500m", "max", 1),
+        (2, "1500m", "max", 2),
+        (2, "4", "max", 2),
+        (8, "", str(2**30), 4),  # of memory a quarter of a GiB each
+        (8, "", str(2**20), 1),
+    ],
+)
+def test_workers_are_as_many_as_processors_and_memory_are_ours(tmp_path, monkeypatch, granted, environment, limit, expected):
+    (tmp_path / "memory.max").write_text(limit + "\n")
+    monkeypatch.setattr(parallel, "CGROUP", tmp_path)
+    monkeypatch.setattr(parallel, "granted", lambda: granted)
+    monkeypatch.setenv(parallel.CPUS, environment)
+    assert parallel.processors() == expected
+    (tmp_path / "memory.max").rename(tmp_path / "elsewhere")
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory/memory.limit_in_bytes").write_text("9223372036854771712" if limit == "max" else limit)
+    assert parallel.processors() == expected
+
+
+def test_a_quota_of_the_cgroup_counts(monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # as loky, which reads quotas, is told by hand
+    assert parallel.granted() == 1

@@ -1,11 +1,14 @@
 """Work that grows with the data, shard by shard over all processors, with a progress bar."""
 
+import contextlib
+import math
 import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -13,6 +16,9 @@ from tqdm import tqdm
 from components.shared import supervise
 from components.shared.errors import CannotRun
 
+CPUS = "DARKROOM_CPUS"  # processors that a step may use, set by those who start it
+CGROUP = Path("/sys/fs/cgroup")
+WORKER = 2**28  # bytes of memory that a worker process needs, and a large picture
 # Not forked from this process: Arrow and TensorFlow run threads that do not survive it. From one that only imports, where there is
 # one; it is reached by a socket in the folder for temporary files, whose path must fit into 108 bytes.
 METHOD = (
@@ -25,8 +31,29 @@ def _context() -> multiprocessing.context.BaseContext:
 
 
 def processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many processors this process may use, at least 1: granted ones, no more than DARKROOM_CPUS says, with memory for each.
+
+    In a pod without a quota all of the node's processors are granted, though others ask for them too: there it is the setting,
+    written as Kubernetes writes it (`2`, `500m`), that counts.
+    """
+    asked = os.environ.get(CPUS) or "inf"
+    asked = float(asked[:-1]) / 1000 if asked.endswith("m") else float(asked)
+    return max(1, math.ceil(min(granted(), asked, _memory() // WORKER)))
+
+
+def granted() -> int:
+    """The processors of this process's CPU set, or of its cgroup's quota where that is less."""
+    import joblib
+
+    return joblib.cpu_count()
+
+
+def _memory() -> float:
+    """Bytes that this process's cgroup (version 2, or 1) may use."""
+    for file in ("memory.max", "memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # `max`: no limit
+            return int((CGROUP / file).read_text())
+    return math.inf
 
 
 def get_ready(module: str) -> None:

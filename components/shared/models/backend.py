@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Iterator
 
+from components.shared import parallel
+
 CLEARLY = 1.25  # times as fast: below that float32 is taken, being the more exact
 
 
@@ -19,6 +21,12 @@ def start(seed: int | None = None):
         import keras
         import tensorflow as tf
     tf.config.experimental.enable_op_determinism()
+    if (threads := parallel.granted()) < (os.cpu_count() or 1):
+        # A quota, which TensorFlow does not see. Not what was merely asked for: sums depend on the number of threads, so that a
+        # training would differ from the same one at home.
+        with contextlib.suppress(RuntimeError):  # it runs already
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
     if seed is not None:
         keras.utils.set_random_seed(seed)
     return tf, keras
