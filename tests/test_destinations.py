@@ -13,7 +13,6 @@ from components.augment.config import AugmentConfig
 from components.augment.step import augment
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.step import evaluate
-from components.fix import quarantine
 from components.fix.step import fix
 from components.ingest.export import export
 from components.ingest.step import ingest
@@ -127,8 +126,8 @@ def test_what_is_dropped_is_not_kept_where_it_would_be_replaced(project):
     project("measure", Path("manifest"))
     for place in ("manifest", "manifest/dropped", "validation/dropped", "data/dropped"):
         with pytest.raises(CannotRun, match="as a whole; name a folder outside it"):
-            quarantine.check(Path(place), [])
-    quarantine.check(Path("dropped"), [])
+            fix(Path("data"), Path("validation"), quarantine=Path(place))
+    fix(Path("data"), Path("validation"), quarantine=Path("dropped"))
 
 
 def test_strange_names_of_our_own_files_are_known_again(tmp_path):
@@ -145,13 +144,10 @@ def test_strange_names_of_our_own_files_are_known_again(tmp_path):
         pass
 
 
-def test_what_an_older_version_wrote_without_a_marker_is_known(project):
-    for folder in ("manifest", "validation"):
-        Path(folder, ".darkroom").unlink()
+def test_parts_of_a_manifest_are_known_without_a_marker(project):
+    Path("manifest/.darkroom").unlink()
     project("measure", Path("manifest"))
-    project("validate", Path("validation"))
     assert Path("manifest/.darkroom").read_text().startswith("manifest\n")
-    assert Path("validation/.darkroom").read_text().startswith("validation\n")
 
 
 def test_a_persons_own_parquet_tables_are_no_shards(stills, here):

@@ -11,7 +11,6 @@ from components.validate.config import ValidateConfig
 ACCEPTED = "accepted/summary.json"  # key in the store
 SCREEN = 16  # lines of findings that the terminal shows
 WIDTH = 110  # characters of one
-_WRITTEN = {"findings.json", "findings.parquet", "summary.json", "report.html", "classes.png", "data_docs", "pairs.parquet"}
 
 
 def validate(
@@ -23,7 +22,7 @@ def validate(
     """Judge the data. An error refuses it (exit code 1) after everything is written; a warning does not."""
     from components.validate import expectations
 
-    destination.check_folder(validation, kind="validation", ours=_is_older, inputs=[manifest])
+    destination.check_folder(validation, kind="validation", inputs=[manifest])
     expectations.start()  # before all that is slow to import
     from components.shared.data import manifest as manifests
     from components.validate import class_balance, drift, items, pairs, report, suite
@@ -33,7 +32,7 @@ def validate(
     suite.refuse_unknown_severities(config)
     digest = manifests.data_digest(manifest)
     accepted = _accepted(validation, digest)
-    with files.whole_folder(validation, kind="validation", ours=_is_older) as fresh:
+    with files.whole_folder(validation, kind="validation") as fresh:
         outcome = expectations.judge(manifest, config, fresh / "data_docs")
         # Great Expectations is at work now, in its own process: time for what does not need its outcome.
         context = Context.read(manifest, config, accepted)
@@ -83,11 +82,6 @@ def validate(
     ratio = f"{summary['imbalance_ratio']:.1f}" if summary["imbalance_ratio"] else "infinite"
     print(f"validate: {len(context.rows):,} samples in {len(context.classes)} classes pass with {severities['warning']} warnings "
           f"(largest class / smallest: {ratio}); {validation}/report.html shows it all")  # fmt: skip
-
-
-def _is_older(file: Path) -> bool:
-    """Whether a file lies in what an older version wrote, which had no marker."""
-    return file.name in _WRITTEN and "data_digest" in files.read_json(file.with_name("summary.json"))
 
 
 def _accepted(validation: Path, digest: str) -> dict | None:
