@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     scheduling.add_argument(
         "--cron", type=text, required=True, help="when, in UTC: minute hour day month weekday, such as '0 2 * * *'"
     )
+    command("publish", "pipelines.publish:publish", "push the data that data.dvc records, as the newest: schedules take it")
     listing = command("list", "pipelines.status:show", "list the latest runs and all schedules on Kubeflow")
     listing.add_argument("--count", type=checked(Annotated[int, Ge(1)]), default=20, help="runs at most (default: %(default)s)")
     looking = command("status", "pipelines.status:status", "show a run's steps; exit code 1 when it failed")

@@ -5,6 +5,7 @@ import re
 STEPS = "under `steps` in pipelines/settings.yaml"
 KINDS = (  # words of the reason, what a waiting pod waits for, what to do
     (r"refused: ", "", "mend what it names; the report of `validate` or `register` has all of it"),
+    (r"the image holds code", "", "`make image`, push it, and name it in DARKROOM_IMAGE"),
     (r"service account|serviceaccount|forbidden|no configuration has been provided", "an account with its rights",
      "`kubectl apply -k infra/kubernetes/steps` makes it; `service_account` in pipelines/settings.yaml names it"),
     (r"secret|configmap|CreateContainerConfigError", "a secret",
@@ -14,6 +15,9 @@ KINDS = (  # words of the reason, what a waiting pod waits for, what to do
     (r"out of memory|memory ran out", "", f"give it more `memory` {STEPS}"),
     (r"deadline", "", f"it took longer than its `timeout` {STEPS}, or its pod never began: image, secret"),
 )  # fmt: skip
+
+
+SAME = r"refused: |changed since it was made|the image holds code|out of memory"  # tried again as it was, it ends the same
 
 
 def about(reason: str) -> tuple[str, str]:
@@ -28,4 +32,4 @@ def after(reason: str, *, lost: bool, run_id: str) -> str:
         return f"its pod was taken away: {again}"
     remedy = about(reason)[1]
     anew = "`python -m pipelines submit` starts anew, and takes from the cache what was done"
-    return (f"{remedy}; then " if remedy else "") + anew + ("" if "refused: " in reason else f"; {again}, as it was")
+    return (f"{remedy}; then " if remedy else "") + anew + ("" if re.search(SAME, reason) else f"; {again}, as it was")

@@ -2,11 +2,14 @@
 
 import argparse
 import configparser
+import json
+import sys
 
 from pipelines import graph
 from pipelines.version import PIPELINE
 
 DONE = 0
+SECONDS = 30  # for a look into the store
 
 
 def submit(options: argparse.Namespace) -> int:
@@ -46,6 +49,8 @@ def prepared(options: argparse.Namespace, **kind: bool) -> tuple[dict, object]:
         "data": data,
         "digest": digest,
     }
+    if not options.unchecked:
+        _again(parameters, settings.store)
     at, differs = commit(), ", ".join(options.set)
     return {
         "display_name": options.name or f"{PIPELINE} {at.name[:7]}" + (f" · {differs}"[:100] if differs else ""),
@@ -67,6 +72,30 @@ def placed(kubeflow, content: dict, options: argparse.Namespace, **kind: bool) -
         "experiment_id": experiment(kubeflow, options.experiment),
         "pipeline_version_reference": reference,
     }
+
+
+def _again(parameters: dict, address: str) -> None:
+    """Mark the sections of steps whose result a later step found damaged: Kubeflow's cache holds it, and is left for them."""
+    from components.shared import deadline, scratch
+    from components.shared.errors import CannotRun
+    from components.shared.store import Store
+    from pipelines.execution import AGAIN
+
+    def marks() -> dict[str, str]:
+        store, found = Store(address), {}
+        with scratch.folder() as folder:
+            for key in store.names(AGAIN):
+                store.get(key, folder / "mark")
+                found[key.removeprefix(f"{AGAIN}/").replace(".", "_")] = (folder / "mark").read_text()
+        return found
+
+    try:
+        found = deadline.within(SECONDS, marks, what=address)
+    except CannotRun as error:
+        print(f"{error}; what was found damaged there is not made again", file=sys.stderr)
+        return
+    for name in found.keys() & parameters.keys():
+        parameters[name] = json.dumps(json.loads(parameters[name]) | {AGAIN: found[name]})
 
 
 def default_remote() -> str:

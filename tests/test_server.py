@@ -261,6 +261,10 @@ def test_the_pipeline_takes_its_data_by_reference_out_of_the_store(team, member)
         for name in ("cnn", "lstm")
     }
     assert found == of_dvc
+    digest = yaml.safe_load((member / "data.dvc").read_text())["outs"][0]["md5"]
+    assert f"s3://dvc: {digest} is the newest data" in run(member, team, "python", "-m", "pipelines", "publish")
+    script = "import s3fs; print(s3fs.S3FileSystem().cat('dvc/data.dvc').decode(), end='')"
+    assert run(member, team, "python", "-c", script) == (member / "data.dvc").read_text()
     told = run(member, team, "python", "-m", "pipelines", "run", "--data", "s3://dvc", "--digest", "0" * 32 + ".dir", code=2)
     assert "`dvc push` where the data is sends it" in told
     wrong = team | {"AWS_SECRET_ACCESS_KEY": "wrong-" + "0" * 20}

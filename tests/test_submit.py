@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 
 import pytest
@@ -10,6 +11,7 @@ from conftest import ROOT, draw_stills
 from kubeflow_double import TOKEN, Double, Frame
 
 from components.ingest.step import ingest
+from components.shared.store import Store
 from pipelines import kubeflow, settings, status
 from pipelines.__main__ import main
 
@@ -185,21 +187,44 @@ def test_what_would_fail_late_is_refused_before_anything_is_sent(double, said, t
     assert double.requests == []
 
 
-def test_the_default_data_is_what_data_dvc_records_in_dvcs_default_remote(double, said, tmp_path, monkeypatch):
+@pytest.fixture
+def pushed(tmp_path, monkeypatch):
+    """A project whose data lies in DVC's default remote, an address as an object store has one; returns the remote's folder."""
     monkeypatch.chdir(tmp_path)
     ingest(draw_stills(tmp_path / "stills"), tmp_path / "data")
-    remote = (tmp_path / "remote").as_uri()
+    remote = tmp_path / "remote"
     for command in ("git init -q", "dvc init -q", "dvc config core.analytics false", "dvc add -q data",
-                    f"dvc remote add -q -d storage {tmp_path / 'remote'}", "dvc push -q"):  # fmt: skip
+                    f"dvc remote add -q -d storage {remote}", "dvc push -q"):  # fmt: skip
         subprocess.run(command.split(), check=True, capture_output=True)
-    config = (tmp_path / ".dvc/config").read_text()
-    (tmp_path / ".dvc/config").write_text(
-        config.replace(f"url = {tmp_path}/remote", f"url = {remote}").replace("url = ../remote", f"url = {remote}")
-    )
+    config = tmp_path / ".dvc/config"  # DVC itself takes a path for a folder, and no address
+    config.write_text(re.sub(r"url = .*", f"url = {remote.as_uri()}", config.read_text()))
+    return remote
+
+
+def test_the_default_data_is_what_data_dvc_records_in_dvcs_default_remote(double, said, pushed, tmp_path):
     assert main(["submit", *FILES]) == 0
     sent = double.runs["r0"].runtime_config.parameters
-    assert sent["data"] == remote
+    assert sent["data"] == pushed.as_uri()
     assert sent["digest"] == yaml.safe_load((tmp_path / "data.dvc").read_text())["outs"][0]["md5"]
+
+
+def test_what_was_found_damaged_is_not_taken_from_the_cache(double, said, pushed, tmp_path):
+    other, store = tmp_path / "settings.yaml", tmp_path / "store"
+    other.write_text((ROOT / settings.FILE).read_text().replace("store: s3://darkroom", f"store: {store.as_uri()}"))
+    mark = tmp_path / "mark"
+    mark.write_text("0f3a")
+    for section in ("train.cnn", "prepare", "unknown"):
+        Store(store.as_uri()).put(f"again/{section}", mark)
+    assert main(["submit", *FILES, "--settings", str(other)]) == 0
+    sent = double.runs["r0"].runtime_config.parameters
+    assert [name for name, text in sent.items() if "again" in str(text)] == ["prepare", "train_cnn"]
+    assert json.loads(sent["train_cnn"])["again"] == "0f3a"
+
+
+def test_a_folder_of_this_machine_is_no_place_to_publish(said, pushed, tmp_path):
+    subprocess.run(["dvc", "remote", "modify", "-q", "storage", "url", str(tmp_path / "remote")], check=True)
+    assert main(["publish"]) == 2
+    assert "a cluster cannot reach a folder of this machine" in said()
 
 
 def test_schedules_are_made_replaced_listed_and_deleted(double, said):
