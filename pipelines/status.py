@@ -198,7 +198,7 @@ def logs(options: argparse.Namespace) -> int:
 
     kubeflow = Kubeflow()
     name, steps = " ".join(options.step), [step for step in look(kubeflow, options.id).steps if step.pod]
-    fitting = [step for step in steps if step.name == name] if name else [nodes.fault(steps), *steps[::-1]]
+    fitting = [step for step in steps if f"{step.name} ".startswith(f"{name} ")] if name else [nodes.fault(steps), *steps[::-1]]
     step = next(filter(None, fitting), None)
     if step is None:
         there = ", ".join(dict.fromkeys(step.name for step in steps)) or "none"

@@ -175,9 +175,6 @@ RUN_BY = {
     "python -m pipelines logs": "test_status.py",
     "python -m pipelines retry": "test_status.py",
     "python -m pipelines stop": "test_submit.py",
-    "python -m pipelines status": "test_status.py",
-    "python -m pipelines logs": "test_status.py",
-    "python -m pipelines retry": "test_status.py",
     "python -m pipelines publish": "test_server.py",
     "export": "",
 }

@@ -195,6 +195,8 @@ def test_logs_are_of_the_step_that_failed_or_of_the_one_that_is_named(double, sa
     run = double.play(Frame("oom"))
     assert main(["logs", run]) == 0
     assert "retry-system-container-impl-1053360478: epoch 1" in said()
+    assert main(["logs", run, "train"]) == 0
+    assert "impl-1053360478: epoch 1" in said()
     assert main(["logs", run, "report"]) == 0
     assert "impl-3676673221" in said()
     double.log = f"{{pod}} authorization: Bearer {TOKEN}"
