@@ -86,7 +86,8 @@ class _Job:
         )  # fmt: skip
         labels = {key: value for key, value in (self.pod.metadata.labels or {}).items() if "argoproj.io" not in key}
         template = k8s.V1PodTemplateSpec(
-            metadata=k8s.V1ObjectMeta(labels=labels),  # network policies, and the variables that read them, know pods by these
+            # By labels network policies and variables know a pod. Istio's helper, as Profiles have it, would not let it end.
+            metadata=k8s.V1ObjectMeta(labels=labels | {"sidecar.istio.io/inject": "false"}),
             spec=k8s.V1PodSpec(
                 containers=[container], restart_policy="Never", termination_grace_period_seconds=GRACE,
                 automount_service_account_token=False, service_account_name=spec.service_account_name,

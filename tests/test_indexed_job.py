@@ -89,7 +89,9 @@ def test_the_job_is_of_pods_like_the_step_s_own_without_argo_and_without_a_token
     names = {variable["name"] for variable in part["env"]}
     assert STORE in names
     assert "ARGO_TEMPLATE" not in names
-    assert spec["template"]["metadata"]["labels"] == {"pipeline/runid": job_double.RUN_ID, "darkroom": "step"}
+    assert spec["template"]["metadata"]["labels"] == {
+        "pipeline/runid": job_double.RUN_ID, "darkroom": "step", "sidecar.istio.io/inject": "false"
+    }  # fmt: skip
 
 
 @pytest.mark.slow
