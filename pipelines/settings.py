@@ -1,9 +1,12 @@
 """How the steps run on a cluster: the one settings file, checked, and applied to the tasks of the graph."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kfp import dsl
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:  # `--help` needs none of it
+    from kfp import dsl
 
 FILE = Path("pipelines/settings.yaml")
 USER = 10001  # of the image
@@ -56,7 +59,7 @@ class Settings(Strict):
         own = self.steps.get(step, Step()).model_dump(exclude_none=True)
         return Step.model_validate(self.defaults.model_dump() | own)
 
-    def apply(self, task: dsl.PipelineTask, step: str) -> None:
+    def apply(self, task: "dsl.PipelineTask", step: str) -> None:
         """Give a task of the graph its resources, retries, time limit, environment, secrets and place."""
         from kfp import kubernetes
 

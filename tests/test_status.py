@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import types
 
 import kfp_server_api as api
@@ -252,6 +254,12 @@ def test_a_schedule_is_deleted_when_its_run_has_ended(double, said):  # noqa: F8
     assert "ended with it: e15-oom" in said()
     assert double.frames[going] == [Frame("stopped-training")]
     assert not double.schedules
+
+
+def test_help_loads_nothing_heavy():
+    heavy = "{'kfp', 'kfp_server_api', 'kubernetes', 'mlflow', 'tensorflow', 'pandas', 'dvc'}"
+    code = f"import sys; sys.argv[1:] = ['--help']; from pipelines.__main__ import main; main(); assert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
 
 
 def test_the_words_for_a_duration():
