@@ -27,33 +27,23 @@ def lines(how: Settings, *, namespace: str, image: str) -> Lines:
 
     Raises CannotRun when it does not answer.
     """
-    from kubernetes import config
+    from kubernetes import client, config
 
     from components.shared import deadline
 
+    access = client.Configuration()
     try:
-        connected = client()
+        if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
+            config.load_incluster_config(access)
+        else:  # the library itself reads the variable once, as it is loaded
+            config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=access)
     except (config.ConfigException, OSError, TypeError, ValueError) as error:  # all that a broken kubeconfig ends in
         yield "?", f"no kubeconfig that can be used, so the cluster was not looked at: {' '.join(str(error).split())[:200]}"
         return
-    host, connected.configuration.client_side_validation = connected.configuration.host, False
-    yield "ok", f"Kubernetes at {host}, namespace {namespace}"
-    yield from deadline.within(WHOLE, lambda: list(Look(connected, how, namespace, image).all()), what=f"Kubernetes at {host}")
-
-
-def client():
-    """A connection by the kubeconfig, or with a pod's own account. Raises what a broken kubeconfig ends in."""
-    from kubernetes import client, config
-
-    try:
-        return config.new_client_from_config(os.environ.get("KUBECONFIG"))  # the library reads it once, as it is loaded
-    except config.ConfigException as error:
-        inside = client.Configuration()
-        try:
-            config.load_incluster_config(client_configuration=inside)
-        except config.ConfigException:
-            raise error from None
-        return client.ApiClient(inside)
+    access.client_side_validation = False
+    yield "ok", f"Kubernetes at {access.host}, namespace {namespace}"
+    look = Look(client.ApiClient(access), how, namespace, image)
+    yield from deadline.within(WHOLE, lambda: list(look.all()), what=f"Kubernetes at {access.host}")
 
 
 class Forbidden(Exception):
@@ -160,17 +150,15 @@ class Look:
         """Whether a node takes each step beside what runs there, and has an image that no registry has."""
         nodes = {node.metadata.name: node.status for node in self._ask(self.core.list_node).items if self._usable(node)}
         if not nodes:
-            wanted = f"node_selector {self.how.node_selector} and no toleration"
-            yield "fault", f"nodes: none takes pods with {wanted}; kubectl get nodes --show-labels"
+            which = f"nodes: none takes pods with node_selector {self.how.node_selector} and no toleration"
+            yield "fault", f"{which}; kubectl get nodes --show-labels"
             return
         going = "status.phase!=Succeeded,status.phase!=Failed"
         pods = self._ask(self.core.list_pod_for_all_namespaces, field_selector=going).items
+        there = {name: [pod for pod in pods if pod.spec.node_name == name] for name in nodes}
         for steps, wanted in self._demands():
-            free = {name: {what: number(status.allocatable.get(what, 0)) for what in wanted} for name, status in nodes.items()}
-            for pod in pods:
-                for what in wanted:
-                    if pod.spec.node_name in free:
-                        free[pod.spec.node_name][what] -= _requested(pod, what)
+            free = {name: {what: number(status.allocatable.get(what, 0)) - sum(_requested(pod, what) for pod in there[name])
+                           for what in wanted} for name, status in nodes.items()}  # fmt: skip
             name, left = max(free.items(), key=lambda node: min(node[1][what] / wanted[what] for what in wanted))
             most = f"{name} has {float(left['cpu']):.2f} processors and {float(left['memory']) / 2**30:.1f} GiB free"
             if all(left[what] >= wanted[what] for what in wanted):

@@ -20,7 +20,7 @@ def pinned(image: str) -> str:
     if "@" in image or tag not in ("", "latest"):
         return image
     # Where `localhost` has no port it is no registry, but what podman calls the images that were built here.
-    digest = "" if image.startswith("localhost/") else _by_skopeo(f"{repository}:latest") or _by_docker(f"{repository}:latest")
+    digest = "" if image.startswith("localhost/") else _told(f"{repository}:latest")
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
         raise CannotRun(
             f"image {image}: Kubernetes would pull it for each pod, and neither skopeo nor docker tells its digest; give it a "
@@ -30,24 +30,16 @@ def pinned(image: str) -> str:
     return f"{repository}@{digest}"
 
 
-def _by_skopeo(image: str) -> str:
+def _told(image: str) -> str:
+    """What the registry tells skopeo or docker. Not what an engine notes itself: no registry knows the digests of podman's notes."""
+    import docker
+
     from components.shared import deadline
     from components.shared.errors import CannotRun
 
+    command, digest = ["skopeo", "inspect", "--format", "{{.Digest}}", f"docker://{image}"], ""
     with contextlib.suppress(CannotRun):  # no skopeo
-        return deadline.command(
-            ["skopeo", "inspect", "--format", "{{.Digest}}", f"docker://{image}"], seconds=SECONDS
-        ).stdout.strip()
-    return ""
-
-
-def _by_docker(image: str) -> str:
-    """What the registry tells Docker. Not what an engine notes itself: podman's notes are of digests that no registry knows."""
-    import docker
-
-    with (
-        contextlib.suppress(docker.errors.DockerException, OSError),
-        contextlib.closing(docker.from_env(timeout=SECONDS)) as engine,
-    ):
-        return engine.images.get_registry_data(image).id
+        digest = deadline.command(command, seconds=SECONDS).stdout.strip()
+    with contextlib.suppress(docker.errors.DockerException, OSError):
+        return digest or docker.from_env(timeout=SECONDS).images.get_registry_data(image).id
     return ""

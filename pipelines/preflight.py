@@ -7,8 +7,10 @@ cluster is looked at too; nothing is changed anywhere.
 import argparse
 import base64
 import binascii
+import contextlib
 import json
 import time
+from collections.abc import Iterator
 
 from pipelines import cluster, graph
 
@@ -22,21 +24,23 @@ def check(options: argparse.Namespace) -> int:
     how = settings.read(options.settings)
     faults: list[str] = []
     kubeflow, image = None, ""
-    try:
+
+    @contextlib.contextmanager
+    def noted() -> Iterator[None]:
+        try:
+            yield
+        except CannotRun as error:
+            faults.extend(error.faults)
+
+    with noted():
         kubeflow = Kubeflow()
-        print("\n".join(f"ok    {line}" for line in asked(kubeflow)))
-    except CannotRun as error:
-        faults.extend(error.faults)
-    try:
+        print(*(f"ok    {line}" for line in asked(kubeflow)), sep="\n")
+    with noted():
         image = pinning.pinned(graph.image())
         print(f"ok    image {image}: a name that stays, so a node that has it pulls nothing")
-    except CannotRun as error:
-        faults.extend(error.faults)
-    try:
+    with noted():
         for state, line in cluster.lines(how, namespace=getattr(kubeflow, "namespace", "") or how.namespace, image=image):
             faults.append(line) if state == "fault" else print(f"{state:5} {line}", flush=True)
-    except CannotRun as error:
-        faults.extend(error.faults)
     if faults:
         raise CannotRun(*faults)
     return 0
