@@ -24,10 +24,8 @@ def meant(knobs):
     """`meant({label: samples})`: which labels are taken for a slip, and what for."""
 
     def unknown(counts: dict[str, int], **changes) -> dict[str, str]:
-        labels = pd.Series(np.repeat(list(counts), list(counts.values())), dtype="str")
-        context = Context(
-            pd.DataFrame({"label": labels, "source": labels}), knobs(ValidateConfig, "validate", **changes), Path()
-        )
+        labels = pd.Series(np.repeat(list(counts), list(counts.values())), dtype="category")
+        context = Context(pd.DataFrame({"label": labels}), knobs(ValidateConfig, "validate", **changes), Path())
         found = label_checks.unknown(context)
         return dict(zip(labels[found.index], found["suggested"], strict=True))
 

@@ -27,8 +27,7 @@ def leaking(manifest: Path, key: np.ndarray, split: np.ndarray, limits: dict) ->
     first = ~pd.Series(picture).duplicated().to_numpy()
     shows = facts["contrast"].fill_null(0).to_numpy() >= limits["min_contrast"]
     once = np.flatnonzero(first & decoded & shows & (frames <= 1))
-    hashes = facts["hash"].fill_null(0).to_numpy()[once]
-    near = twins.near(manifest, once, hashes, bits=limits["near_bits"], correlation=limits["near_correlation"])
+    near = twins.near(manifest, once, bits=limits["near_bits"], correlation=limits["near_correlation"])
     clips = np.flatnonzero(decoded & (frames > 1))
     digests = pd.Series(facts["frame_digests"].take(clips).to_pylist(), clips, dtype=object)
     shared = twins.shared_frames(digests, share=limits["min_shared_frames"])[["one", "other"]].to_numpy(int)

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import math
+import mmap
 import os
 import shutil
 import tempfile
@@ -56,6 +57,12 @@ def mapped(file: Path, shape: tuple[int, ...]):
             with file.open("r+b") as stream:
                 os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
     return levels
+
+
+def let_go(levels) -> None:
+    """Give the memory of a mapped array back; what is in it stays in its file, and comes back when it is asked for."""
+    if isinstance(levels.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        levels.base.madvise(mmap.MADV_DONTNEED)
 
 
 def _place() -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from components.validate.context import Context
+from components.validate.context import Context, counted
 
 
 def ratio(counts: pd.Series | Mapping[str, int]) -> float:
@@ -16,7 +16,7 @@ def ratio(counts: pd.Series | Mapping[str, int]) -> float:
 
 def imbalance(context: Context) -> str | None:
     """The largest class has many times the training samples of the smallest."""
-    counts = context.training.value_counts()
+    counts = counted(context.training)
     if len(counts) < 2 or ratio(counts) <= context.limits.max_imbalance_ratio:
         return None
     sizes = f"{counts.idxmax()!r} {counts.max():,}, {counts.idxmin()!r} {counts.min():,}"
@@ -29,12 +29,14 @@ def facts(context: Context) -> dict:
     `effective_classes`: exp of the entropy of the class shares (Hill, 1973), equal to the number of classes when they are
     balanced. `kl_to_uniform`: bits. `majority_accuracy`: what naming the largest class every time would score.
     """
-    counts = context.training.value_counts()
+    counts = counted(context.training)
     share = counts / max(counts.sum(), 1)
     entropy = float(-(share * np.log(share)).sum()) if len(counts) else 0.0
-    groups = context.rows["group"][context.training.index].dropna()
-    per_class = {str(label): int(number) for label, number in groups.groupby(context.training[groups.index]).nunique().items()}
-    per_split = pd.crosstab(context.labels, context.splits.where(context.splits != "", "to be split"))
+    groups = context.column("group")[context.training.index].dropna().cat.codes
+    labels = context.training[groups.index]
+    per_class = {str(label): int(number) for label, number in groups.groupby(labels, observed=True).nunique().items()}
+    per_split = context.per_split.iloc[:-1]
+    per_split = per_split.loc[:, per_split.any()]
     smallest = {
         split: {"class": str(per_split[split].idxmin()), "samples": int(per_split[split].min())} for split in per_split.columns
     }

@@ -14,7 +14,7 @@ _DRAWN = 60  # classes: a taller chart is no longer taken in at a glance
 
 def per_split(context: Context) -> pd.DataFrame:
     """Samples per class (rows, the largest first) and split (columns)."""
-    counts = pd.crosstab(context.labels.fillna("(none)"), context.splits.where(context.splits != "", "to be split"))
+    counts = context.per_split[context.per_split.any(axis=1)].sort_index()
     counts = counts.reindex(columns=[name for name in _COLOURS if name in counts], fill_value=0)
     return counts.loc[counts.sum(axis=1).sort_values(kind="stable", ascending=False).index]
 

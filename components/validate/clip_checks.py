@@ -9,20 +9,20 @@ from components.validate.context import Context
 
 def size(context: Context) -> pd.DataFrame:
     """Clips whose frames differ in size."""
-    sizes = context.rows["frame_sizes"]
+    sizes = context.column("frame_sizes")
     bad = sizes[sizes > 1].astype(int)
     return finding.rows(bad.index, bad.astype(str) + " sizes of frames")
 
 
 def gap(context: Context) -> pd.DataFrame:
     """Clips whose frames' numbers leave one out."""
-    missing = context.rows["frame_gap"].dropna()
+    missing = context.column("frame_gap").dropna()
     return finding.rows(missing.index, missing.astype(str) + " is missing")
 
 
 def twin(context: Context) -> pd.DataFrame:
     """Clips in which a frame's number comes twice."""
-    twice = context.rows["frame_twin"].dropna()
+    twice = context.column("frame_twin").dropna()
     return finding.rows(twice.index, twice.astype(str) + " comes twice")
 
 
@@ -30,12 +30,12 @@ def frozen(context: Context) -> pd.DataFrame:
     """Clips in which nothing moves: every frame is the same picture."""
     clips = context.frame_digests[context.decoded[context.is_clip]]
     still = clips[clips.map(lambda digests: len(set(digests)) == 1).astype(bool)]
-    return finding.rows(still.index, context.rows["frames"][still.index].astype(str) + " frames, all the same")
+    return finding.rows(still.index, context.column("frames")[still.index].astype(str) + " frames, all the same")
 
 
 def odd_length(context: Context) -> pd.DataFrame:
     """Clips much longer or shorter than the others: what is too long is thinned, what is short is padded and masked."""
-    frames = context.rows.loc[context.is_clip, "frames"].astype(float)
+    frames = context.column("frames")[context.is_clip].astype(float)
     bad = frames[picture_checks.factor(frames) > context.limits.max_odd_length].astype(int)
     if bad.empty:
         return finding.none()

@@ -15,14 +15,13 @@ from components.shared.data import manifest as manifests
 from components.validate import suspects
 from components.validate.config import ValidateConfig
 
-_FEW = ["group", "mode", "notes", "fault_code", "frame_gap", "frame_twin"]  # texts that many samples have in common
-_HELD = [*_FEW, "label", "split", "frames", "width", "height", "frame_sizes", "brightness", "red", "green", "blue", "contrast",
-         "dark_level", "bright_level", "common", "entropy", "sharpness", "hash", "faces", "trailing"]  # fmt: skip
+_FEW = {"group", "mode", "notes", "fault_code", "frame_gap", "frame_twin", "label", "split"}  # texts that many samples have in common
 
 
 @dataclass(frozen=True)
 class Context:
-    """`rows`: what checks need of every sample, numbered from 0, with `key`, uint64, equal for equal pictures; see `some`.
+    """`rows`: what is held of every sample, numbered from 0, in a dozen bytes: `label`, `split` and `fault_code` as categories,
+    and `key`, uint64, equal for equal pictures. All else is read when a check asks for it; see `column` and `some`.
 
     `accepted`: `drift.figures` of the last accepted data, if any.
     """
@@ -34,16 +33,21 @@ class Context:
 
     @classmethod
     def read(cls, manifest: Path, limits: ValidateConfig, accepted: dict | None = None) -> "Context":
-        """Read a manifest part by part. Of the texts that each sample has for itself, nothing is held but a number."""
+        """Read a manifest part by part."""
+        held = ["label", "split", "fault_code"]
 
         def tables() -> Iterator[pa.Table]:
-            for _, table in manifests.parts(manifest, [*_HELD, "pixels_digest", "id"]):
+            for _, table in manifests.parts(manifest, [*held, "pixels_digest", "id"]):
                 # A digest of what a row shows: of its pixels, or of its bytes when it does not decode.
                 pixels = pc.coalesce(table["pixels_digest"], table["id"]).to_numpy()
                 key = pa.array(pd.util.hash_array(pixels, categorize=False))
-                yield table.drop_columns(["pixels_digest", "id"]).append_column("key", key)
+                yield table.select(held).append_column("key", key)
 
-        return cls(manifests.frame(tables(), _FEW), limits, manifest, accepted)
+        return cls(manifests.frame(tables(), held), limits, manifest, accepted)
+
+    def column(self, name: str) -> pd.Series:
+        """A column of the manifest, read anew: texts as categories."""
+        return manifests.column(self.manifest, name, few=name in _FEW)
 
     @functools.cached_property
     def _starts(self) -> list[tuple[int, Path]]:
@@ -55,8 +59,22 @@ class Context:
 
     @functools.cached_property
     def labels(self) -> pd.Series:
-        """See `manifest.labels`."""
-        return manifests.labels(self.rows)
+        """See `manifest.labels`; categories, in order, of those alone that are in use."""
+        return manifests.labels(self.rows).cat.remove_unused_categories()
+
+    @functools.cached_property
+    def label_counts(self) -> pd.Series:
+        """Samples of each label, the most frequent first; see `counted`."""
+        return counted(self.labels)
+
+    @functools.cached_property
+    def per_split(self) -> pd.DataFrame:
+        """Samples per label (rows, in order; the last is `(none)`) and split (columns, in order)."""
+        splits = [split or "to be split" for split in self.splits.cat.categories]
+        cells = (self.label_number.astype(np.int32) % (len(self.classes) + 1)) * len(splits) + self.split_number
+        counts = np.bincount(cells, minlength=(len(self.classes) + 1) * len(splits)).reshape(-1, len(splits))
+        table = pd.DataFrame(counts, [*self.classes, "(none)"], splits)
+        return table.loc[:, counts.any(axis=0)].sort_index(axis=1)
 
     @functools.cached_property
     def decoded(self) -> pd.Series:
@@ -64,9 +82,16 @@ class Context:
         return self.rows["fault_code"].isna()
 
     @functools.cached_property
-    def picture(self) -> pd.Series:
-        """A number for each picture that is another one: by its pixels, or by its bytes when it does not decode."""
-        return pd.Series(pd.factorize(self.rows["key"])[0].astype(np.int32), index=self.rows.index)
+    def picture(self) -> np.ndarray:
+        """The first row that shows the same: int32 (n,); by its pixels, or by its bytes when it does not decode."""
+        return manifests.firsts(self.rows["key"].to_numpy())
+
+    @functools.cached_property
+    def repeated(self) -> np.ndarray:
+        """Whether another row shows the same: bool (n,)."""
+        repeated = self.picture != np.arange(len(self.picture), dtype=np.int32)
+        repeated[self.picture[repeated]] = True
+        return repeated
 
     def row_in_shard(self, rows: np.ndarray) -> np.ndarray:
         """The number of each of these rows within its shard, int (m,)."""
@@ -75,24 +100,24 @@ class Context:
 
     @functools.cached_property
     def splits(self) -> pd.Series:
-        """The official split of each row, empty where the source has none."""
-        return self.rows["split"].fillna("")
+        """The official split of each row, empty where the source has none; categories."""
+        splits = self.rows["split"].cat
+        return (splits.add_categories([""]) if "" not in splits.categories else self.rows["split"]).fillna("")
 
-    @functools.cached_property
+    @property
     def split_number(self) -> np.ndarray:
-        """A number for each official split, as for none: int (n,). Numbers take a tenth of the room of texts."""
-        return pd.factorize(self.splits)[0].astype(np.int32)
+        """A number for each official split, as for none: int (n,)."""
+        return self.splits.cat.codes.to_numpy()
 
-    @functools.cached_property
+    @property
     def label_number(self) -> np.ndarray:
-        """A number for each label, -1 for none: int (n,)."""
-        return pd.factorize(self.labels)[0].astype(np.int32)
+        """A number for each label, in order, -1 for none: int (n,)."""
+        return self.labels.cat.codes.to_numpy()
 
     @functools.cached_property
     def official(self) -> list[str]:
         """The official splits that the data has, in their usual order."""
-        present = set(self.splits.unique())
-        return [split for split in dataset.SPLITS if split in present]
+        return [split for split in dataset.SPLITS if split in self.rows["split"].cat.categories]
 
     @functools.cached_property
     def training(self) -> pd.Series:
@@ -102,17 +127,17 @@ class Context:
     @functools.cached_property
     def is_clip(self) -> pd.Series:
         """Whether a row has several frames."""
-        return self.rows["frames"] > 1
+        return self.column("frames") > 1
 
     @functools.cached_property
     def blank(self) -> pd.Series:
         """Whether a picture is of nearly one colour."""
-        return (self.rows["contrast"] < self.limits.min_contrast) | (self.rows["common"] >= self.limits.max_common)
+        return (self.column("contrast") < self.limits.min_contrast) | (self.column("common") >= self.limits.max_common)
 
     def clashes(self, values: pd.Series) -> np.ndarray:
         """(m, 2): each row whose picture comes with another of these values too, and the first row where it does."""
-        twice = self.picture.duplicated(keep=False) & values.notna()
-        known = pd.DataFrame({"row": self.rows.index[twice], "picture": self.picture[twice], "value": values[twice]})
+        twice = np.flatnonzero(self.repeated & values.notna().to_numpy())
+        known = pd.DataFrame({"row": twice, "picture": self.picture[twice], "value": values.cat.codes.to_numpy()[twice]})
         known = known[known["value"].groupby(known["picture"]).transform("nunique") > 1]
         first = known.drop_duplicates(["picture", "value"])
         both = known.merge(first, on="picture", suffixes=("", "_twin"))
@@ -120,7 +145,7 @@ class Context:
 
     def names(self, rows: np.ndarray) -> np.ndarray:
         """The path of each of these samples, with its split where the path does not say it: str (m,)."""
-        splits = self.splits.iloc[rows]
+        splits = self.splits.iloc[rows].astype("str")
         sources = self.some(rows, "source")["source"].set_axis(splits.index)
         names = sources.astype("str").copy()
         for split in splits.unique():
@@ -130,17 +155,21 @@ class Context:
 
     def notes(self, code: str) -> pd.Series:
         """Whether the decoder noted this."""
-        notes = self.rows["notes"].cat
+        notes = self._notes.cat
         noted = np.array([*(code in each.split() for each in notes.categories), False])  # the last where there is none
-        return pd.Series(noted[notes.codes], self.rows.index)
+        return pd.Series(noted[notes.codes])
+
+    @functools.cached_property
+    def _notes(self) -> pd.Series:
+        return self.column("notes")
 
     @functools.cached_property
     def near(self) -> np.ndarray:
         """(m, 2) rows that are near twins of each other: stills that show something, each picture once."""
-        textured = self.decoded & ~self.is_clip & (self.rows["contrast"] >= self.limits.min_contrast)
-        once = np.flatnonzero(textured & ~self.picture.duplicated())
-        hashes = self.rows["hash"].iloc[once].to_numpy(np.uint64)
-        return twins.near(self.manifest, once, hashes, bits=self.limits.near_bits, correlation=self.limits.near_correlation)
+        textured = self.decoded & ~self.is_clip & (self.column("contrast") >= self.limits.min_contrast)
+        first = self.picture == np.arange(len(self.picture), dtype=np.int32)
+        once = np.flatnonzero(first & textured.to_numpy())
+        return twins.near(self.manifest, once, bits=self.limits.near_bits, correlation=self.limits.near_correlation)
 
     @functools.cached_property
     def frame_digests(self) -> pd.Series:
@@ -156,18 +185,19 @@ class Context:
     @functools.cached_property
     def classes(self) -> list[str]:
         """The labels in use, in order."""
-        return sorted(self.labels.dropna().unique())
+        return list(self.labels.cat.categories)
 
     @functools.cached_property
     def opinion(self) -> suspects.Opinion | None:
         """The judgement of a simple model on the labels; None if a class is too small to learn, or if the data has one class."""
-        learnt = self.decoded & self.labels.notna()
-        counts = self.labels[learnt].value_counts()
+        learnt = (self.decoded & self.labels.notna()).to_numpy()
+        counts = np.bincount(self.label_number[learnt])
+        counts = counts[counts > 0]
         if len(counts) < 2 or counts.min() < 2 * suspects.FOLDS:
             return None
-        labels = np.where(learnt, pd.factorize(self.labels, sort=True)[0].astype(np.int32), np.int32(-1))
+        labels = np.where(learnt, self.label_number, np.int8(-1))
         # A group, or a picture that comes twice, is in one fold: no model has seen what it judges.
-        groups = self.rows["group"].cat
+        groups = self.column("group").cat
         of_group = np.append(pd.util.hash_array(groups.categories.to_numpy(object), categorize=False), np.uint64(0))
         key = np.where(groups.codes >= 0, of_group[groups.codes], self.rows["key"])
         folds = (key % suspects.FOLDS).astype(np.int8)
@@ -183,3 +213,10 @@ class Context:
             )
             small = small.reshape(len(features), -1)
             yield np.concatenate([features, small], axis=1)
+
+
+def counted(texts: pd.Series) -> pd.Series:
+    """How often each of these categories comes, the most frequent first; of equals the one that comes first."""
+    numbers = texts.cat.codes
+    counts = numbers[numbers >= 0].value_counts()
+    return counts.set_axis(texts.cat.categories[counts.index])

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from components.validate import picture_checks
 from components.validate.context import Context
 
 _LEVELS = ("brightness", "red", "green", "blue")
@@ -10,12 +11,11 @@ _LEVELS = ("brightness", "red", "green", "blue")
 
 def figures(context: Context) -> dict:
     """What the next version is compared with: class shares, deciles of light and colour (0 to 255) and of the side (pixels)."""
-    counts = context.labels.value_counts(normalize=True).sort_index()
-    rows = context.rows.loc[context.decoded, [*_LEVELS, "width", "height"]]
-    side = np.sqrt(rows["width"].astype(float) * rows["height"])
+    counts = context.label_counts.sort_index()
+    shares = counts / counts.sum()
     return {
-        "class_shares": {str(label): round(float(share), 6) for label, share in counts.items()},
-        "deciles": {name: _deciles(values) for name, values in [*((name, rows[name]) for name in _LEVELS), ("side", side)]},
+        "class_shares": {str(label): round(float(share), 6) for label, share in shares.items()},
+        "deciles": {name: _deciles(_measured(context, name)[context.decoded]) for name in (*_LEVELS, "side")},
     }
 
 
@@ -43,6 +43,10 @@ def drift(context: Context) -> str | None:
     return "; ".join(moved) or None
 
 
+def _measured(context: Context, name: str) -> pd.Series:
+    return picture_checks.side(context) if name == "side" else context.column(name)
+
+
 def _deciles(values: pd.Series) -> list[float]:
-    known = values.dropna().to_numpy(float)
-    return [round(float(value), 3) for value in np.quantile(known, np.arange(1, 10) / 10)] if len(known) else []
+    known = np.array(values.dropna(), float)
+    return [round(float(value), 3) for value in np.quantile(known, np.arange(1, 10) / 10, overwrite_input=True)] if len(known) else []

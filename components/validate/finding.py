@@ -37,21 +37,27 @@ def pairs(one: np.ndarray, other: np.ndarray, reason: Callable[[np.ndarray, np.n
     return rows(pd.Index(numbers, dtype=int), texts, other=twins, **{name: column[first] for name, column in others.items()})
 
 
-def redundant(pairs: np.ndarray, rank: np.ndarray) -> np.ndarray:
-    """Which samples to drop so that of no pair both stay: int (n,), the sample that stays in place of each, -1 if it stays.
+def redundant(pairs: np.ndarray, rank: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The samples to drop so that of no pair both stay, ascending, and the one that stays in place of each: int (k,) both.
 
-    `pairs`: int (m, 2); `rank`: int (n,), all different; the one of lower rank has the right to stay. Greedy, in the order of
-    ranks: a sample goes only for one that stays. So of a chain A ~ B ~ C, where A is unlike C, B alone goes.
+    `pairs`: int (m, 2); `rank`: int (n,); the one of lower rank has the right to stay, of equals the first. Greedy, in the
+    order of ranks: a sample goes only for one that stays. So of a chain A ~ B ~ C, where A is unlike C, B alone goes.
     """
-    swapped = rank[pairs[:, 0]] > rank[pairs[:, 1]]
-    first, second = np.where(swapped, pairs[:, ::-1].T, pairs.T)
-    order = np.lexsort([rank[first], rank[second]])
-    kept_for = np.full(len(rank), -1, np.int64)
-    gone = bytearray(len(rank))
-    for start in range(0, len(order), 1 << 16):  # Python's numbers are large: a part at a time
-        part = order[start : start + (1 << 16)]
+    names, number = np.unique(pairs, return_inverse=True)
+    number = number.reshape(-1, 2)
+    order = np.lexsort([names, rank[names] if rank is not None else names])
+    place = np.empty(len(names), np.int64)
+    place[order] = np.arange(len(names))
+    first, second = np.sort(place[number], axis=1).T
+    in_turn = np.lexsort([first, second])
+    kept_for = np.full(len(names), -1, np.int64)
+    gone = bytearray(len(names))
+    for start in range(0, len(in_turn), 1 << 16):  # Python's numbers are large: a part at a time
+        part = in_turn[start : start + (1 << 16)]
         for stays, goes in zip(first[part].tolist(), second[part].tolist(), strict=True):
             if not gone[stays] and not gone[goes]:
                 gone[goes] = 1
                 kept_for[goes] = stays
-    return kept_for
+    going = np.flatnonzero(kept_for >= 0)
+    going = going[np.argsort(names[order[going]])]
+    return names[order[going]], names[order[kept_for[going]]]

@@ -1,6 +1,7 @@
 """Checks of labels: missing, misspelt, too rare, contradicted by the same picture, or by what the picture looks like."""
 
 import unicodedata
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
@@ -17,13 +18,13 @@ _CELLS = 1 << 22  # distances that are held at once
 
 def empty(context: Context) -> pd.DataFrame:
     """Samples without a label, or with a word that stands for none."""
-    written = context.rows.loc[context.labels.isna(), "label"].fillna("")
+    written = context.rows["label"][context.labels.isna()].astype("str").fillna("")
     return finding.rows(written.index, ("label " + written.map(repr)).where(written != "", "no label"))
 
 
 def unknown(context: Context) -> pd.DataFrame:
     """Labels that look like a slip for a more frequent one: case, spaces, accents' encoding, or a misspelling that is rare."""
-    counts = context.labels.value_counts()
+    counts = context.label_counts
     first: dict[str, str] = {}
     for label in counts.index:  # the most frequent comes first
         first.setdefault(_plain(label), label)
@@ -33,7 +34,7 @@ def unknown(context: Context) -> pd.DataFrame:
         label: slips.get(other, other) for label, other in meant.items()
     }  # a twin of a slip is meant as the slip is
     reasons = {label: f"label {label!r}, did you mean {other!r}?" for label, other in meant.items()}
-    bad = context.labels[context.labels.isin(list(meant))]
+    bad = _those(context, meant)
     return finding.rows(bad.index, bad.map(reasons), suggested=bad.map(meant))
 
 
@@ -78,8 +79,8 @@ def one_class(context: Context) -> str | None:
 def too_small(context: Context) -> pd.DataFrame:
     """Classes with too few samples to split, let alone learn."""
     least = context.limits.min_class_size
-    reasons = {label: f"{label!r} {size} < {least}" for label, size in context.labels.value_counts().items() if size < least}
-    bad = context.labels[context.labels.isin(list(reasons))]
+    reasons = {label: f"{label!r} {size} < {least}" for label, size in context.label_counts.items() if size < least}
+    bad = _those(context, reasons)
     return finding.rows(bad.index, bad.map(reasons))
 
 
@@ -87,14 +88,19 @@ def missing(context: Context) -> pd.DataFrame:
     """Classes that one of the official splits does not have."""
     if not context.official:
         return finding.none()
-    present = pd.crosstab(context.labels, context.splits)[context.official] > 0
+    present = context.per_split.iloc[:-1].reindex(columns=context.official, fill_value=0) > 0
     absent = {
         label: ", ".join(split for split, has in zip(context.official, row, strict=True) if not has)
         for label, row in zip(present.index, present.to_numpy(), strict=True)
     }
     reasons = {label: f"{label!r} is missing in {splits}" for label, splits in absent.items() if splits}
-    bad = context.labels[context.labels.isin(list(reasons))]
+    bad = _those(context, reasons)
     return finding.rows(bad.index, bad.map(reasons))
+
+
+def _those(context: Context, labels: Collection[str]) -> pd.Series:
+    """The rows that have one of these labels, and it."""
+    return context.labels[context.labels.isin(list(labels))].astype("str")
 
 
 def conflict(context: Context) -> pd.DataFrame:
@@ -106,7 +112,8 @@ def conflict(context: Context) -> pd.DataFrame:
     if not len(torn):
         return finding.none()
     copies = context.some(np.unique(torn[:, 0]), "source")
-    copies = copies.assign(picture=context.picture, label=context.labels, probable=0.0)
+    labels = context.labels.iloc[copies.index].astype("str")
+    copies = copies.assign(picture=context.picture[copies.index], label=labels, probable=0.0)
     sides = copies.groupby(["picture", "label"]).size().rename("copies").reset_index()
     ties = sides["copies"] == sides.groupby("picture")["copies"].transform("max")
     if (ties.groupby(sides["picture"]).sum() > 1).any() and context.opinion is not None:
@@ -124,7 +131,7 @@ def conflict(context: Context) -> pd.DataFrame:
     keeps = copies["picture"].map(best["label"])
     stays = (copies["label"] == keeps).to_numpy()
     # The copy to keep beside each that goes: the one that is held back furthest, since that one is dropped for no other's sake.
-    held_back = context.splits[copies.index].map({split: number for number, split in enumerate(dataset.SPLITS)}).fillna(3)
+    held_back = context.splits[copies.index].astype("str").map({split: number for number, split in enumerate(dataset.SPLITS)}).fillna(3)
     kept = copies[stays].assign(held_back=held_back).sort_values("held_back", ascending=False, kind="stable")
     kept = pd.Series(kept.index, kept["picture"]).groupby(level=0).first()
     goes = copies[~stays]
@@ -150,7 +157,7 @@ def near_conflict(context: Context) -> pd.DataFrame:
 
 
 def _clash(context: Context, rows: np.ndarray, twins: np.ndarray, sign: str) -> np.ndarray:
-    own, others = (context.labels.iloc[each].map(repr).to_numpy(object) for each in (rows, twins))
+    own, others = (context.labels.iloc[each].astype("str").map(repr).to_numpy(object) for each in (rows, twins))
     return own + f" {sign} " + context.names(twins) + " " + others
 
 

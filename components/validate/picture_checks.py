@@ -16,7 +16,7 @@ def no_data(context: Context) -> str | None:
 
 def undecodable(context: Context) -> pd.DataFrame:
     """Files that are no whole PNG or JPEG of a size and kind that can be used; each has a code of its own."""
-    bad = context.rows["fault_code"].dropna()
+    bad = context.rows["fault_code"].dropna().astype("str")
     return finding.rows(bad.index, context.some(bad.index, "fault")["fault"], code=bad)
 
 
@@ -27,7 +27,7 @@ def noted(context: Context, *, code: str) -> pd.DataFrame:
 
 def converted(context: Context) -> pd.DataFrame:
     """Pictures that are neither grey nor RGB as they come, and, where both are mixed, those of the rarer kind."""
-    known = context.rows.loc[context.decoded, "mode"]
+    known = context.column("mode")[context.decoded]
     grey = known.isin(GREY_MODES)
     rare = known[grey if grey.mean() < 0.5 else ~grey]
     bad = known[context.notes("W_MODE")[known.index] | known.index.isin(rare.index)]
@@ -36,63 +36,63 @@ def converted(context: Context) -> pd.DataFrame:
 
 def trailing(context: Context) -> pd.DataFrame:
     """Files with something behind the picture's end."""
-    bad = context.rows.loc[context.rows["trailing"] > 0, "trailing"].astype(int)
+    bad = _above_zero(context, "trailing")
     return finding.rows(bad.index, bad.astype(str) + " bytes after the end")
 
 
 def faces(context: Context) -> pd.DataFrame:
     """Pictures in which the detector sees faces (measure.faces turns it on)."""
-    seen = context.rows.loc[context.rows["faces"] > 0, "faces"].astype(int)
+    seen = _above_zero(context, "faces")
     return finding.rows(seen.index, seen.astype(str) + np.where(seen == 1, " face", " faces"))
 
 
 def blank(context: Context) -> pd.DataFrame:
     """Pictures of nearly one colour."""
-    bad = context.rows[context.blank]
-    flat = "contrast " + bad["contrast"].round(1).astype(str)
-    same = (100 * bad["common"]).round(1).astype(str) + " % of the pixels have one level"
-    return finding.rows(bad.index, flat.where(bad["contrast"] < context.limits.min_contrast, same))
+    contrast, common = (context.column(name)[context.blank] for name in ("contrast", "common"))
+    flat = "contrast " + contrast.round(1).astype(str)
+    same = (100 * common).round(1).astype(str) + " % of the pixels have one level"
+    return finding.rows(contrast.index, flat.where(contrast < context.limits.min_contrast, same))
 
 
 def low_information(context: Context) -> pd.DataFrame:
     """Pictures with hardly anything in them, though they are not blank."""
-    return _beyond(context, context.rows["entropy"] < context.limits.min_entropy, "entropy", "bits per pixel")
+    return _beyond(context, "entropy", "bits per pixel", below=context.limits.min_entropy)
 
 
 def blurred(context: Context) -> pd.DataFrame:
     """Pictures out of focus, or moved."""
-    return _beyond(context, context.rows["sharpness"] < context.limits.min_sharpness, "sharpness", "sharpness")
+    return _beyond(context, "sharpness", "sharpness", below=context.limits.min_sharpness)
 
 
 def dark(context: Context) -> pd.DataFrame:
     """Pictures without a bright spot."""
-    return _beyond(context, context.rows["bright_level"] < context.limits.dark_below, "bright_level", "brightest level")
+    return _beyond(context, "bright_level", "brightest level", below=context.limits.dark_below)
 
 
 def bright(context: Context) -> pd.DataFrame:
     """Pictures without a dark spot: overexposed."""
-    return _beyond(context, context.rows["dark_level"] > context.limits.bright_above, "dark_level", "darkest level")
+    return _beyond(context, "dark_level", "darkest level", above=context.limits.bright_above)
 
 
 def odd_size(context: Context) -> pd.DataFrame:
     """Pictures of a size unlike the others."""
-    side = np.sqrt(context.rows["width"].astype(float) * context.rows["height"])
-    bad = context.rows[factor(side**2) > context.limits.max_odd_sizes]
+    sides = side(context)
+    bad = _unlike(sides**2, context.limits.max_odd_sizes)
     if bad.empty:
         return finding.none()
-    low, middle, high = (f"{value:.0f}" for value in (side.min(), side.median(), side.max()))
-    return finding.rows(bad.index, _size(bad) + f" (side min {low}, median {middle}, max {high}; all are resized)")
+    low, middle, high = (f"{value:.0f}" for value in (sides.min(), sides.median(), sides.max()))
+    return finding.rows(bad, _size(context, bad) + f" (side min {low}, median {middle}, max {high}; all are resized)")
 
 
 def odd_ratio(context: Context) -> pd.DataFrame:
     """Pictures much wider or taller than the others."""
-    bad = context.rows[factor(context.rows["width"] / context.rows["height"]) > context.limits.max_odd_ratio]
-    return finding.rows(bad.index, _size(bad))
+    bad = _unlike(context.column("width") / context.column("height"), context.limits.max_odd_ratio)
+    return finding.rows(bad, _size(context, bad))
 
 
 def mode_mix(context: Context) -> str | None:
     """Grey among colour pictures, or colour among grey: how much of the whole."""
-    grey = context.rows.loc[context.decoded, "mode"].isin(GREY_MODES)
+    grey = context.column("mode")[context.decoded].isin(GREY_MODES)
     share = float(min(grey.mean(), 1 - grey.mean())) if len(grey) else 0.0
     if share <= context.limits.max_other_colours:
         return None
@@ -100,19 +100,39 @@ def mode_mix(context: Context) -> str | None:
     return f"{share:.1%} {rare} among {usual} pictures, more than {context.limits.max_other_colours:.0%}"
 
 
-def _beyond(context: Context, faulty: pd.Series, column: str, what: str) -> pd.DataFrame:
+def side(context: Context) -> pd.Series:
+    """The side of a square as large as each picture, in pixels."""
+    return np.sqrt(context.column("width").astype(float) * context.column("height"))
+
+
+def _above_zero(context: Context, name: str) -> pd.Series:
+    values = context.column(name)
+    return values[values > 0].astype(int)
+
+
+def _beyond(context: Context, column: str, what: str, *, below: float = -np.inf, above: float = np.inf) -> pd.DataFrame:
     """A blank picture has its own finding: it is none of the others besides."""
-    values = context.rows.loc[faulty & ~context.blank, column]
+    values = context.column(column)
+    values = values[((values < below) | (values > above)) & ~context.blank]
     digits = 0 if column.endswith("_level") else 2
     return finding.rows(values.index, f"{what} " + pd.Series(np.char.mod(f"%.{digits}f", values), values.index, dtype="str"))
 
 
-def _size(rows: pd.DataFrame) -> pd.Series:
-    return rows["width"].astype(int).astype(str) + "x" + rows["height"].astype(int).astype(str)
+def _size(context: Context, rows: pd.Index) -> pd.Series:
+    sizes = context.some(rows, "width", "height").astype(int).astype(str)
+    return sizes["width"] + "x" + sizes["height"]
+
+
+def _unlike(values: pd.Series, most: float) -> pd.Index:
+    """The rows whose value is more than so many times larger or smaller than the median."""
+    return values.index[factor(values) > most]
 
 
 def factor(values: pd.Series) -> pd.Series:
     """How many times a value is larger or smaller than the median; 1 where there is none."""
     values = values.astype(float)
+    times = (values / values.median()).to_numpy(copy=True)
     with np.errstate(divide="ignore", invalid="ignore"):  # a side of 0 is infinitely unlike the others
-        return np.exp(np.abs(np.log(values / values.median()))).fillna(1.0)
+        for step in (np.log, np.abs, np.exp):
+            step(times, out=times)
+    return pd.Series(times, values.index).fillna(1.0)

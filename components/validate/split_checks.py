@@ -22,9 +22,10 @@ def near_leakage(context: Context) -> pd.DataFrame:
 
 def group_leakage(context: Context) -> pd.DataFrame:
     """A group on two sides of the official split; `suggested` is the split that has most of it."""
-    groups = context.rows["group"].dropna()
-    bad = groups[context.splits[groups.index].groupby(groups, observed=True).transform("nunique") > 1].astype("str")
-    splits = context.splits[bad.index]
+    groups = context.column("group").dropna()
+    number = pd.Series(context.split_number[groups.index], groups.index)
+    bad = groups[number.groupby(groups, observed=True).transform("nunique") > 1].astype("str")
+    splits = context.splits[bad.index].astype("str")
     sizes = pd.crosstab(bad, splits).reindex(columns=list(dataset.SPLITS), fill_value=0)
     largest = bad.map(sizes.idxmax(axis=1)) if len(bad) else splits
     reason = "group " + bad.map(repr) + " is in other splits than " + splits + " too"
@@ -33,8 +34,8 @@ def group_leakage(context: Context) -> pd.DataFrame:
 
 def duplicate(context: Context) -> pd.DataFrame:
     """The same picture more than once in a split and under one label; the first of them is not counted."""
-    copies = np.flatnonzero(context.picture.duplicated(keep=False))
-    key = [numbers[copies] for numbers in (context.picture.to_numpy(), context.split_number, context.label_number)]
+    copies = np.flatnonzero(context.repeated)
+    key = [numbers[copies] for numbers in (context.picture, context.split_number, context.label_number)]
     first = pd.Series(copies).groupby(key).transform("first").to_numpy()
     again = first != copies
     return finding.pairs(copies[again], first[again], lambda _, twins: "= " + context.names(twins))
@@ -45,7 +46,7 @@ def near_duplicate(context: Context) -> pd.DataFrame:
     splits, labels = context.split_number, context.label_number
     one, other = context.near.T
     same = (splits[one] == splits[other]) & (labels[one] == labels[other])
-    rows, stays = _redundant(context.near[same], np.arange(len(context.rows)))
+    rows, stays = finding.redundant(context.near[same])
     return finding.pairs(rows, stays, lambda _, twins: "~ " + context.names(twins))
 
 
@@ -55,7 +56,7 @@ def overlap(context: Context) -> pd.DataFrame:
     splits = context.split_number
     pairs = shared[["one", "other"]].to_numpy(int)
     same = splits[pairs[:, 0]] == splits[pairs[:, 1]]
-    rows, stays = _redundant(pairs[same], np.arange(len(context.rows)))
+    rows, stays = finding.redundant(pairs[same])
     share = shared.set_index(["one", "other"])["share"]
 
     def reason(rows: np.ndarray, twins: np.ndarray) -> np.ndarray:
@@ -74,33 +75,23 @@ def case_twin(context: Context) -> pd.DataFrame:
         other = ~sources.str.match(r"^[\x00-\x7f]*$")
         plain[other] = sources[other].str.normalize("NFC").str.casefold()
         numbers.append(pd.util.hash_array(plain.to_numpy(object), categorize=False))
-    number = pd.factorize(np.concatenate(numbers))[0]
-    first = np.unique(number, return_index=True)[1][number]
-    rows = np.flatnonzero(first != context.rows.index)
+    first = manifests.firsts(np.concatenate(numbers))
+    rows = np.flatnonzero(first != np.arange(len(first), dtype=np.int32))
     return finding.pairs(rows, first[rows], lambda _, twins: "beside " + context.some(twins, "source")["source"].map(repr))
-
-
-def _redundant(pairs: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The samples that `finding.redundant` drops, and the one that stays in place of each."""
-    kept_for = finding.redundant(pairs, rank)
-    rows = np.flatnonzero(kept_for >= 0)
-    return rows, kept_for[rows]
 
 
 def _across(context: Context, torn: np.ndarray) -> pd.DataFrame:
     """A row for each side of a pair. Of two that are the same, the one goes that is learnt from, or tuned on."""
     if not len(torn):
         return finding.none()
-    picture = context.picture.to_numpy()
+    picture = context.picture
 
     def reason(rows: np.ndarray, twins: np.ndarray) -> np.ndarray:
         return np.where(picture[rows] == picture[twins], "= ", "~ ").astype(object) + context.names(twins)
 
     order = {split: order for order, split in enumerate(("", *dataset.SPLITS[::-1]))}
-    learnt_from = context.splits.map(order).fillna(0)
-    rank = np.empty(len(picture), np.int64)
-    rank[np.argsort(learnt_from.to_numpy(int), kind="stable")] = np.arange(len(picture))
-    goes, stays = _redundant(torn, rank)
+    learnt_from = np.array([order.get(split, 0) for split in context.splits.cat.categories])[context.split_number]
+    goes, stays = finding.redundant(torn, learnt_from)
     both = np.concatenate([np.stack([goes, stays], axis=1), torn])  # of several pairs of a sample, the first counts
     action = np.repeat(["drop", ""], [len(goes), len(torn)])
     return finding.pairs(both[:, 0], both[:, 1], reason, action=action)

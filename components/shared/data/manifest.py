@@ -16,6 +16,7 @@ _NO_LABEL = {"", "nan", "null"}  # what programs write where there is nothing
 _PERHAPS = {"none", "n/a", "na", "?"}  # what people write there; and the name of a class of what is none of the others
 _CLASS = 10  # samples under such a name that make it a class: a slip is rare, and with fewer a class is not learnt anyway
 THUMBNAIL, FEATURES = 16 * 16, 160  # bytes
+_SORTED = 1 << 20  # keys at once
 SCHEMA = pa.schema(
     [
         *[dataset.SCHEMA.field(name) for name in dataset.FACTS],
@@ -93,8 +94,28 @@ def frame(tables: Iterable[pa.Table], few: Collection[str]):
     del encoded, table
     rows = whole.to_pandas(split_blocks=True, self_destruct=True)
     for name in few:
-        rows[name] = rows[name].cat.reorder_categories(sorted(rows[name].cat.categories))
+        rows[name] = rows[name].cat.reorder_categories(rows[name].cat.categories.sort_values())
     return rows
+
+
+def column(folder: Path, name: str, *, few: bool = False):
+    """One column as a pandas Series, in the order of `read`; `few`: see `frame`."""
+    return frame((table for _, table in parts(folder, [name])), [name] * few)[name]
+
+
+def firsts(keys: np.ndarray) -> np.ndarray:
+    """int32 (n,): the first row that has the same key, of uint64 keys that are spread evenly.
+
+    They are sorted a share at a time: the room that sorting takes does not grow with n.
+    """
+    first, shares = np.arange(len(keys), dtype=np.int32), 1 + len(keys) // _SORTED
+    of = ((keys >> np.uint64(48)) * np.uint64(shares) >> np.uint64(16)).astype(np.uint16)
+    for share in range(shares):
+        rows = np.flatnonzero(of == share).astype(np.int32)
+        rows = rows[np.argsort(keys[rows], kind="stable")]
+        new = np.append(True, keys[rows[1:]] != keys[rows[:-1]])[: len(rows)]
+        first[rows] = rows[new][np.cumsum(new) - 1]
+    return first
 
 
 def labels(rows):

@@ -12,24 +12,28 @@ from components.shared.data import manifest as manifests
 
 _BITS = 64
 _NEIGHBOURS = 48  # in one bucket of the index, how many of those that follow are compared: keeps the work linear
-_CHUNK = 1 << 16  # pairs whose pixels are held at once
+_CHUNK = 1 << 14  # pairs whose pixels are held at once
+_BLOCK = 1 << 14  # rows that are looked at at once
 _WINDOWS = 50  # clips that follow in the order of rows, with which a clip is compared for a frame: keeps the work linear
 
 
-def near(manifest: Path, rows: np.ndarray, hashes: np.ndarray, *, bits: int, correlation: float) -> np.ndarray:
-    """(m, 2) near twins among these rows of a manifest, the smaller row first, ordered; see `pairs`.
-
-    `rows`: int (n,), ascending, numbered as in `manifest.read`; `hashes`: uint64 (n,).
-    """
+def near(manifest: Path, rows: np.ndarray, *, bits: int, correlation: float) -> np.ndarray:
+    """(m, 2) near twins among these rows of a manifest, int (n,), ascending; the smaller row first, ordered; see `pairs`."""
     if len(rows) < 2:
         return np.empty((0, 2), np.int64)
-    # In a file that is mapped, whose pages the system may take back.
+    # In a file that is mapped, whose pages the system takes back.
     with scratch.folder("twins") as folder:
-        thumbnails, start, filled = scratch.mapped(folder / "levels.npy", (len(rows), manifests.THUMBNAIL)), 0, 0
-        for part in manifests.read_bytes(manifest, "thumbnail"):
-            chosen = rows[filled : np.searchsorted(rows, start + len(part))] - start
-            thumbnails[filled : filled + len(chosen)] = part[chosen]
-            start, filled = start + len(part), filled + len(chosen)
+        thumbnails, hashes = scratch.mapped(folder / "levels.npy", (len(rows), manifests.THUMBNAIL)), np.empty(len(rows), np.uint64)
+        start = filled = 0
+        tables = manifests.parts(manifest, ["hash"])
+        for (_, table), levels in zip(tables, manifests.read_bytes(manifest, "thumbnail"), strict=True):
+            chosen = rows[filled : np.searchsorted(rows, start + len(levels))] - start
+            here = slice(filled, filled + len(chosen))
+            # Not by way of pandas, which rounds whole numbers where one of them is null.
+            hashes[here] = table["hash"].fill_null(0).to_numpy()[chosen]
+            thumbnails[here] = levels[chosen]
+            scratch.let_go(thumbnails)
+            start, filled = start + len(levels), here.stop
         return rows[pairs(hashes, thumbnails, bits=bits, correlation=correlation)]
 
 
@@ -58,15 +62,20 @@ def pairs(hashes: np.ndarray, thumbnails: np.ndarray, *, bits: int, correlation:
     least that much. Hashes that differ in b bits agree in at least two of b + 2 bands: every choice of two bands is sorted
     once, and only neighbours there are compared (multi-index hashing; Norouzi et al., 2012). No all-pairs comparison.
     """
-    sums = thumbnails.sum(axis=1, dtype=np.int64)
-    squares = thumbnails.shape[1] * _dot(thumbnails, thumbnails) - sums**2
-    found = [np.empty((0, 2), np.intp)]
+    pixels, sums, squares = thumbnails.shape[1], *np.empty((2, len(hashes)), np.int32)
+    for start in range(0, len(hashes), _BLOCK):
+        block, here = thumbnails[start : start + _BLOCK], slice(start, start + _BLOCK)
+        sums[here] = block.sum(axis=1, dtype=np.int64)
+        squares[here] = pixels * _dot(block, block) - sums[here].astype(np.int64) ** 2
+        scratch.let_go(thumbnails)
+    found = [np.empty((0, 2), np.int32)]
     for candidates in _candidates(hashes, bits):
         for start in range(0, len(candidates), _CHUNK):
             one, other = candidates[start : start + _CHUNK].T
-            product = thumbnails.shape[1] * _dot(thumbnails[one], thumbnails[other]) - sums[one] * sums[other]
+            product = pixels * _dot(thumbnails[one], thumbnails[other]) - sums[one].astype(np.int64) * sums[other]
             alike = product / np.sqrt(np.maximum(squares[one].astype(float) * squares[other], 1)) >= correlation
             found.append(candidates[start : start + _CHUNK][alike])
+            scratch.let_go(thumbnails)
     return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
 
 
@@ -89,20 +98,21 @@ def _candidates(hashes: np.ndarray, bits: int) -> Iterator[np.ndarray]:
     bands = _bands(bits + 2)
     by_hash = np.argsort(hashes, kind="stable").astype(np.int32)
     for chosen in itertools.combinations(range(len(bands)), 2):
-        key = _key(hashes[by_hash], [bands[index] for index in chosen])
-        within = np.argsort(key, kind="stable")
-        order = by_hash[within]
-        values, following = hashes[order], _following(key[within])
-        alive = np.arange(len(order), dtype=np.int32)
-        for step in range(1, _NEIGHBOURS + 1):
-            alive = alive[following[alive] >= step]
-            if not len(alive):
-                break
-            near = alive[np.bitwise_count(values[alive] ^ values[alive + step]) <= bits]
-            # A pair that agrees in several choices of bands is looked at in the first alone.
-            near = near[_is_first(values[near] ^ values[near + step], [_mask(band) for band in bands], chosen)]
-            if len(near):
-                yield np.stack([order[near], order[near + step]], axis=1)
+        key = _key(hashes, [bands[index] for index in chosen])
+        order = by_hash[np.argsort(key[by_hash], kind="stable")]
+        for start in range(0, len(order), _BLOCK):  # a piece that fits a processor's cache
+            rows = order[start : start + _BLOCK + _NEIGHBOURS]
+            values, keys = hashes[rows], key[rows]
+            for step in range(1, min(_NEIGHBOURS, len(rows) - 1) + 1):
+                same = keys[:-step][:_BLOCK] == keys[step:][:_BLOCK]
+                if not same.any():
+                    break
+                differing = values[:-step][:_BLOCK] ^ values[step:][:_BLOCK]
+                near = np.flatnonzero(same & (np.bitwise_count(differing) <= bits))
+                # A pair that agrees in several choices of bands is looked at in the first alone.
+                near = near[_is_first(differing[near], [_mask(band) for band in bands], chosen)]
+                if len(near):
+                    yield np.stack([rows[near], rows[near + step]], axis=1)
 
 
 def _following(key: np.ndarray) -> np.ndarray:
