@@ -75,7 +75,8 @@ def split(config):
 
     def draw(table: pd.DataFrame, pairs=(), **changes) -> np.ndarray:
         together = np.array(pairs, int).reshape(-1, 2)
-        return assign(table, units(table["key"].to_numpy(), table["group"], together), config(**changes))
+        sides = assign(table, units(table["key"].to_numpy(), table["group"], together), config(**changes))
+        return np.array(SPLITS, object)[sides]
 
     return draw
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -11,38 +10,34 @@ from components.shared.data import manifest as manifests
 from components.shared.data import twins
 from components.shared.data.dataset import SPLITS
 
-_SIDE = {name: np.uint8(1 << number) for number, name in enumerate(SPLITS)}
-COLUMNS = ["frames", "contrast", "hash", "fault_code", "frame_digests"]
-
 
 def leaking(manifest: Path, key: np.ndarray, split: np.ndarray, limits: dict) -> dict[str, dict[str, int]]:
     """For validation and test, how many of their samples look like, or share frames with, one of each other side.
 
-    `key`: uint64 (n,), equal for equal pictures; `split`: object (n,), None for rows of no side; both in the order of
-    `manifest.read`. `limits`: the knobs of validate, which say what looks the same.
+    `key`: uint64 (n,), equal for equal pictures; `split`: int (n,), an index of SPLITS, -1 for rows of no side; both in the
+    order of `manifest.read`. `limits`: the knobs of validate, which say what looks the same.
     """
-    facts = pa.concat_tables(table for _, table in manifests.parts(manifest, COLUMNS))
-    frames, decoded = facts["frames"].fill_null(0).to_numpy(), facts["fault_code"].is_null().to_numpy()
-    picture, pictures = pd.factorize(key)
-    first = ~pd.Series(picture).duplicated().to_numpy()
-    shows = facts["contrast"].fill_null(0).to_numpy() >= limits["min_contrast"]
-    once = np.flatnonzero(first & decoded & shows & (frames <= 1))
+    picture = manifests.firsts(key)
+    clip = (manifests.column(manifest, "frames") > 1).to_numpy()
+    decoded = manifests.column(manifest, "fault_code", few=True).isna().to_numpy()
+    shows = (manifests.column(manifest, "contrast") >= limits["min_contrast"]).to_numpy()
+    once = np.flatnonzero((picture == np.arange(len(key), dtype=np.int32)) & decoded & shows & ~clip)
     near = twins.near(manifest, once, bits=limits["near_bits"], correlation=limits["near_correlation"])
-    clips = np.flatnonzero(decoded & (frames > 1))
-    digests = pd.Series(facts["frame_digests"].take(clips).to_pylist(), clips, dtype=object)
+    digests = manifests.some(manifests.starts(manifest), np.flatnonzero(decoded & clip), ["frame_digests"])["frame_digests"]
     shared = twins.shared_frames(digests, share=limits["min_shared_frames"])[["one", "other"]].to_numpy(int)
     # On which sides each picture is, and on which its twins are, a bit a side.
-    own, others = np.zeros(len(pictures), np.uint8), np.zeros(len(pictures), np.uint8)
-    for name, bit in _SIDE.items():
-        own[picture[split == name]] |= bit
+    own, others = np.zeros((2, len(key)), np.uint8)
+    for number in range(len(SPLITS)):
+        own[picture[split == number]] |= np.uint8(1 << number)
     both = picture[np.concatenate([near, shared])]
     for one, other in (both.T, both.T[::-1]):
         np.bitwise_or.at(others, one, own[other])
     around = (own | others)[picture]
-    return {
-        name: {other: int(((around & bit) > 0)[split == name].sum()) for other, bit in _SIDE.items() if other != name}
-        for name in ("validation", "test")
-    }
+
+    def count(name: str, other: str) -> int:
+        return int(((around & np.uint8(1 << SPLITS.index(other))) > 0)[split == SPLITS.index(name)].sum())
+
+    return {name: {other: count(name, other) for other in SPLITS if other != name} for name in ("validation", "test")}
 
 
 def read_pairs(file: Path, count: int, data_digest: str) -> np.ndarray:

@@ -16,7 +16,6 @@ from components.shared.data.dataset import SPLITS
 from components.shared.errors import CannotRun, Refused
 
 FEW = 20  # test samples of a class; with fewer, what is said of the class says little
-_FACTS = ["id", "label", "group", "split", "pixels_digest", "frames", "width", "height", "fault_code"]
 
 
 @dataclass(frozen=True)
@@ -59,60 +58,66 @@ def make(*, manifest: Path, verdict: Path, pairs: Path, config: PrepareConfig, f
     if not usable.all():
         print(f"prepare: {(~usable).sum():,} samples without pixels or label are left out; findings.json names them")
     alike = leakage.read_pairs(pairs, len(rows), summary["data_digest"])
-    rows["label"] = rows["label"].where(usable).cat.remove_unused_categories()
-    related = units(rows["key"].to_numpy(), rows["group"], alike)
-    unit = related if config.keep_alike_together else units(rows["key"].to_numpy(), rows["group"], alike[:0])
-    split = np.full(len(rows), None, object)
-    split[usable] = assign(rows[usable].reset_index(drop=True), unit[usable], config)
-    leaks = leakage.leaking(manifest, rows["key"].to_numpy(), split, summary["knobs"]["validate"])
+    key, group = rows["key"].to_numpy(), rows["group"]
+    related = units(key, group, alike)
+    unit = related if config.keep_alike_together else units(key, group, alike[:0])
+    rows = rows[usable].reset_index(drop=True)
+    rows["label"] = rows["label"].cat.remove_unused_categories()
+    split = np.full(len(usable), -1, np.int8)
+    split[usable] = assign(rows, unit[usable], config)
+    rows = rows.drop(columns=["key", "group"])
+    leaks = leakage.leaking(manifest, key, split, summary["knobs"]["validate"])
 
-    rows["split_code"] = pd.Categorical(split, SPLITS).codes
-    rows["position"] = rows.groupby("split_code").cumcount()
-    time = min(int(rows.loc[usable, "frames"].max()), config.max_frames)
+    most = int(manifests.column(manifest, "frames")[usable].max())
     shape = (config.height, config.width, config.channels)
-    shape = (time, *shape) if rows.loc[usable, "frames"].max() > 1 else shape
+    shape = (min(most, config.max_frames), *shape) if most > 1 else shape
     classes = list(rows["label"].cat.categories)
     # Of the knobs these alone: a severity of validate that is changed must not train two networks again.
     layout = arrays.Layout(classes, shape, summary["data_digest"], {"prepare": config.model_dump()})
-    plan = Plan(_places(rows[usable]), manifests.shard_digests(manifest), layout)
-    plan.layout.write(folder)
-    for name in SPLITS:
+    layout.write(folder)
+    labels, sides, official = rows["label"].cat.codes.to_numpy(), split[usable], set(rows["split"].dropna().unique())
+    for number, name in enumerate(SPLITS):
         (folder / name).mkdir(parents=True)
-        labels = rows["label"].cat.codes[split == name].to_numpy()
-        arrays.describe(folder / name, labels, _samples(manifest, split == name, related))
-    _record(rows, split, leaks, config, folder)
-    _tell(rows[usable], split[usable], leaks, plan.layout, config)
-    return plan
+        arrays.describe(folder / name, labels[sides == number], _samples(manifest, split == number, related))
+    counts = pd.DataFrame({name: np.bincount(labels[sides == number], minlength=len(classes))
+                           for number, name in enumerate(SPLITS)}, classes)  # fmt: skip
+    _record(counts, official, leaks, config, folder)
+    _tell(counts, official, leaks, layout, config)
+    _tell_of_detail(manifest, usable, config)
+    return Plan(_places(manifest, split), manifests.shard_digests(manifest), layout)
 
 
 def _read(manifest: Path) -> pd.DataFrame:
     """What a split needs of every row. Of texts that are many, a digest: names of 10 million files would fill a memory."""
 
     def tables() -> Iterator[pa.Table]:
-        for shard, table in manifests.parts(manifest, _FACTS):
-            added = {
-                "shard": pa.repeat(shard, len(table)),
-                "row": np.arange(len(table), dtype=np.int32),
-                "key": seen.keys(table.rename_columns({"pixels_digest": "picture"}))[:, 0],
-                "id_key": seen.digests("id", table["id"].to_pylist()),
-                "decoded": table["fault_code"].is_null(),
-            }
-            for name, values in added.items():
-                table = table.append_column(name, values if name in ("shard", "decoded") else pa.array(values))
+        for _, table in manifests.parts(manifest, ["id", "label", "group", "split", "pixels_digest", "fault_code"]):
+            key = seen.keys(table.rename_columns({"pixels_digest": "picture"}))[:, 0]
+            table = table.append_column("key", pa.array(key)).append_column("decoded", table["fault_code"].is_null())
             yield table.drop_columns(["id", "pixels_digest", "fault_code"])
 
-    return manifests.frame(tables(), ["label", "group", "split", "shard"])
+    return manifests.frame(tables(), ["label", "group", "split"])
 
 
-def _places(rows: pd.DataFrame) -> pa.Table:
-    shards = rows["shard"].cat.remove_unused_categories().cat
+def _places(manifest: Path, split: np.ndarray) -> pa.Table:
+    """See Plan; `split`: int8 (n,), -1 for what goes nowhere."""
+    names, shards, rows, keys, start = [], [], [], [], 0
+    for shard, table in manifests.parts(manifest, ["id"]):
+        here = np.flatnonzero(split[start : start + len(table)] >= 0).astype(np.int32)
+        start += len(table)
+        if len(here):
+            shards.append(np.full(len(here), len(names), np.int32))
+            names.append(shard)
+            rows.append(here)
+            keys.append(seen.digests("id", table["id"].take(here).to_pylist()))
+    split = split[split >= 0]
+    position = np.empty(len(split), np.int64)
+    for number in range(len(SPLITS)):
+        position[split == number] = np.arange((split == number).sum())
     columns = {
-        "shard": pa.DictionaryArray.from_arrays(shards.codes.astype(np.int32), pa.array(shards.categories, pa.string())),
-        "row": rows["row"].to_numpy(np.int32),
-        "key": rows["id_key"].to_numpy(np.uint64),
-        "split": rows["split_code"].to_numpy(np.int8),
-        "position": rows["position"].to_numpy(np.int64),
-    }
+        "shard": pa.DictionaryArray.from_arrays(np.concatenate(shards), pa.array(names, pa.string())),
+        "row": np.concatenate(rows), "key": np.concatenate(keys), "split": split, "position": position,
+    }  # fmt: skip
     return pa.table(columns)
 
 
@@ -128,13 +133,13 @@ def _samples(manifest: Path, chosen: np.ndarray, unit: np.ndarray) -> Iterator[p
         yield kept.select(["id", "source", "label", "group", "picture"]).append_column("unit", pa.array(units, pa.int64()))
 
 
-def _record(rows: pd.DataFrame, split: np.ndarray, leaks: dict, config: PrepareConfig, folder: Path) -> None:
-    official = set(rows["split"].dropna())
+def _record(counts: pd.DataFrame, official: set[str], leaks: dict, config: PrepareConfig, folder: Path) -> None:
+    """`counts`: samples of each class (rows) in each split (columns)."""
     content = {
         name: {
             "origin": "official" if name in official else "drawn",
-            "samples": int((split == name).sum()),
-            "classes": {label: int(n) for label, n in rows.loc[split == name, "label"].value_counts(sort=False).items() if n},
+            "samples": int(counts[name].sum()),
+            "classes": {label: int(n) for label, n in counts[name].items() if n},
             **({"with_a_twin_in": leaks[name]} if name in leaks else {}),
         }
         for name in SPLITS
@@ -142,20 +147,22 @@ def _record(rows: pd.DataFrame, split: np.ndarray, leaks: dict, config: PrepareC
     files.write_json(folder / "split.json", {"split_seed": config.split_seed, "splits": content})
 
 
-def _tell(rows: pd.DataFrame, split: np.ndarray, leaks: dict, layout: arrays.Layout, config: PrepareConfig) -> None:
-    counts = ", ".join(f"{(split == name).sum():,} {name}" for name in SPLITS)
-    print(f"prepare: {counts}; arrays of {'x'.join(map(str, layout.shape))}")
-    official = set(rows["split"].dropna())
+def _tell(counts: pd.DataFrame, official: set[str], leaks: dict, layout: arrays.Layout, config: PrepareConfig) -> None:
+    sizes = ", ".join(f"{counts[name].sum():,} {name}" for name in SPLITS)
+    print(f"prepare: {sizes}; arrays of {'x'.join(map(str, layout.shape))}")
     twins = " and ".join(
         f"{leaks[name]['train']:,} samples of {name}{' (official)' if name in official else ''}"
         for name in ("test", "validation")
     )
     print(f"prepare: {twins} have a twin in training")
-    test = rows.loc[split == "test", "label"].astype("str").value_counts()
+    test = counts["test"]
     if test.min() < FEW:
         print(f"prepare: class {test.idxmin()!r} has {test.min()} test samples: a single one moves its recall by "
               f"{1 / test.min():.0%}; bring more, or raise prepare.test_fraction")  # fmt: skip
-    width, height = int(rows["width"].median()), int(rows["height"].median())
+
+
+def _tell_of_detail(manifest: Path, usable: np.ndarray, config: PrepareConfig) -> None:
+    width, height = (int(manifests.column(manifest, name)[usable].median()) for name in ("width", "height"))
     if max(width / config.width, height / config.height) >= 8:
         print(f"prepare: pictures of {width}x{height} px (median) become {config.width}x{config.height}: "
               "detail may be lost; see prepare.height and prepare.width")  # fmt: skip

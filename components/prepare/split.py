@@ -9,23 +9,25 @@ from scipy.sparse.csgraph import connected_components
 
 from components.prepare.config import PrepareConfig
 from components.shared.data.dataset import SPLITS
+from components.shared.data.manifest import firsts
 from components.shared.errors import Refused
 
 
 def assign(rows: pd.DataFrame, unit: np.ndarray, config: PrepareConfig) -> np.ndarray:
-    """The split of each row: `train`, `validation` or `test`, object (n,).
+    """The split of each row, an index of SPLITS: int8 (n,); -1 for an official split of another name.
 
     `rows`: label, group and split (None where there is none), and `key`, uint64, of its picture. `unit`: int (n,), see `units`.
     Official splits are kept. What they lack is taken out of the training part: fractions are of all samples where there
     is no official split, and of the training part where there is one. Raises Refused when it cannot be done.
     """
-    split = rows["split"].astype(object).fillna("train").to_numpy(copy=True)
+    train = SPLITS.index("train")
+    split = np.where(rows["split"].isna(), np.int8(train), pd.Categorical(rows["split"], SPLITS).codes)
     _refuse_torn_groups(rows, split)
-    official = set(rows["split"].dropna())
+    official = set(rows["split"].dropna().unique())
     # What has a twin in an official split stays in training: drawn, it would be a twin across two sides that are held back.
-    tied = np.isin(unit, unit[split != "train"])
-    if (tied & (split == "train")).any():
-        print(f"prepare: {(tied & (split == 'train')).sum():,} training samples belong together with some of an official split "
+    tied = np.isin(unit, unit[split != train])
+    if (tied & (split == train)).any():
+        print(f"prepare: {(tied & (split == train)).sum():,} training samples belong together with some of an official split "
               "and stay in training")  # fmt: skip
     for name, fraction in (("test", config.test_fraction), ("validation", config.validation_fraction)):
         if name in official:
@@ -35,9 +37,8 @@ def assign(rows: pd.DataFrame, unit: np.ndarray, config: PrepareConfig) -> np.nd
         # Where few units of a class can move, the first draw leaves the second one its part of them.
         later = config.validation_fraction if name == "test" and "validation" not in official else 0.0
         part = fraction / (fraction + later)
-        split[_drawn(rows, unit, split == "train", ~tied, name=name, fraction=fraction, part=part, seed=config.split_seed)] = (
-            name
-        )
+        drawn = _drawn(rows, unit, split == train, ~tied, name=name, fraction=fraction, part=part, seed=config.split_seed)
+        split[drawn] = SPLITS.index(name)
     _refuse_missing_classes(rows, split, unit)
     return split
 
@@ -47,14 +48,14 @@ def units(key: np.ndarray, group: pd.Series, together: np.ndarray) -> np.ndarray
 
     `key`: uint64 (n,), equal for equal pictures; `group`: None where there is none; `together`: int (m, 2), pairs of rows.
     """
-    nodes = np.arange(len(key))
-    links = [(together[:, 0], together[:, 1])]
-    for codes in (pd.factorize(key)[0], pd.factorize(group)[0]):
-        known = codes >= 0
-        first = nodes[known][np.unique(codes[known], return_index=True)[1]]
-        links.append((nodes[known], first[codes[known]]))
-    source, target = (np.concatenate(side) for side in zip(*links, strict=True))
-    graph = coo_array((np.ones(len(source), bool), (source, target)), shape=(len(nodes), len(nodes)))
+    links = [together.astype(np.int32).T]
+    groups = pd.factorize(group)[0]
+    for codes, known in ((key, np.arange(len(key), dtype=np.int32)), (groups, np.flatnonzero(groups >= 0))):
+        first = known[firsts(codes[known].astype(np.uint64))]
+        again = first != known
+        links.append(np.stack([known[again], first[again]]))
+    source, target = np.concatenate(links, axis=1)
+    graph = coo_array((np.ones(len(source), bool), (source, target)), shape=(len(key), len(key)))
     return connected_components(graph, directed=False)[1]
 
 
@@ -75,24 +76,31 @@ def _drawn(
     moves the others: what a model was trained on does not turn up in the next version's test split, where it would flatter
     that model. And no two seeds or splits have draws that depend on each other.
     """
-    positions = np.flatnonzero(pool)
-    codes, classes = pd.factorize(rows["label"].iloc[positions], sort=True)
-    numbers, of = np.unique(unit[positions], return_inverse=True)
+    positions = np.flatnonzero(pool).astype(np.int32)
+    labels = pd.Categorical(rows["label"])
+    codes, classes = labels.codes[positions], labels.categories
+    there = np.zeros(len(unit), bool)
+    there[unit[positions]] = True
+    of = (np.cumsum(there, dtype=np.int32) - 1)[unit[positions]]
     size = np.bincount(of)
     # A unit is filed under its most frequent label, and known by the smallest of its keys.
-    pairs, counts = np.unique(of * len(classes) + codes, return_counts=True)
-    frequent = np.lexsort((-counts, pairs // len(classes)))
-    label = (pairs % len(classes))[frequent[np.unique((pairs // len(classes))[frequent], return_index=True)[1]]]
-    known = _keys(rows.iloc[positions])
-    key = np.full(len(numbers), np.iinfo(np.uint64).max, np.uint64)
-    np.minimum.at(key, of, known)
+    label = np.empty(len(size), codes.dtype)
+    label[of] = codes
+    several = size[of] > 1
+    pairs, counts = np.unique(of[several].astype(np.int64) * len(classes) + codes[several], return_counts=True)
+    frequent = pairs[np.lexsort((-counts, pairs // len(classes)))]
+    numbers, first = np.unique(frequent // len(classes), return_index=True)
+    label[numbers] = frequent[first] % len(classes)
+    key = np.full(len(size), np.iinfo(np.uint64).max, np.uint64)
+    np.minimum.at(key, of, _keys(rows)[positions])
     salt = hashlib.blake2b(f"{seed} {name}".encode(), digest_size=32).digest()
     hashes = bytearray()  # an object for each at once would be a hundred bytes
     for one in key:
         hashes += hashlib.blake2b(one.tobytes(), key=salt, digest_size=8).digest()
     order = np.lexsort((np.frombuffer(hashes, "<u8"), label))
-    can_move = np.bincount(of, weights=~free[positions]) == 0
-    chosen, stay = np.zeros(len(numbers), bool), []
+    can_move = np.ones(len(size), bool)
+    can_move[of[~free[positions]]] = False
+    chosen, stay = np.zeros(len(size), bool), []
     for members in np.split(order, np.flatnonzero(np.diff(label[order])) + 1):
         quota = size[members].sum() * fraction
         movable = members[can_move[members]]
@@ -137,7 +145,8 @@ def _keys(rows: pd.DataFrame) -> np.ndarray:
 
 def _refuse_torn_groups(rows: pd.DataFrame, split: np.ndarray) -> None:
     """Only an official split can tear a group apart: ours takes units whole."""
-    sides = pd.Series(split).groupby(rows["group"].to_numpy()).nunique()
+    grouped = rows["group"].notna().to_numpy()
+    sides = pd.Series(split[grouped]).groupby(rows["group"][grouped].reset_index(drop=True), observed=True).nunique()
     faults = [
         f"E_GROUP_LEAKAGE prepare: group {name!r} is on two sides of the official split; move it into one"
         for name in sides[sides > 1].index[:20]
@@ -147,8 +156,9 @@ def _refuse_torn_groups(rows: pd.DataFrame, split: np.ndarray) -> None:
 
 
 def _refuse_missing_classes(rows: pd.DataFrame, split: np.ndarray, unit: np.ndarray) -> None:
-    table = pd.crosstab(rows["label"], split).reindex(columns=list(SPLITS), fill_value=0)
-    missing = [(label, name) for label, counts in table.iterrows() for name in table.columns[counts == 0]]
+    labels = pd.Categorical(rows["label"])
+    present = [np.bincount(labels.codes[split == number], minlength=len(labels.categories)) for number in range(len(SPLITS))]
+    missing = [(labels.categories[label], SPLITS[number]) for label, number in np.argwhere(np.stack(present, axis=1) == 0)]
     if not missing:
         return
     apart = units(rows["key"].to_numpy(), rows["group"], np.empty((0, 2), int))

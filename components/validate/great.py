@@ -15,9 +15,12 @@ _COLUMNS = ["id", "shard", "source", "split", "label", "fault_code", "mode", "fo
             "bytes", "trailing", "faces", "brightness", "dark_level", "bright_level", "red", "green", "blue", "contrast",
             "common", "entropy", "sharpness"]  # fmt: skip
 _PIECE = 250_000  # rows
-_WHOLE = {"ExpectTableRowCountToBeBetween", "ExpectCompoundColumnsToBeUnique", "ExpectColumnValuesToBeUnique",
-          "ExpectColumnUniqueValueCountToBeBetween", "ExpectColumnClassRatioToBeAtMost"}  # fmt: skip
-_TOLD_APART = ["shard", "source", "label", "training_label"]  # columns that these are about
+_PATHS = 1_000_000  # numbers of paths that are compared at once
+_NO_PATH = 0
+# What no piece can tell, and the columns that it is about:
+_OF_PATHS = {"ExpectCompoundColumnsToBeUnique", "ExpectColumnValuesToBeUnique"}
+_OF_CLASSES = {"ExpectTableRowCountToBeBetween", "ExpectColumnUniqueValueCountToBeBetween", "ExpectColumnClassRatioToBeAtMost"}
+_LABELS = ("label", "training_label")
 
 
 def load() -> None:
@@ -35,24 +38,36 @@ def judge(manifest: Path, suite: list[dict], docs: Path) -> dict[str, str]:
     """Evaluate the suite on the manifest and write Data Docs; returns the name of each that fails, and what was observed.
 
     `suite`: dictionaries of `kind` (name of the class), `options`, `severity` and `name`. A manifest of more than _PIECE rows
-    is given in pieces; what needs the whole is then expected of a table of numbers, one for each text.
+    is given in pieces; what needs the whole is then expected of all labels, and of the paths, a number for each, in shares.
     """
+    import numpy as np
     import pandas as pd
+    from pandas.api.types import union_categoricals
 
-    site, numbers = _Site(docs), []
+    site, held = _Site(docs), []
     for number, (is_all, piece) in enumerate(_pieces(manifest)):
         if is_all:
             site.run("manifest", suite, piece)
             break
-        site.run(f"rows {number}", [each for each in suite if each["kind"] not in _WHOLE], piece)
-        numbers.append(pd.DataFrame({name: _numbers(piece[name]) for name in _TOLD_APART}))
+        site.run(f"rows {number}", [each for each in suite if each["kind"] not in {*_OF_PATHS, *_OF_CLASSES}], piece)
+        held.append({name: pd.Categorical(piece[name]) for name in ("shard", *_LABELS)} | {"source": _numbers(piece["source"])})
         del piece
-    if numbers:
-        numbers = pd.concat(numbers, ignore_index=True)
-        site.run("manifest", [each for each in suite if each["kind"] in _WHOLE], numbers)
+    if not is_all:
+        labels = pd.DataFrame({name: union_categoricals([each[name] for each in held]) for name in _LABELS})
+        site.run("classes", [each for each in suite if each["kind"] in _OF_CLASSES], labels)
+        del labels
+        shards, sources = union_categoricals([each["shard"] for each in held]), np.concatenate([each["source"] for each in held])
+        del held
+        shares = 1 + len(sources) // _PATHS
+        of_share = (sources.view(np.uint64) % np.uint64(shares)).astype(np.uint16)
+        for share in range(shares):  # what is the same has the same number, and so is in one share
+            here = of_share == share
+            known = pd.arrays.IntegerArray(sources[here], sources[here] == _NO_PATH)
+            table = pd.DataFrame({"source": known, "shard": shards[here]})
+            site.run(f"paths {share}", [each for each in suite if each["kind"] in _OF_PATHS], table)
     site.context.build_data_docs(site_names=["docs"])
     failed = {name: results for name, results in site.results.items() if not all(each.success for each in results)}
-    names = _names(manifest, failed.get("every sample has a source of its own", [])) if len(numbers) else {}
+    names = {} if is_all else _names(manifest, failed.get("every sample has a source of its own", []))
     return {name: _observed(results, names) for name, results in failed.items()}
 
 
@@ -133,25 +148,25 @@ def _pieces(manifest: Path):
 
 
 def _numbers(texts):
-    """A pandas array of a number for each text: 64 bits of a hash."""
+    """A number for each text, int64 (n,): 64 bits of a hash; _NO_PATH for none."""
+    import numpy as np
     import pandas as pd
 
-    hashes = pd.util.hash_array(texts.to_numpy(object)).view("int64")
-    return pd.arrays.IntegerArray(hashes, texts.isna().to_numpy())
+    return np.where(texts.isna(), _NO_PATH, pd.util.hash_array(texts.to_numpy(object), categorize=False).view("int64"))
 
 
 def _names(manifest: Path, results: list) -> dict[str, str]:
-    """The paths, and all shards, that are meant by the numbers in these results."""
+    """The paths that are meant by the numbers in these results."""
     import numpy as np
     import pandas as pd
 
     from components.shared.data import manifest as manifests
 
     wanted, names = [int(value) for each in results for value in _listed(each)], {}
-    for shard, table in manifests.parts(manifest, ["source"]) if wanted else ():
-        texts = _harmless(pd.concat([table["source"].to_pandas(), pd.Series([shard])], ignore_index=True))
-        numbers = _numbers(texts).to_numpy("int64", na_value=0)
-        rows = np.flatnonzero(np.isin(numbers, wanted) | (np.arange(len(numbers)) == len(table)))
+    for _, table in manifests.parts(manifest, ["source"]) if wanted else ():
+        texts = _harmless(table["source"].to_pandas())
+        numbers = _numbers(texts)
+        rows = np.flatnonzero(np.isin(numbers, wanted))
         names |= {str(numbers[row]): texts.iat[row] for row in rows}
     return names
 

@@ -54,7 +54,7 @@ def _opinion(read: Callable[[], Iterable[np.ndarray]], labels: np.ndarray, folds
     models = [sums.without(fold).discriminants() for fold in range(FOLDS)]
     temperature = _temperature(read, np.flatnonzero(known), labels, folds, models)
     own, top = np.full(len(labels), np.nan, np.float32), np.zeros(len(labels), np.float32)
-    best = np.zeros(len(labels), np.intp)
+    best = np.zeros(len(labels), np.int32)
     for rows, scores in _scores(read, judged, folds, models):
         best[rows] = scores.argmax(axis=1)
         probability = _softmax(scores / temperature)
@@ -80,7 +80,7 @@ def _judged(labels: np.ndarray, classes: int) -> np.ndarray:
     """The rows that are judged, ascending: all, or of each class the share that _WORK allows."""
     share = _WORK / max(len(labels) * classes, 1)
     if share >= 1:
-        return np.arange(len(labels))
+        return np.arange(len(labels), dtype=np.int32)
     order = np.lexsort([np.random.default_rng(0).random(len(labels), np.float32), labels])
     sizes = np.unique(labels, return_counts=True)[1]
     rank = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)

@@ -13,7 +13,7 @@ from components.shared.data import manifest as manifests
 _BITS = 64
 _NEIGHBOURS = 48  # in one bucket of the index, how many of those that follow are compared: keeps the work linear
 _CHUNK = 1 << 14  # pairs whose pixels are held at once
-_BLOCK = 1 << 14  # rows that are looked at at once
+_BLOCK = 1 << 16  # rows that are looked at at once
 _WINDOWS = 50  # clips that follow in the order of rows, with which a clip is compared for a frame: keeps the work linear
 
 
@@ -103,15 +103,14 @@ def _candidates(hashes: np.ndarray, bits: int) -> Iterator[np.ndarray]:
         for start in range(0, len(order), _BLOCK):  # a piece that fits a processor's cache
             rows = order[start : start + _BLOCK + _NEIGHBOURS]
             values, keys = hashes[rows], key[rows]
-            for step in range(1, min(_NEIGHBOURS, len(rows) - 1) + 1):
-                same = keys[:-step][:_BLOCK] == keys[step:][:_BLOCK]
-                if not same.any():
-                    break
+            longest = np.diff(np.flatnonzero(np.append(True, np.append(keys[1:] != keys[:-1], True)))).max()
+            for step in range(1, min(_NEIGHBOURS, longest - 1) + 1):
                 differing = values[:-step][:_BLOCK] ^ values[step:][:_BLOCK]
-                near = np.flatnonzero(same & (np.bitwise_count(differing) <= bits))
-                # A pair that agrees in several choices of bands is looked at in the first alone.
-                near = near[_is_first(differing[near], [_mask(band) for band in bands], chosen)]
+                near = np.flatnonzero(np.bitwise_count(differing) <= bits)
                 if len(near):
+                    near = near[keys[near] == keys[near + step]]
+                    # A pair that agrees in several choices of bands is looked at in the first alone.
+                    near = near[_is_first(differing[near], [_mask(band) for band in bands], chosen)]
                     yield np.stack([rows[near], rows[near + step]], axis=1)
 
 
