@@ -15,7 +15,16 @@ from components.shared.data import manifest as manifests
 from components.validate import suspects
 from components.validate.config import ValidateConfig
 
-_FEW = {"group", "mode", "notes", "fault_code", "frame_gap", "frame_twin", "label", "split"}  # texts that many samples have in common
+_FEW = {
+    "group",
+    "mode",
+    "notes",
+    "fault_code",
+    "frame_gap",
+    "frame_twin",
+    "label",
+    "split",
+}  # texts that many samples have in common
 
 
 @dataclass(frozen=True)

@@ -49,4 +49,8 @@ def _measured(context: Context, name: str) -> pd.Series:
 
 def _deciles(values: pd.Series) -> list[float]:
     known = np.array(values.dropna(), float)
-    return [round(float(value), 3) for value in np.quantile(known, np.arange(1, 10) / 10, overwrite_input=True)] if len(known) else []
+    return (
+        [round(float(value), 3) for value in np.quantile(known, np.arange(1, 10) / 10, overwrite_input=True)]
+        if len(known)
+        else []
+    )

@@ -56,7 +56,10 @@ def judge(manifest: Path, suite: list[dict], docs: Path) -> dict[str, str]:
         labels = pd.DataFrame({name: union_categoricals([each[name] for each in held]) for name in _LABELS})
         site.run("classes", [each for each in suite if each["kind"] in _OF_CLASSES], labels)
         del labels
-        shards, sources = union_categoricals([each["shard"] for each in held]), np.concatenate([each["source"] for each in held])
+        shards, sources = (
+            union_categoricals([each["shard"] for each in held]),
+            np.concatenate([each["source"] for each in held]),
+        )
         del held
         shares = 1 + len(sources) // _PATHS
         of_share = (sources.view(np.uint64) % np.uint64(shares)).astype(np.uint16)
@@ -158,7 +161,6 @@ def _numbers(texts):
 def _names(manifest: Path, results: list) -> dict[str, str]:
     """The paths that are meant by the numbers in these results."""
     import numpy as np
-    import pandas as pd
 
     from components.shared.data import manifest as manifests
 

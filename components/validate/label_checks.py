@@ -131,7 +131,9 @@ def conflict(context: Context) -> pd.DataFrame:
     keeps = copies["picture"].map(best["label"])
     stays = (copies["label"] == keeps).to_numpy()
     # The copy to keep beside each that goes: the one that is held back furthest, since that one is dropped for no other's sake.
-    held_back = context.splits[copies.index].astype("str").map({split: number for number, split in enumerate(dataset.SPLITS)}).fillna(3)
+    held_back = (
+        context.splits[copies.index].astype("str").map({split: number for number, split in enumerate(dataset.SPLITS)}).fillna(3)
+    )
     kept = copies[stays].assign(held_back=held_back).sort_values("held_back", ascending=False, kind="stable")
     kept = pd.Series(kept.index, kept["picture"]).groupby(level=0).first()
     goes = copies[~stays]
