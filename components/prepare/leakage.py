@@ -19,7 +19,7 @@ def leaking(manifest: Path, key: np.ndarray, split: np.ndarray, limits: dict) ->
     """
     picture = manifests.firsts(key)
     clip = (manifests.column(manifest, "frames") > 1).to_numpy()
-    decoded = manifests.column(manifest, "fault_code", few=True).isna().to_numpy()
+    decoded = manifests.column(manifest, "fault_code").isna().to_numpy()
     shows = (manifests.column(manifest, "contrast") >= limits["min_contrast"]).to_numpy()
     once = np.flatnonzero((picture == np.arange(len(key), dtype=np.int32)) & decoded & shows & ~clip)
     near = twins.near(manifest, once, bits=limits["near_bits"], correlation=limits["near_correlation"])

@@ -79,7 +79,7 @@ def _drawn(
     positions = np.flatnonzero(pool).astype(np.int32)
     labels = pd.Categorical(rows["label"])
     codes, classes = labels.codes[positions], labels.categories
-    there = np.zeros(len(unit), bool)
+    there = np.zeros(unit.max() + 1, bool)
     there[unit[positions]] = True
     of = (np.cumsum(there, dtype=np.int32) - 1)[unit[positions]]
     size = np.bincount(of)

@@ -32,9 +32,9 @@ def facts(context: Context) -> dict:
     counts = counted(context.training)
     share = counts / max(counts.sum(), 1)
     entropy = float(-(share * np.log(share)).sum()) if len(counts) else 0.0
-    groups = context.column("group")[context.training.index].dropna().cat.codes
-    labels = context.training[groups.index]
-    per_class = {str(label): int(number) for label, number in groups.groupby(labels, observed=True).nunique().items()}
+    groups = context.column("group").dropna().cat.codes
+    known = groups.groupby(context.training[groups.index], observed=True).nunique()
+    per_class = {str(label): int(number) for label, number in known.items()}
     per_split = context.per_split.iloc[:-1]
     per_split = per_split.loc[:, per_split.any()]
     smallest = {

@@ -15,17 +15,6 @@ from components.shared.data import manifest as manifests
 from components.validate import suspects
 from components.validate.config import ValidateConfig
 
-_FEW = {
-    "group",
-    "mode",
-    "notes",
-    "fault_code",
-    "frame_gap",
-    "frame_twin",
-    "label",
-    "split",
-}  # texts that many samples have in common
-
 
 @dataclass(frozen=True)
 class Context:
@@ -55,8 +44,8 @@ class Context:
         return cls(manifests.frame(tables(), held), limits, manifest, accepted)
 
     def column(self, name: str) -> pd.Series:
-        """A column of the manifest, read anew: texts as categories."""
-        return manifests.column(self.manifest, name, few=name in _FEW)
+        """See `manifest.column`; read anew each time."""
+        return manifests.column(self.manifest, name)
 
     @functools.cached_property
     def _starts(self) -> list[tuple[int, Path]]:
@@ -130,8 +119,8 @@ class Context:
 
     @functools.cached_property
     def training(self) -> pd.Series:
-        """The labels of what is trained on: all that is not held back by an official split."""
-        return self.labels[self.splits.isin(["", "train"])].dropna()
+        """The label of each row that is trained on, null for what an official split holds back."""
+        return self.labels.where(self.splits.isin(["", "train"]))
 
     @functools.cached_property
     def is_clip(self) -> pd.Series:

@@ -98,9 +98,9 @@ def frame(tables: Iterable[pa.Table], few: Collection[str]):
     return rows
 
 
-def column(folder: Path, name: str, *, few: bool = False):
-    """One column as a pandas Series, in the order of `read`; `few`: see `frame`."""
-    return frame((table for _, table in parts(folder, [name])), [name] * few)[name]
+def column(folder: Path, name: str):
+    """One column as a pandas Series, in the order of `read`; texts as categories, see `frame`."""
+    return frame((table for _, table in parts(folder, [name])), [name] if SCHEMA.field(name).type == pa.string() else [])[name]
 
 
 def firsts(keys: np.ndarray) -> np.ndarray:
