@@ -19,14 +19,15 @@ from cost import cost
 ROOT = Path(__file__).parent.parent
 
 
-def plan(folder: Path) -> None:
+def decisions(folder: Path) -> None:
     """All that `prepare` does before it decodes: the split, each sample's place, labels, leakage counted anew."""
-    from components.__main__ import call
+    from components.prepare import plan
+    from components.prepare.config import PrepareConfig
     from components.shared import config
 
-    call("plan_arrays", section="prepare", manifest=folder / "manifest", verdict=folder / "validation/summary.json",
-         pairs=folder / "validation/pairs.parquet", config=config.read_params(ROOT / "params.yaml")["prepare"],
-         planned=folder / "plan")  # fmt: skip
+    (folder / "plan").mkdir()
+    plan.make(manifest=folder / "manifest", verdict=folder / "validation/summary.json", pairs=folder / "validation/pairs.parquet",
+              config=PrepareConfig(**config.read_params(ROOT / "params.yaml")["prepare"]), folder=folder / "plan")  # fmt: skip
 
 
 def evaluation(folder: Path, test: int, classes: int) -> None:
@@ -62,7 +63,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.part:
         step, folder = options.part
-        plan(Path(folder)) if step == "plan" else evaluation(Path(folder), options.test, options.classes[0])
+        decisions(Path(folder)) if step == "plan" else evaluation(Path(folder), options.test, options.classes[0])
         return
     print("| rows | classes | validate | memory | prepare's plan | memory | evaluate's tables | memory |\n|" + "---|" * 8)
     for classes in options.classes:
