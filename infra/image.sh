@@ -44,6 +44,7 @@ fi
 git ls-files -z components pipelines pyproject.toml README.md LICENSE infra/image.lock infra/Containerfile |
   xargs -0 cp --parents -t "$scratch"
 commit=$(git rev-parse HEAD)$(git diff --quiet HEAD -- components pipelines infra/image.lock || echo +changes)
+code=$(cd "$scratch" && python3 -c 'from pipelines import graph; print(graph.code_digest())')
 
 # pip in the build finds packages as pip on this machine does: its index, its certificates.
 secrets=$scratch/secrets; mkdir -m 700 "$secrets"
@@ -54,7 +55,7 @@ ca=${PIP_CERT:-${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}}
 if [ -f "$ca" ]; then cp "$ca" "$secrets/ca.crt"; else : > "$secrets/ca.crt"; fi
 
 arguments=(--network host --secret "id=pipconf,src=$secrets/pip.conf" --secret "id=ca,src=$secrets/ca.crt"
-  --build-arg "BASE=$base" --build-arg "COMMIT=$commit" --build-arg "VERSION=$version"
+  --build-arg "BASE=$base" --build-arg "COMMIT=$commit" --build-arg "CODE=$code" --build-arg "VERSION=$version"
   --file "$scratch/infra/Containerfile" --tag "$tag")
 # The context must not hold the secrets: it is the folder that the image's files were copied to, less theirs.
 mkdir "$scratch/context" && echo "$commit" > "$scratch/context/commit" && mv "$scratch"/{components,pipelines,pyproject.toml,README.md,LICENSE,infra} "$scratch/context/"
@@ -64,4 +65,4 @@ case $engine in
   docker) DOCKER_BUILDKIT=1 docker build "${arguments[@]}" "$scratch/context" ;;
   *) podman build "${arguments[@]}" "$scratch/context" ;;
 esac
-echo "$tag: built from $base at $commit"
+echo "$tag: built from $base at $commit, code $code"

@@ -7,14 +7,13 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Markdown, Metrics
+from kfp.dsl import HTML, Artifact, ClassificationMetrics, Markdown, Metrics
 
 SHOWN_CLASSES = 60  # rows of the confusion matrix; the table of classes has ten times as many
 
 
-def show_validation(validation: Dataset, *, report: HTML, findings: Markdown) -> str:
+def show_validation(folder: Path, report: HTML, findings: Markdown) -> str:
     """Show the findings, also of data that was refused: then they matter most. Returns the first error, and what mends it."""
-    folder = Path(validation.path)
     found = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
     rows = [{"finding": f"{f['code']} ({f['severity']})", "what": f["message"], "what to do": f["fix"]} for f in found]
     rows = rows or [{"finding": "none", "what": "the data passes", "what to do": ""}]
@@ -26,11 +25,10 @@ def show_validation(validation: Dataset, *, report: HTML, findings: Markdown) ->
     return " ".join(errors[0].split())[:1000] + more if errors else ""
 
 
-def show_evaluation(evaluation: Dataset, *, metrics: Metrics, curves: ClassificationMetrics, report: HTML) -> None:
+def show_evaluation(folder: Path, metrics: Metrics, curves: ClassificationMetrics, report: HTML) -> None:
     """Copy an evaluation's figures into Kubeflow's own artifacts, and its pictures into a page."""
     from components.shared.page import render
 
-    folder = Path(evaluation.path)
     figures = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     for name, value in figures.items():
         metrics.log_metric(name, value)
@@ -50,13 +48,17 @@ def show_evaluation(evaluation: Dataset, *, metrics: Metrics, curves: Classifica
         _write(artifact, json.dumps(artifact.metadata))
 
 
-def show_registration(registration: Dataset, *, verdict: Markdown) -> None:
+def show_registration(registration: Path, verdict: Markdown) -> None:
     """Say which model was registered, and why."""
-    outcome = json.loads(Path(registration.path).read_text(encoding="utf-8"))
+    outcome = json.loads(registration.read_text(encoding="utf-8"))
     head = "**Not registered**"
     if outcome["accepted"]:
         head = f"**{_cell(outcome['model'])}**, version {outcome['version']}, alias {_cell(outcome['alias'])}"
     _write(verdict, "\n".join([head, "", *(f"- {_cell(reason)}" for reason in outcome["reasons"])]))
+
+
+# Step -> what makes of its output what the UI shows, and returns why the output was refused.
+SHOW = {"validate": show_validation, "evaluate": show_evaluation, "register": show_registration}
 
 
 def _most_confused(counts: Counter) -> list[str]:

@@ -65,13 +65,15 @@ def runner(options: argparse.Namespace, root: Path) -> Iterator:
         stack.enter_context(_engine())
         try:
             with contextlib.closing(docker.from_env()) as client:
-                client.images.get(graph.image())
+                held = client.images.get(graph.image()).labels.get("darkroom.code", "unknown")
         except docker.errors.ImageNotFound:
             raise CannotRun(f"no image {graph.image()} on this machine; `make image` builds it") from None
         except docker.errors.DockerException as error:
             raise CannotRun(
                 f"no container engine answers ({str(error).splitlines()[0]}); is podman or docker running?"
             ) from None
+        if held != graph.code_digest():
+            raise CannotRun(f"image {graph.image()} holds code {held}, this checkout is {graph.code_digest()}; `make image`")
         tracking, host, port = stack.enter_context(_tracking(root))
         step = Step(options, root, stack.enter_context(tunnel.door(host, port)), tracking)
         stock = docker_task_handler.run_docker_container
@@ -92,7 +94,7 @@ class Step:
         )
         self.logs = root / "logs" / time.strftime("%Y%m%d-%H%M%S")
         self.logs.mkdir(parents=True)
-        self.numbers = itertools.count(1)  # KFP runs the tasks of a fan-out in threads
+        self.numbers = itertools.count(1)
 
     def run(self, client, image: str, command: list[str], volumes: dict, **options) -> int:
         """Run a command to its end and return its exit code; its log is printed and kept. KFP calls this.

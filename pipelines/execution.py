@@ -11,11 +11,11 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kfp.dsl import Artifact
+from kfp.dsl import HTML, Artifact, Markdown
 
 SEAL, MAKER = "sha256", "step"
 # Kubernetes shows what a container left here as the reason of its end; a local run names a file of its own.
@@ -23,21 +23,21 @@ REASON_FILE, KUBERNETES = "DARKROOM_REASONS", "/dev/termination-log"
 JUDGES = ("validate", "register")  # what they refuse is a verdict, and no failure: its reasons are worth keeping
 PASSED = "ok"
 PARTS = "DARKROOM_PARTS"  # new shards that a step does itself, and pods at once that do more: 4/8
-AGAIN = (
-    "again"  # a key of any section that changes nothing but the cache's key; and where the store keeps what must be made again
-)
+AGAIN = "again"  # key of a section that changes its cache key and nothing else; prefix in the store of what must be made again
 
 
-def call(step: str, *, config: str = "", code: str = "", show: Callable[[], str | None] | None = None, **values: Any) -> str:
+def call(step: str, *, config: str = "", code: str = "", shown: Sequence[Artifact] = (), **values: Any) -> str:
     """Run a step, such as `train cnn`; returns its verdict: `ok`, or of one that judges `refused: why`.
 
     An artifact, or a list of them, stands for its path; `config` is the step's section as JSON, `code` what the pipeline was
-    compiled from. `show` makes what the UI shows, also of what was refused, and returns what is wrong with it. A step that fails
-    ends the process with its exit code.
+    compiled from, `shown` what the UI shows, also of what was refused (see `artifacts.SHOW`); pages of it go to MLflow, too. A step
+    that fails ends the process with its exit code.
     """
     from components import STEPS
     from components.__main__ import call as run
     from components.shared.errors import Refused
+    from components.shared.runs.pipeline_run import say
+    from pipelines import artifacts as show
 
     name, section = step.split()[0], section_of(step)
     artifacts = [item for value in values.values() for item in (value if isinstance(value, list) else [value])]
@@ -45,23 +45,29 @@ def call(step: str, *, config: str = "", code: str = "", show: Callable[[], str 
     verdict = PASSED
     with ending(step):
         refuse_other_code(code)
+        say(step, "running")
         for artifact in artifacts:
             check(artifact)
         plain = {key: _plain(value) for key, value in values.items()}
         plain |= {"config": knobs(config, section)} if config else {}
         if STEPS[name].workers:
-            _spread(step, data=plain["data"], digest=plain["digest"], config=config, code=code)
+            _spread(step, data=plain["data"], digest=plain.get("digest", ""), config=config, code=code)
         try:
             run(name, section=section, **plain)
         except Refused as refused:
             if name not in JUDGES:
                 raise
             verdict = f"refused: {_first(refused.faults)}"
-        why = show() if show else None
-        verdict = f"refused: {why}" if why and verdict != PASSED else verdict
+        if shown:
+            why = show.SHOW[name](Path(artifacts[-1].path), *shown)
+            verdict = f"refused: {why}" if why and verdict != PASSED else verdict
     for artifact in artifacts:
         artifact.metadata.setdefault(SEAL, seal(Path(artifact.path)))
         artifact.metadata.setdefault(MAKER, section)
+    state, _, why = verdict.partition(": ")
+    say(
+        step, "succeeded" if state == PASSED else state, why, [page.path for page in shown if isinstance(page, HTML | Markdown)]
+    )
     if verdict != PASSED:
         leave(step, verdict)
         print(f"{step}: {verdict}", file=sys.stderr)
@@ -97,11 +103,9 @@ def _spread(step: str, *, data: str, digest: str, config: str, code: str) -> Non
 
 def gate(verdict: str, *, step: str) -> str:
     """Hand on the verdict `ok`; end the process with any other as the reason."""
-    from components.shared.errors import Refused
-
-    with ending(step):
-        if verdict != PASSED:
-            raise Refused(verdict)
+    if verdict != PASSED:
+        leave(step, verdict)
+        sys.exit(f"{step}: {verdict}")
     return verdict
 
 
@@ -109,12 +113,14 @@ def gate(verdict: str, *, step: str) -> str:
 def ending(step: str) -> Iterator[None]:
     """End the process with its exit code when the block fails, and leave the reason; the traceback of a fault goes to the log."""
     from components.shared import failures
+    from components.shared.runs.pipeline_run import say
 
     try:
         yield
     except Exception as error:
         failure = failures.explain(error)
         leave(step, failure.reason)
+        say(step, "refused" if failure.code == 1 else "failed", failure.reason)
         if failure.code == failures.FAULT:
             print(failures.details(error), file=sys.stderr)  # a container's files are gone with it
         print(failure.reason, file=sys.stderr)
@@ -158,7 +164,7 @@ def check(artifact: Artifact) -> None:
     from components.shared.errors import CannotRun
     from components.shared.store import open_store
 
-    if artifact.metadata.get(SEAL) in (None, seal(Path(artifact.path))):
+    if SEAL not in artifact.metadata or seal(Path(artifact.path)) == artifact.metadata[SEAL]:
         return
     maker = artifact.metadata.get(MAKER, "its step")
     with contextlib.suppress(CannotRun), tempfile.NamedTemporaryFile("w") as marker:

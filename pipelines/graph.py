@@ -42,7 +42,10 @@ def parameters(params: dict) -> dict:
     """The knobs as parameters of the pipeline: `seed` a number, each section one text of JSON, which Kubeflow's UI shows best."""
     sections = {name: knobs for name, knobs in params.items() if name != "train"}
     sections |= {f"train_{name}": knobs for name, knobs in params["train"].items()}
-    return {name: json.dumps(knobs) if isinstance(knobs, dict) else knobs for name, knobs in sections.items()}
+    compact = (",", ":")  # each section stands in the workflow many times
+    return {
+        name: json.dumps(knobs, separators=compact) if isinstance(knobs, dict) else knobs for name, knobs in sections.items()
+    }
 
 
 def for_cluster(options: argparse.Namespace):

@@ -24,11 +24,10 @@ def measure(data: str, digest: str, config: str, code: str, manifest: Output[Dat
 @component
 def validate(manifest: Input[Dataset], config: str, code: str, validation: Output[Dataset], report: Output[HTML],
              findings: Output[Markdown]) -> str:  # fmt: skip
-    from pipelines.artifacts import show_validation
     from pipelines.execution import call
 
     return call("validate", manifest=manifest, config=config, code=code, validation=validation,
-                show=lambda: show_validation(validation, report=report, findings=findings))  # fmt: skip
+                shown=[report, findings])  # fmt: skip
 
 
 @component
@@ -73,32 +72,29 @@ def train_lstm(
 @component
 def evaluate_cnn(model: Input[Model], prepared: Input[Dataset], config: str, code: str, evaluation_cnn: Output[Dataset],
                  metrics_cnn: Output[Metrics], curves_cnn: Output[ClassificationMetrics], report_cnn: Output[HTML]):  # fmt: skip
-    from pipelines.artifacts import show_evaluation
     from pipelines.execution import call
 
     call("evaluate cnn", model=model, prepared=prepared, config=config, code=code, evaluation=evaluation_cnn,
-         show=lambda: show_evaluation(evaluation_cnn, metrics=metrics_cnn, curves=curves_cnn, report=report_cnn))  # fmt: skip
+         shown=[metrics_cnn, curves_cnn, report_cnn])  # fmt: skip
 
 
 @component
 def evaluate_lstm(model: Input[Model], prepared: Input[Dataset], config: str, code: str, evaluation_lstm: Output[Dataset],
                   metrics_lstm: Output[Metrics], curves_lstm: Output[ClassificationMetrics], report_lstm: Output[HTML]):  # fmt: skip
-    from pipelines.artifacts import show_evaluation
     from pipelines.execution import call
 
     call("evaluate lstm", model=model, prepared=prepared, config=config, code=code, evaluation=evaluation_lstm,
-         show=lambda: show_evaluation(evaluation_lstm, metrics=metrics_lstm, curves=curves_lstm, report=report_lstm))  # fmt: skip
+         shown=[metrics_lstm, curves_lstm, report_lstm])  # fmt: skip
 
 
 @component
 def register(cnn: Input[Model], lstm: Input[Model], cnn_evaluation: Input[Dataset], lstm_evaluation: Input[Dataset],
              prepared: Input[Dataset], config: str, code: str, registration: Output[Dataset],
              verdict: Output[Markdown]) -> str:  # fmt: skip
-    from pipelines.artifacts import show_registration
     from pipelines.execution import call
 
     return call("register", models=[cnn, lstm], evaluations=[cnn_evaluation, lstm_evaluation], prepared=prepared, config=config,
-                code=code, registration=registration, show=lambda: show_registration(registration, verdict=verdict))  # fmt: skip
+                code=code, registration=registration, shown=[verdict])  # fmt: skip
 
 
 @component

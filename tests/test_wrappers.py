@@ -116,7 +116,7 @@ def test_data_that_is_refused_is_a_verdict_with_its_report_and_the_gate_ends_the
     page, table = artifact(tmp_path / "report", HTML), artifact(tmp_path / "findings", Markdown)
     execution.call("measure", data=tmp_path / "data", config=json.dumps(PARAMS["measure"]), manifest=made)
     verdict = execution.call("validate", manifest=made, config=json.dumps(PARAMS["validate"]), validation=validation,
-                             show=lambda: artifacts.show_validation(validation, report=page, findings=table))  # fmt: skip
+                             shown=[page, table])  # fmt: skip
     assert verdict.startswith("refused: E_ONE_CLASS: ")
     assert str(tmp_path) not in verdict
     assert Path(page.path).read_text() == (tmp_path / "validation/report.html").read_text()
@@ -135,7 +135,7 @@ def test_what_a_finding_says_stays_text_in_the_table(tmp_path):
     (tmp_path / "validation/findings.json").write_text(json.dumps([finding, finding]))
     (tmp_path / "validation/report.html").write_text("<h1>the report</h1>")
     page, table = artifact(tmp_path / "report", HTML), artifact(tmp_path / "findings", Markdown)
-    said = artifacts.show_validation(artifact(tmp_path / "validation"), report=page, findings=table)
+    said = artifacts.show_validation(tmp_path / "validation", page, table)
     assert said == "E_X: a | b c; <do> (and 1 more errors, in the artifact findings)"
     assert "| E_X (error) | a \\| b c | &lt;do&gt; |" in Path(table.path).read_text()
 
@@ -180,7 +180,7 @@ def test_the_ui_gets_figures_the_confusion_matrix_and_roc(tmp_path):
     head = "class,false_positive_rate,true_positive_rate,threshold\n"
     (folder / "roc.csv").write_text(head + "a,0,0,1\n(micro-average),0,0.5,1.0\n(micro-average),1,1,0.25\n")
     metrics, curves = artifact(tmp_path / "m", Metrics), artifact(tmp_path / "c", ClassificationMetrics)
-    artifacts.show_evaluation(artifact(folder), metrics=metrics, curves=curves, report=artifact(tmp_path / "r", HTML))
+    artifacts.show_evaluation(folder, metrics, curves, artifact(tmp_path / "r", HTML))
     assert metrics.metadata == {"accuracy": 0.75}
     assert [row["row"] for row in curves.metadata["confusionMatrix"]["rows"]] == [[1, 1], [0, 2]]
     points = curves.metadata["confidenceMetrics"]
