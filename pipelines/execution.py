@@ -26,18 +26,19 @@ PARTS = "DARKROOM_PARTS"  # new shards that a step does itself, and pods at once
 AGAIN = "again"  # key of a section that changes its cache key and nothing else; prefix in the store of what must be made again
 
 
-def call(step: str, *, config: str = "", code: str = "", shown: Sequence[Artifact] = (), **values: Any) -> str:
+def call(step: str, *, config: str = "", code: str = "", shown: Sequence[Artifact] = (), last: str = "", **values: Any) -> str:
     """Run a step, such as `train cnn`; returns its verdict: `ok`, or of one that judges `refused: why`.
 
     An artifact, or a list of them, stands for its path; `config` is the step's section as JSON, `code` what the pipeline was
-    compiled from, `shown` what the UI shows, also of what was refused (see `artifacts.SHOW`); pages of it go to MLflow, too. A step
-    that fails ends the process with its exit code.
+    compiled from, `shown` what the UI shows, also of what was refused (see `artifacts.SHOW`); pages of it go to MLflow, too.
+    `last` is the data of a schedule's run that is done with this step. A step that fails ends the process with its exit code.
     """
     from components import STEPS
     from components.__main__ import call as run
     from components.shared.errors import Refused
     from components.shared.runs.pipeline_run import say
     from pipelines import artifacts as show
+    from pipelines import newest
 
     name, section = step.split()[0], section_of(step)
     artifacts = [item for value in values.values() for item in (value if isinstance(value, list) else [value])]
@@ -61,6 +62,8 @@ def call(step: str, *, config: str = "", code: str = "", shown: Sequence[Artifac
         if shown:
             why = show.SHOW[name](Path(artifacts[-1].path), *shown)
             verdict = f"refused: {why}" if why and verdict != PASSED else verdict
+        if last and verdict == PASSED:
+            newest.keep(last, code)
     for artifact in artifacts:
         artifact.metadata.setdefault(SEAL, seal(Path(artifact.path)))
         artifact.metadata.setdefault(MAKER, section)
@@ -105,7 +108,8 @@ def gate(verdict: str, *, step: str) -> str:
     """Hand on the verdict `ok`; end the process with any other as the reason."""
     if verdict != PASSED:
         leave(step, verdict)
-        sys.exit(f"{step}: {verdict}")
+        print(f"{step}: {verdict}", file=sys.stderr)
+        sys.exit(1)
     return verdict
 
 

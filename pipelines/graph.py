@@ -48,15 +48,16 @@ def parameters(params: dict) -> dict:
     }
 
 
-def for_cluster(options: argparse.Namespace):
-    """The pipeline with the settings of `--settings`, and these. Its defaults are the data of this checkout."""
+def for_cluster(options: argparse.Namespace, *, newest: bool = False):
+    """The pipeline with the settings of `--settings`, and these. Its defaults are the data of this checkout, or the `newest`."""
     from pipelines import pinning, settings
     from pipelines.training import training_pipeline
 
     how = settings.read(options.settings)
     data, digest = default_data()
+    digest = f"{data.rstrip('/')}/data.dvc" if newest else digest
     made = training_pipeline(
-        knobs(options), image=pinning.pinned(image()), code=code_digest(), data=data, digest=digest, settings=how
+        knobs(options), image=pinning.pinned(image()), code=code_digest(), data=data, digest=digest, settings=how, newest=newest
     )
     return made, how
 

@@ -36,15 +36,18 @@ def prepared(options: argparse.Namespace, **kind: bool) -> tuple[dict, object]:
     """
     from components.shared.data import remote
     from components.shared.errors import CannotRun
+    from pipelines import newest
     from pipelines.version import commit
 
     pipeline, settings = graph.for_cluster(options, **kind)
-    data, digest = options.data or default_remote(), options.digest or graph.recorded_digest()
+    data = options.data or default_remote()
+    follows = bool(kind.get("newest")) and not options.digest  # the data.dvc beside the data, as `publish` puts it there
+    digest = f"{data.rstrip('/')}/data.dvc" if follows else options.digest or graph.recorded_digest()
     if "://" not in data:
         raise CannotRun(f"data {data}: a cluster cannot reach a folder of this machine; name an object store with --data s3://…, "
                         "or make one DVC's default remote, and `dvc push`")  # fmt: skip
     if not options.unchecked:
-        remote.listing(data, digest)  # late on the cluster, early here
+        remote.listing(data, newest.digest_of(digest) if "://" in digest else digest)  # late on the cluster, early here
     parameters = {name: spec.default for name, spec in pipeline.component_spec.inputs.items()} | {
         "data": data,
         "digest": digest,

@@ -9,7 +9,14 @@ ARCHITECTURES = ("cnn", "lstm")
 
 
 def training_pipeline(
-    params: dict, *, image: str, code: str, data: str = "", digest: str = "", settings: Settings | None = None
+    params: dict,
+    *,
+    image: str,
+    code: str,
+    data: str = "",
+    digest: str = "",
+    settings: Settings | None = None,
+    newest: bool = False,
 ):
     """From shards to a registered model. Returns the pipeline; `params` (params.yaml) gives the defaults of its parameters.
 
@@ -23,6 +30,8 @@ def training_pipeline(
     8. report: however the run ends
 
     `data` is a DVC remote (or a folder of shards) and `digest` what data.dvc records: data comes by reference.
+    With `newest`, for schedules, `digest` is the address of a data.dvc, which is read when a run starts: where a run of that data by
+    this code has ended well before, there is nothing to do, and the run ends at once.
     Without `settings` the tasks have no resources, retries or secrets, as a run on this machine needs.
     """
     default_image, default_code, default_data, default_digest = image, code, data, digest
@@ -48,7 +57,7 @@ def training_pipeline(
 
         Args:
             data: The DVC remote that holds the data, such as s3://bucket/path.
-            digest: Which data, as data.dvc records it.
+            digest: Which data, as data.dvc records it; of a schedule that follows new data, the address of a data.dvc.
             seed: One number behind augmentation, weights and order.
             measure: Knobs of measure, as JSON; params.yaml explains each.
             validate: Knobs of validate, as JSON.
@@ -77,7 +86,8 @@ def training_pipeline(
         report.set_caching_options(False)
         if settings and settings.webhook:
             report.set_env_variable("DARKROOM_WEBHOOK", settings.webhook)
-        with dsl.ExitHandler(report, name="all steps"):
+
+        def steps(digest, code, last) -> None:
             manifest = add(wrappers.measure(data=data, digest=digest, config=measure, code=code), "measure")["manifest"]
             judged = add(wrappers.validate(manifest=manifest, config=validate, code=code), "validate")
             verdict = add(wrappers.gate(verdict=judged["Output"]), "gate")["Output"]
@@ -95,8 +105,18 @@ def training_pipeline(
                 models[name] = add(task, f"train {name}")[f"model_{name}"]
                 task = score(model=models[name], prepared=prepared, config=evaluate, code=code)
                 evaluations[f"{name}_evaluation"] = add(task, f"evaluate {name}")[f"evaluation_{name}"]
-            last = wrappers.register(**models, **evaluations, prepared=prepared, config=register, code=code)
-            add(last, "register")
-            last.set_caching_options(False)
+            task = wrappers.register(**models, **evaluations, prepared=prepared, config=register, code=code, last=last)
+            add(task, "register")
+            task.set_caching_options(False)
+
+        with dsl.ExitHandler(report, name="all steps"):
+            if not newest:
+                steps(digest, code, "")
+                return
+            task = wrappers.newest(address=digest, code=code)
+            found = add(task, "newest")
+            task.set_caching_options(False)
+            with dsl.If(found["news"] == "new", name="new data"):
+                steps(found["digest"], found["code"], found["digest"])
 
     return darkroom

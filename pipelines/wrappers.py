@@ -6,12 +6,20 @@ keys differ when the code does. Outputs are named so that each name stands once 
 """
 
 import functools
+from typing import NamedTuple
 
 from kfp import dsl
 from kfp.dsl import HTML, ClassificationMetrics, Dataset, Input, Markdown, Metrics, Model, Output
 
 # The pipeline's parameter `image` takes its place when a task is made.
 component = functools.partial(dsl.component, base_image="darkroom", install_kfp_package=False)
+
+
+@component
+def newest(address: str, code: str) -> NamedTuple("Newest", [("digest", str), ("code", str), ("news", str)]):
+    from pipelines.newest import newest
+
+    return newest(address, code)
 
 
 @component
@@ -89,12 +97,12 @@ def evaluate_lstm(model: Input[Model], prepared: Input[Dataset], config: str, co
 
 @component
 def register(cnn: Input[Model], lstm: Input[Model], cnn_evaluation: Input[Dataset], lstm_evaluation: Input[Dataset],
-             prepared: Input[Dataset], config: str, code: str, registration: Output[Dataset],
+             prepared: Input[Dataset], config: str, code: str, last: str, registration: Output[Dataset],
              verdict: Output[Markdown]) -> str:  # fmt: skip
     from pipelines.execution import call
 
     return call("register", models=[cnn, lstm], evaluations=[cnn_evaluation, lstm_evaluation], prepared=prepared, config=config,
-                code=code, registration=registration, shown=[verdict])  # fmt: skip
+                code=code, last=last, registration=registration, shown=[verdict])  # fmt: skip
 
 
 @component

@@ -174,7 +174,7 @@ def test_every_wrapper_calls_its_step_with_the_arguments_that_it_has():
     assert {step.split()[0] for step, _ in called} == set(STEPS) - {"ingest"}
     for step, arguments in called:
         name = step.split()[0]
-        given = set(re.findall(r"\b(\w+)=", arguments)) - {"code", "shown"}
+        given = set(re.findall(r"\b(\w+)=", arguments)) - {"code", "last", "shown"}
         function = getattr(importlib.import_module(STEPS[name].module), name)
         assert given == set(inspect.signature(function).parameters), name
 

@@ -1,0 +1,76 @@
+"""A schedule reads which data is newest when it runs, and ends at once when nothing changed since a run that ended well."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from test_pipelines import PARAMS, dags, leaves
+
+from components.shared.errors import CannotRun
+from components.shared.store import STORE, open_store
+from pipelines import execution, graph, newest
+from pipelines.training import training_pipeline
+
+CODE = graph.code_digest()
+DIGESTS = [f"{number}" * 32 + ".dir" for number in range(2)]
+
+
+@pytest.fixture
+def pointer(tmp_path: Path, monkeypatch) -> Path:
+    """A data.dvc beside a remote's data; with a store."""
+    monkeypatch.setenv(STORE, (tmp_path / "store").as_uri())
+    (tmp_path / "words").touch()
+    monkeypatch.setenv(execution.REASON_FILE, str(tmp_path / "words"))
+    (tmp_path / "data.dvc").write_text(yaml.safe_dump({"outs": [{"md5": DIGESTS[0], "path": "data"}]}))
+    return tmp_path / "data.dvc"
+
+
+def test_the_same_data_is_run_once_and_other_data_again(pointer):
+    address = pointer.as_uri()
+    assert newest.newest(address, CODE) == (DIGESTS[0], CODE, "new")
+    assert newest.newest(address, CODE)[2] == "new"  # until a run has ended well
+    newest.keep(DIGESTS[0], CODE)
+    assert newest.newest(address, CODE)[2].startswith("nothing changed since 20")
+    pointer.write_text(pointer.read_text().replace(DIGESTS[0], DIGESTS[1]))
+    assert newest.newest(address, CODE) == (DIGESTS[1], CODE, "new")
+
+
+def test_what_was_found_damaged_makes_the_code_another_one_for_the_cache_alone(pointer, tmp_path):
+    newest.keep(DIGESTS[0], CODE)
+    (tmp_path / "mark").write_text("0123")
+    open_store().put("again/measure", tmp_path / "mark")
+    _, code, news = newest.newest(pointer.as_uri(), CODE)
+    assert news == "new"
+    assert code.startswith(f"{CODE}+")
+    execution.refuse_other_code(code)
+    newest.keep(DIGESTS[0], code)
+    assert newest.newest(pointer.as_uri(), CODE)[2].startswith("nothing changed")
+
+
+def test_an_address_that_holds_no_data_dvc_ends_the_step_with_what_to_do(pointer, tmp_path):
+    with pytest.raises(CannotRun, match=r"cannot be read .*`python -m pipelines publish` puts it there"):
+        newest.digest_of((tmp_path / "none.dvc").as_uri())
+    pointer.write_text("a: 1")
+    with pytest.raises(SystemExit) as stopped:
+        newest.newest(pointer.as_uri(), CODE)
+    assert stopped.value.code == 2
+    assert "newest: file://" in (tmp_path / "words").read_text()
+    assert "is no data.dvc" in (tmp_path / "words").read_text()
+
+
+def test_the_steps_of_a_schedule_take_what_the_first_step_found(tmp_path):
+    pipeline = training_pipeline(PARAMS, image="i", code="c", data="s3://b", digest="s3://b/data.dvc", newest=True)
+    graph.write(pipeline, tmp_path / "p.yaml")
+    compiled = next(yaml.safe_load_all((tmp_path / "p.yaml").read_text()))
+    tasks = {task["taskInfo"]["name"]: (task, above) for task, _, above, _ in leaves(compiled)}
+    assert tasks["newest"][0]["cachingOptions"] == {}
+    assert len(tasks) == 12
+    conditions = [
+        task for _, task, _ in dags(compiled) if task and "triggerPolicy" in task and "condition" in task["triggerPolicy"]
+    ]
+    assert len(conditions) == 1
+    assert "== 'new'" in conditions[0]["triggerPolicy"]["condition"]
+    for name in ("digest", "code"):
+        given = tasks["measure"][0]["inputs"]["parameters"][name]["componentInputParameter"]
+        assert given == f"pipelinechannel--newest-{name}"
+    assert tasks["register"][0]["inputs"]["parameters"]["last"] == {"componentInputParameter": "pipelinechannel--newest-digest"}
