@@ -393,6 +393,52 @@ def test_a_checkpoint_of_another_configuration_is_never_taken(tmp_path):
     assert len(list(tmp_path.glob(".cnn.checkpoint.*"))) == 0
 
 
+def test_another_pod_finds_the_newest_checkpoint_in_the_store_and_what_the_training_began_with(tmp_path, monkeypatch, capsys):
+    from components.shared.store import open_store
+    from components.train.checkpoint import Checkpoint, Checkpoints
+
+    def pod(name: str, identity: str = "abc") -> tuple[Checkpoints, dict]:
+        kept = Checkpoints(tmp_path / name / "cnn", identity)
+        return kept, kept.begun(lambda: {"training_id": name.replace(" ", ""), "precision": "float32"})
+
+    monkeypatch.setenv("DARKROOM_STORE", (tmp_path / "store").as_uri())
+    first, begun = pod("pod 1")
+    for step in (1, 2, 3):
+        first.save(Checkpoint({"w": np.full(1000, step, np.float32)}, {"step": step}))
+        first.wait()
+    prefix, names = "checkpoints/abc/", ["0000000002.npz", "0000000003.npz", "begun.json"]
+    assert open_store().names("checkpoints") == [prefix + name for name in names]
+    second, again = pod("pod 2")
+    assert again == begun == {"training_id": "pod1", "precision": "float32"}
+    assert second.last({"w"}).progress["step"] == 3
+    other, own = pod("pod 3", identity="xyz")
+    assert (other.last({"w"}), own["training_id"]) == (None, "pod3")
+    (tmp_path / "cut").write_bytes(b"PK")
+    open_store().put(f"{prefix}{names[1]}", tmp_path / "cut")
+    open_store().put(f"{prefix}begun.json", tmp_path / "cut")
+    third, anew = pod("pod 4")
+    assert (third.last({"w"}).progress["step"], anew["training_id"]) == (2, "pod4")
+    assert capsys.readouterr().out.count("damaged (") == 1
+    third.clear()
+    assert [name for name in open_store().names("checkpoints") if "abc" in name] == []
+    monkeypatch.setenv("DARKROOM_STORE", "nothing://here")
+    away, own = pod("pod 5")
+    away.save(Checkpoint({"w": np.ones(3, np.float32)}, {"step": 1}))
+    away.wait()
+    assert away.last({"w"}).progress["step"] == 1
+    away.clear()
+    assert capsys.readouterr().out.count("its checkpoints lie on this machine alone") == 1
+
+
+def test_a_training_with_other_knobs_knows_in_whose_place_it_stands(tmp_path):
+    from components.train.checkpoint import Checkpoints
+
+    Checkpoints(tmp_path / "cnn", "a" * 64).begun(lambda: {"training_id": "t1", "precision": "float32"})
+    assert Checkpoints(tmp_path / "cnn", "a" * 64).given_up == []
+    assert Checkpoints(tmp_path / "cnn", "b" * 64).given_up == ["t1"]
+    assert Checkpoints(tmp_path / "cnn", "b" * 64).given_up == []
+
+
 def test_weights_that_are_no_numbers_are_not_loaded(tmp_path):
     model = cnn(STILL, 3, preset="article", dropout=0.0)
     model.get_layer("logits").bias.assign([0, np.inf, 0])

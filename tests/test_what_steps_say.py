@@ -115,6 +115,29 @@ def test_runs_that_nothing_runs_any_more_are_ended_with_the_reason(cluster, here
     assert "darkroom.ended" not in taken_over.data.tags
 
 
+def test_the_run_of_a_training_that_another_one_takes_the_place_of_is_ended(cluster):
+    record = {"training_id": "t1", "name": "cnn-default", "knobs": {}, "tags": {"git_commit": "abc"}, "data_digest": "d.dir"}
+    with tracking.live(record):
+        pass  # killed here
+    with tracking.live(record | {"training_id": "t2"}, given_up=["t1", "never sent"]):
+        pass
+    found = {run.data.tags["darkroom.training"]: run for run in runs(cluster) if "darkroom.training" in run.data.tags}
+    assert {name: run.info.status for name, run in found.items()} == {"t1": "KILLED", "t2": "RUNNING"}
+    assert "other knobs" in found["t1"].data.tags["darkroom.ended"]
+
+
+def test_a_training_that_is_taken_over_by_a_later_pipeline_run_stands_below_it(cluster, monkeypatch):
+    record = {"training_id": "t1", "name": "cnn-default", "knobs": {}, "tags": {"git_commit": "abc"}, "data_digest": "d.dir"}
+    with pytest.raises(ValueError, match="lost"), tracking.live(record):
+        raise ValueError("lost")
+    assert [run.info.status for run in runs(cluster) if "darkroom.training" in run.data.tags] == ["FAILED"]
+    monkeypatch.setenv("DARKROOM_PIPELINE_RUN", "a later one")
+    with tracking.live(record):
+        pass
+    assert pipeline_run.close_left_open("why", run=RUN) == []
+    assert pipeline_run.close_left_open("why") == ["cnn-default"]
+
+
 def test_a_server_that_is_away_or_silent_costs_seconds_and_a_line(here, monkeypatch, capsys):
     monkeypatch.setenv("DARKROOM_PIPELINE_RUN", RUN)
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -9,6 +9,7 @@ from components.register.config import RegisterConfig
 from components.shared import files
 from components.shared.data import arrays
 from components.shared.errors import CannotRun
+from components.shared.models import keras_file
 
 RECORD = ("training_id", "name", "knobs", "validation", "model", "classes", "shape", "data_digest", "tags")  # of run.json
 FIGURES = ("macro_f1", "expected_calibration_error", "log_loss", "samples")  # that a model card shows, beside the shares
@@ -48,6 +49,10 @@ class Candidate:
     def classes_digest(self) -> str:
         """What the candidate recognises, short enough for a tag however many classes there are."""
         return hashlib.sha256("\n".join(self.record["classes"]).encode()).hexdigest()
+
+    def load(self):
+        """The Keras model. Raises CannotRun when it is missing or damaged, Refused when it is another or its weights are not finite."""
+        return keras_file.load(self.model / keras_file.FILE, sha256=self.record["model"]["sha256"])
 
     def on_validation(self, metric: str) -> float:
         """The value of a metric on the validation split: what architectures are chosen by."""

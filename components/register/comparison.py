@@ -119,7 +119,7 @@ def _figures(champion, candidate: Candidate, registry: Registry, prepared: Path,
     if learnt is None:
         return Figures(metric, before, now, f"on all {len(test):,} test samples", perhaps_learnt=True)
     if len(rows) < len(test):
-        now = _score(logged_model.trained(candidate.model, candidate.record), test, rows, metric)
+        now = _score(candidate.load(), test, rows, metric)
     few = " (few, which says little)" if len(rows) < FEW else ""
     return Figures(metric, before, now, f"on the {len(rows):,} of {len(test):,} test samples that neither has learnt from{few}")
 

@@ -57,10 +57,8 @@ def _is_verdict(file: Path) -> bool:
 
 def _unusable(candidate: Candidate) -> list[str]:
     """Why the model itself is not fit for the registry: weights that are no numbers load in silence."""
-    from components.shared.runs import logged_model
-
     try:
-        logged_model.trained(candidate.model, candidate.record)
+        candidate.load()
     except Refused as refused:
         return [f"{candidate.architecture}: {fault}" for fault in refused.faults]
     return []

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import queue
 import shutil
 import threading
 import zipfile
@@ -48,9 +49,9 @@ class Checkpoints:
                     self.given_up.append(files.read_json(other / BEGUN, "training_id")["training_id"])
                 shutil.rmtree(other)
         self._store, self._prefix = store.open_store(), f"checkpoints/{identity}"
-        self._newer, self._idle = threading.Semaphore(0), threading.Event()
-        self._ended = self._said = False
-        self._thread = threading.Thread(target=self._send_newest, name="checkpoints", daemon=True)
+        self._new: queue.Queue[bool] = queue.Queue()  # a sign for each file that the store may want; False is the last
+        self._said = False
+        self._thread = threading.Thread(target=self._send, name="checkpoints", daemon=True)
 
     def begun(self, begin: Callable[[], dict[str, str]]) -> dict[str, str]:
         """What this training began with, as it was the first time; `begin()` says it when there was none."""
@@ -66,7 +67,7 @@ class Checkpoints:
             files.write_json(file, content)
         if self._store:
             self._thread.start()
-            self._send()
+            self._new.put(True)
         return content
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -76,7 +77,7 @@ class Checkpoints:
             np.savez(stream, progress=np.array(json.dumps(checkpoint.progress)), **checkpoint.arrays)
         for old in self._all()[KEPT:]:
             old.unlink()
-        self._send()
+        self._new.put(True)
 
     def last(self, names: Collection[str]) -> Checkpoint | None:
         """The newest, here or in the store, that can be read and has arrays of these names, all finite.
@@ -99,13 +100,12 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Until the store has the newest, or does not take it."""
-        if self._thread.is_alive():
-            self._idle.wait()
+        if self._thread.ident:
+            self._new.join()
 
     def clear(self) -> None:
         """The training has ended well."""
-        self._ended = True
-        self._newer.release()
+        self._new.put(False)
         if self._thread.ident:
             self._thread.join(SECONDS)
         for name in [*self._ask(self._stored, []), BEGUN]:
@@ -130,28 +130,21 @@ class Checkpoints:
             return otherwise
 
     def _send(self) -> None:
-        self._idle.clear()
-        self._newer.release()
-
-    def _send_newest(self) -> None:
-        """The newest that there is whenever one has been sent: slower than the training, it leaves some out."""
-        begun = False
-        while self._newer.acquire():
-            while self._newer.acquire(blocking=False):
-                pass
-            if self._ended:
-                return
-            newest = self._all()[:1]
+        """The newest that there is, whenever one has been sent: slower than the training, it leaves some out."""
+        sent: list[Path] = []
+        while self._new.get():
+            newest = [self.folder / BEGUN, *self._all()[:1]]
             try:
-                for file in newest if begun else [self.folder / BEGUN, *newest]:
-                    self._store.put(f"{self._prefix}/{file.name}", file)
-                begun, self._said = True, False
-                for old in sorted(self._stored(self._store), reverse=True)[KEPT:] if newest else ():
+                for file in newest:
+                    if file not in sent:
+                        self._store.put(f"{self._prefix}/{file.name}", file)
+                for old in sorted(self._stored(self._store), reverse=True)[KEPT:] if newest != sent else ():
                     self._store.delete(f"{self._prefix}/{old}")
+                sent, self._said = newest, False
             except (CannotRun, OSError) as error:
-                if all(file.exists() for file in newest):  # else two newer ones have come meanwhile
+                if newest[-1].exists():  # else two newer ones have come meanwhile
                     self._say(error)
-            self._idle.set()
+            self._new.task_done()
 
     def _say(self, error: Exception) -> None:
         if not self._said:

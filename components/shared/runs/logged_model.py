@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from components.shared import files, scratch
-from components.shared.errors import CannotRun, Stop
+from components.shared.errors import Stop
 from components.shared.models import keras_file
 
 GONE = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
@@ -106,13 +106,3 @@ def fetch(address: str, path: str, folder: Path) -> Path:
     file = folder / Path(path).name
     get_artifact_repository(address)._download_file(path, str(file))
     return file
-
-
-def trained(folder: Path, record: dict):
-    """The model in the folder that train wrote. Raises CannotRun when missing, Refused when it is another or not finite."""
-    model = keras_file.load(folder / keras_file.FILE, sha256=record["model"]["sha256"])
-    if keras_file.weights_digest(model) != record["model"]["weights_sha256"]:
-        raise CannotRun(
-            f"{folder}: run.json is about other weights than {keras_file.FILE}; `dvc repro -f train` makes both anew"
-        )
-    return model
