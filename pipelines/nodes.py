@@ -16,7 +16,7 @@ STEPS = ("measure", "validate", "gate", "prepare", "augment", "train cnn", "trai
 # Tasks of versions that were uploaded when these steps shared a component.
 _SHARED = {"train": "train cnn", "train-2": "train lstm", "evaluate": "evaluate cnn", "evaluate-2": "evaluate lstm"}
 _TRY = re.compile(r"\(\d+\)$")
-_FRAME = re.compile(r"(root|exit-handler-\d+(\.onExit)?|for-loop-\d+|iteration-.*|executor|.*-driver)(\(\d+\))?$")
+_FRAME = re.compile(r"(root|exit-handler-\d+(\.onExit)?|(?:for-loop|condition)-\d+|iteration-.*|executor|.*-driver)(\(\d+\))?$")
 _EXIT = re.compile(r"(?:(?:main|init|wait): )?Error \(exit code (\d+)\)(?:: )?(.*)")
 _TAKEN = re.compile(
     r"pod deleted|evict|preempt|low on resource|shutting down|node (?:shutdown|lost)|OutOf(?:cpu|memory|pods)", re.I

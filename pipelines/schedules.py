@@ -12,7 +12,6 @@ DONE = 0
 
 def schedule(options: argparse.Namespace) -> int:
     """Run on a schedule. One of the same name is replaced: disabled first, deleted when its run has ended."""
-    from components.shared.errors import CannotRun
     from pipelines.kubeflow import Kubeflow
     from pipelines.submit import placed, prepared
 
@@ -21,18 +20,14 @@ def schedule(options: argparse.Namespace) -> int:
     kubeflow = Kubeflow()
     name = options.name or PIPELINE
     content = placed(kubeflow, content, options) | {
-        "display_name": name, "trigger": {"cron_schedule": {"cron": cron}}, "mode": "ENABLE", "no_catchup": True, "max_concurrency": "1",
+        "display_name": name, "trigger": {"cron_schedule": {"cron": cron}}, "mode": "DISABLE", "no_catchup": True, "max_concurrency": "1",
     }  # fmt: skip
     former = [known for known in all_of(kubeflow) if known.display_name == name]
-    for known in former:  # first, or both would start a run
-        kubeflow.schedules.recurring_run_service_disable_recurring_run(known.recurring_run_id)
-    try:
-        made = kubeflow.schedules.recurring_run_service_create_recurring_run(content)
-    except CannotRun:
-        for known in former:
-            if known.status == "ENABLED":
-                kubeflow.schedules.recurring_run_service_enable_recurring_run(known.recurring_run_id)
-        raise
+    service = kubeflow.schedules
+    made = service.recurring_run_service_create_recurring_run(content)
+    for known in former:  # before the new one starts runs
+        service.recurring_run_service_disable_recurring_run(known.recurring_run_id)
+    service.recurring_run_service_enable_recurring_run(made.recurring_run_id)
     print(f"schedule {name}: {cron} (UTC), {made.recurring_run_id}" + (", in place of the one before" if former else ""))
     for known in former:
         _delete(kubeflow, known.recurring_run_id, now=options.now)

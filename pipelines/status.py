@@ -11,7 +11,7 @@ from pipelines import advice, nodes
 
 DONE, FAILED = 0, 1
 EVERY = 5.0  # seconds between two requests for a run's state
-PATIENCE = 12  # requests that may fail one after another before following ends
+OUTAGE = 90  # seconds that Kubeflow may be away before following ends
 SILENCE = 60  # seconds that a step may wait before it is said what for
 TAIL = 10  # lines of a failed step's log
 STATES = {"PENDING": "waiting", "RUNNING": "running", "CANCELING": "stopping", "SUCCEEDED": "succeeded", "SKIPPED": "succeeded",
@@ -122,16 +122,16 @@ def _follow(kubeflow, run_id: str, retries: Callable[[str], int]) -> int:
     from components.shared.errors import CannotRun
 
     seen: dict[str, tuple] = {}
-    away = again = 0
+    away, again = 0.0, 0
     with tqdm(
         total=len(nodes.STEPS), disable=None, leave=False, bar_format="{n}/{total} steps |{bar}| {elapsed} {desc}"
     ) as bar:
         while True:
             try:
-                run, away = look(kubeflow, run_id), 0
+                run, away = look(kubeflow, run_id), 0.0
             except CannotRun as error:
-                away += 1
-                if away > PATIENCE or getattr(error, "status", None) in (401, 403):
+                away = away or time.monotonic()
+                if time.monotonic() - away > OUTAGE or getattr(error, "status", None) in (401, 403):
                     raise
                 time.sleep(EVERY)
                 continue

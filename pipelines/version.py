@@ -1,9 +1,9 @@
 """What is uploaded to Kubeflow: the pipeline, its version named after the commit and the graph, the experiment that groups its runs."""
 
 import argparse
+import contextlib
 import hashlib
 import json
-from typing import NamedTuple
 
 from pipelines import graph
 
@@ -13,21 +13,13 @@ DESCRIPTION = (
 )
 
 
-class Commit(NamedTuple):
-    """Where the checkout stands; `dirty`: it has changes that no commit holds."""
-
-    name: str
-    subject: str = ""
-    dirty: bool = False
-
-
-def version(kubeflow, options: argparse.Namespace, at: Commit, **kind: bool) -> dict:
+def version(kubeflow, options: argparse.Namespace, at: str, **kind: bool) -> dict:
     """The version of the pipeline for this commit: uploaded, unless the server has it already."""
     from components.shared import scratch
 
     service = kubeflow.pipelines
     named = {"display_name": PIPELINE, "name": PIPELINE, "description": DESCRIPTION, **kubeflow.here}
-    about = (at.subject or "of no commit") + (", and changes that no commit holds" if at.dirty else "")
+    about = f"Code of commit {at.partition('+')[0]}" + (", with changes that no commit holds" if "+" in at else "")
 
     def known():
         return kubeflow.find(service.pipeline_service_get_pipeline_by_name, PIPELINE, **kubeflow.here)
@@ -38,7 +30,7 @@ def version(kubeflow, options: argparse.Namespace, at: Commit, **kind: bool) -> 
         plain = argparse.Namespace(**{**vars(options), "set": []})
         graph.write(graph.for_cluster(plain, **kind)[0], file)
         lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-        name = f"{at.name}-{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:8]}"
+        name = f"{at}-{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:8]}"
 
         def uploaded():
             pages = kubeflow.pages(service.pipeline_service_list_pipeline_versions, "pipeline_versions", pipeline)
@@ -48,7 +40,7 @@ def version(kubeflow, options: argparse.Namespace, at: Commit, **kind: bool) -> 
             lambda: kubeflow.uploads.upload_pipeline_version(str(file), name=name, pipelineid=pipeline, description=about),
             uploaded,
         )
-    print(f"pipeline {PIPELINE}, version {name}" + (", with changes of the checkout that no commit holds" if at.dirty else ""))
+    print(f"pipeline {PIPELINE}, version {name}" + (": the checkout has changes that no commit holds" if "+" in at else ""))
     return {"pipeline_id": pipeline, "pipeline_version_id": version.pipeline_version_id}
 
 
@@ -64,19 +56,12 @@ def experiment(kubeflow, name: str) -> str:
     return (known() or kubeflow.made(lambda: service.experiment_service_create_experiment(named), known)).experiment_id
 
 
-def commit() -> Commit:
-    """Where the checkout stands."""
+def commit() -> str:
+    """Where the checkout stands, with `+changes` where no commit holds all of it."""
     from components.shared import deadline
     from components.shared.errors import CannotRun
 
-    def git(*arguments: str) -> str:
-        answer = deadline.command(["git", *arguments], seconds=30)
-        return "" if answer.returncode else answer.stdout.strip()
-
-    try:
-        name, _, subject = git("log", "-1", "--abbrev=12", "--format=%h %s").partition(" ")
-        return (
-            Commit(name, subject, bool(git("status", "--porcelain", "--untracked-files=no"))) if name else Commit("uncommitted")
-        )
-    except CannotRun:  # no git
-        return Commit("uncommitted")
+    with contextlib.suppress(CannotRun):  # no git
+        ask = ["git", "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+changes"]
+        return deadline.command(ask, seconds=30).stdout.strip() or "uncommitted"
+    return "uncommitted"

@@ -283,7 +283,7 @@ def pod_log(double, query, body, run_id, pod):
 def create_schedule(double, query, body):
     schedule = take(body, "V2beta1RecurringRun")
     assert len(schedule.trigger.cron_schedule.cron.split()) == 6
-    schedule.recurring_run_id, schedule.status = f"s{time.monotonic_ns()}", "ENABLED"
+    schedule.recurring_run_id, schedule.status = f"s{time.monotonic_ns()}", f"{schedule.mode}D"
     double.schedules[schedule.recurring_run_id] = schedule
     return 200, schedule
 

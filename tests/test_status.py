@@ -183,6 +183,14 @@ def test_a_token_that_dies_ends_the_waiting_and_not_the_run(double, said, monkey
     assert "the run goes on, `python -m pipelines status r0` looks again" in shown
 
 
+def test_kubeflow_that_is_away_for_good_ends_the_waiting_and_not_the_run(double, said, monkeypatch):  # noqa: F811
+    answer = double.answer
+    monkeypatch.setattr(status, "OUTAGE", 1)
+    monkeypatch.setattr(double, "answer", lambda *given: (500, {"message": "gone"}) if "/runs/" in given[1] else answer(*given))
+    assert main(["submit", *UNCHECKED, "--wait"]) == 2
+    assert "gone (500); the run goes on, `python -m pipelines status r0` looks again" in said()
+
+
 def test_a_run_whose_schedule_was_deleted_is_said_to_be_gone(double, said):  # noqa: F811
     run = double.play(Frame("schedule-deleted"), recurring_run_id="gone")
     assert main(["status", run]) == 1
@@ -249,6 +257,7 @@ def test_a_schedule_is_deleted_when_its_run_has_ended(double, said):  # noqa: F8
     assert double.frames[run] == [Frame("succeeded")]  # it ended well
     double.answer = answer
     (second,) = double.schedules
+    assert double.schedules[second].status == "ENABLED"
     going = double.play(Frame("oom", 0.5), recurring_run_id=second)
     assert main(["stop", second, "--now"]) == 0
     assert "ended with it: e15-oom" in said()

@@ -50,14 +50,14 @@ def test_a_run_is_submitted_as_a_version_named_after_the_commit(double, said):
     assert main(["submit", *UNCHECKED, "--set", "train.cnn.epochs=3"]) == 0
     commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip()
     version, run = double.versions["v0"], double.runs["r0"]
-    assert version.display_name.startswith(f"{commit}-")
+    assert re.match(rf"{commit}(\+changes)?-[0-9a-f]{{8}}$", version.display_name)
     assert double.pipelines["p0"].namespace == "team"
     assert double.experiments["e0"].namespace == "team"
     sent = run.runtime_config.parameters
     assert (sent["data"], sent["digest"]) == ("s3://bucket/dvc", "d" * 32 + ".dir")
     assert json.loads(sent["train_cnn"])["epochs"] == 3
     assert "train_lstm" in sent  # Kubeflow's page does not show what is not sent
-    assert run.display_name == f"darkroom {commit[:7]} · train.cnn.epochs=3"
+    assert run.display_name.replace("+changes", "") == f"darkroom {commit} · train.cnn.epochs=3"
     assert "changed: train.cnn.epochs=3" in run.description
     assert version.description
     assert double.pipelines["p0"].description
