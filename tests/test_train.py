@@ -275,8 +275,9 @@ def test_pictures_too_small_for_the_articles_network_are_refused(work, knobs):
 
 
 def start_training(
-    work: Path, *, memory: int = resource.RLIM_INFINITY, command: tuple[str, ...] = ("darkroom", "train"), **changes
-) -> subprocess.Popen:
+    work: Path, *, memory: int = resource.RLIM_INFINITY, command: tuple[str, ...] = ("darkroom", "train"),
+    stderr: int = subprocess.STDOUT, **changes,
+) -> subprocess.Popen:  # fmt: skip
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["train"]["cnn"] |= changes
     params["seed"] = 3
@@ -284,7 +285,7 @@ def start_training(
     command = [*command, "--augmented", "prepared/train", "--prepared", "prepared", "--config", "train.cnn",
                "--model", "models/cnn"]  # fmt: skip
     return subprocess.Popen(
-        command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        command, cwd=work, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (memory, memory)),
     )  # fmt: skip
 
@@ -353,6 +354,18 @@ def test_a_tracking_server_that_is_killed_costs_seconds_and_not_the_training(wor
     assert process.returncode == 0, told
     assert "the training goes on" in told
     assert len((work / "models/cnn/history.csv").read_text().splitlines()) == 1 + 40
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_gone_leaves_no_traceback_and_takes_no_checkpoint_with_it(work):
+    recipe = {"epochs": 40, "batch_size": 16}
+    process = start_training(work, stderr=subprocess.PIPE, **recipe)
+    wait_for_checkpoint(work, process, count=24)
+    process.stdout.close()
+    assert process.wait(timeout=200) == 128 + signal.SIGPIPE
+    assert process.stderr.read() == ""
+    told, _ = start_training(work, **recipe).communicate(timeout=300)
+    assert "goes on from a checkpoint" in told
 
 
 def stored(arrays: dict) -> bytes:

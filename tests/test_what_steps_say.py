@@ -61,6 +61,8 @@ def test_trainings_and_verdict_stand_under_the_run_that_the_first_step_made(clus
     assert len([run for run in runs(cluster) if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]) == 2
     assert (parent.data.tags["data_digest"], parent.data.tags["verdict.accepted"]) == ("d.dir", "True")
     assert parent.data.tags["step.measure"] == "succeeded"
+    pipeline_run.say("register", "refused", "no model passes the gates")  # a result, as the verdict says
+    assert cluster.get_run(parent.info.run_id).info.status == "FINISHED"
 
 
 def test_a_verdict_on_cached_trainings_stands_in_this_pipeline_run_too(cluster, here, monkeypatch):
@@ -97,6 +99,8 @@ def test_steps_that_speak_at_the_same_time_make_one_run(cluster, here):
 
 def test_runs_that_nothing_runs_any_more_are_ended_with_the_reason(cluster, here, monkeypatch):
     record = {"training_id": "t1", "name": "cnn-default", "knobs": {}, "tags": {"git_commit": "abc"}, "data_digest": "d.dir"}
+    pipeline_run.say("measure", "succeeded")
+    pipeline_run.say("train cnn", "running")
     with tracking.live(record):
         pass  # the pod is lost here
     tracking.send_training(make(here, "lstm", training="t2")[0])
@@ -108,6 +112,10 @@ def test_runs_that_nothing_runs_any_more_are_ended_with_the_reason(cluster, here
     found = {run.data.tags["darkroom.training"]: run for run in runs(cluster) if "darkroom.training" in run.data.tags}
     assert {name: run.info.status for name, run in found.items()} == {"t1": "FAILED", "t2": "FINISHED", "t3": "RUNNING"}
     assert found["t1"].data.tags["darkroom.ended"] == "the pod was lost"
+    assert pipeline_run.told(RUN)["steps"] == {
+        "measure": {"state": "succeeded", "reason": ""}, "train cnn": {"state": "killed", "reason": "the pod was lost"},
+    }  # fmt: skip
+    assert next(run for run in runs(cluster) if run.data.tags.get("darkroom.pipeline") == RUN).info.status == "FAILED"
     with tracking.live(record):  # a retry takes it over
         pass
     taken_over = next(run for run in runs(cluster) if run.data.tags.get("darkroom.training") == "t1")

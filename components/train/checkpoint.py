@@ -120,8 +120,8 @@ class Checkpoints:
         return [name for key in kept.names(self._prefix) if (name := key.rpartition("/")[2]).endswith(".npz")]
 
     def _ask(self, work: Callable[[store.Store], T], otherwise: T) -> T:
-        """What the store answers, in time; `otherwise` where there is none, or none that answers."""
-        if self._store is None:
+        """What the store answers, in time; `otherwise` where there is none, or none that answered the last time."""
+        if self._store is None or self._said:
             return otherwise
         try:
             return within(SECONDS, lambda: work(self._store), what="the store")

@@ -92,7 +92,7 @@ def _fit(
         "classes": layout.classes,
     }
     with tracking.live(record, given_up=checkpoints.given_up) as follower:
-        stop.last.append(follower.kill)
+        stop.last = follower.kill
         loop = Loop(tf, keras, network, training, validation, config, seed, checkpoints)
         if loop.progress.steps < FEW and not config.budget_minutes:
             print(

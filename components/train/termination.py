@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -26,11 +25,11 @@ class Terminated(CannotRun):
 
 @dataclass
 class Stop:
-    """`told`: SIGTERM came. `last`: what else is to be done then, each in a thread of its own."""
+    """`told`: SIGTERM came. `last`: what else is to be done then, in a thread; `done`: it is."""
 
     told: threading.Event = field(default_factory=threading.Event)
-    last: list[Callable[[], None]] = field(default_factory=list)
-    threads: list[threading.Thread] = field(default_factory=list)
+    done: threading.Event = field(default_factory=threading.Event)
+    last: Callable[[], None] = lambda: None
 
 
 @contextlib.contextmanager
@@ -52,7 +51,12 @@ def stoppable() -> Iterator[Stop]:
         if isinstance(error, BrokenPipeError):  # of a reader that the same signal ended
             stop.told.wait(GRACE / 2)
         if stop.told.is_set():
-            _end(stop, str(error) if isinstance(error, Terminated) else "")
+            stop.done.wait()
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+            with contextlib.suppress(OSError):
+                os.write(2, f"{error}\n".encode() if isinstance(error, Terminated) else b"")
+            os._exit(CODE)
         raise
     finally:
         signal.set_wakeup_fd(before[1])
@@ -62,25 +66,14 @@ def stoppable() -> Iterator[Stop]:
 
 def _watch(stop: Stop, reader: int) -> None:
     with open(reader, "rb", buffering=0) as signals:
-        while number := signals.read(1):
-            if number[0] == signal.SIGTERM:
-                break
-        else:
-            return  # the block has ended
-    started = time.monotonic()
-    stop.threads += [threading.Thread(target=work, daemon=True) for work in stop.last]
-    for thread in stop.threads:
-        thread.start()
+        while (number := signals.read(1)) != bytes([signal.SIGTERM]):
+            if not number:
+                return  # the block has ended
+    latest = threading.Timer(GRACE, os._exit, [CODE])
+    latest.daemon = True
+    latest.start()
     stop.told.set()
-    time.sleep(max(0.0, started + GRACE - time.monotonic()))
-    os._exit(CODE)
-
-
-def _end(stop: Stop, text: str) -> None:
-    for thread in stop.threads:
-        thread.join()
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-    with contextlib.suppress(OSError):
-        os.write(2, f"{text}\n".encode() if text else b"")
-    os._exit(CODE)
+    try:
+        stop.last()
+    finally:
+        stop.done.set()

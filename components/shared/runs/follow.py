@@ -60,7 +60,8 @@ class Live:
         self._killed = True
         if self._run:
             client, run_id = self._run
-            client.set_terminated(run_id, "KILLED")
+            with contextlib.suppress(Exception):  # of a server that is away: the next start, or `status`, ends the run
+                client.set_terminated(run_id, "KILLED")
 
     def _follow(self) -> None:
         monitor = None

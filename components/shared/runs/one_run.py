@@ -18,7 +18,7 @@ PATIENCE = 20.0  # seconds, after which the maker of a claim counts as dead
 def find(client, experiment_id: str, tag: str, value: str):
     """The settled run with this tag, or None. By its tag and id alone: clocks differ."""
     runs = [run for run in _search(client, experiment_id, tag, value) if CLAIM not in run.data.tags]
-    return min(runs, key=_order, default=None)
+    return min(runs, key=lambda run: run.info.run_id, default=None)
 
 
 def find_or_make(client, experiment_id: str, tag: str, value: str, *, name: str, tags: Callable[[], dict]) -> str:
@@ -31,7 +31,7 @@ def find_or_make(client, experiment_id: str, tag: str, value: str, *, name: str,
         if settled:
             if mine in claims:
                 client.delete_run(mine)
-            return min(settled, key=_order).info.run_id
+            return min(run.info.run_id for run in settled)
         late = time.monotonic() - since > PATIENCE
         if mine is None and not claims:
             given = {"mlflow.runName": name, tag: value, **tags(), CLAIM: "open"}
@@ -56,8 +56,3 @@ def find_or_make(client, experiment_id: str, tag: str, value: str, *, name: str,
 
 def _search(client, experiment_id: str, tag: str, value: str) -> list:
     return client.search_runs([experiment_id], filter_string=f"tags.`{tag}` = '{value}'")
-
-
-def _order(run) -> tuple[bool, str]:
-    """Of several, which only an older Darkroom can have left, the complete one."""
-    return "darkroom.complete" not in run.data.tags, run.info.run_id

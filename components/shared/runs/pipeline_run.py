@@ -16,6 +16,7 @@ from components.shared.runs.connection import again, ask, connect, experiment_id
 PIPELINE, TRAINING, PARENT = "darkroom.pipeline", "darkroom.training", "mlflow.parentRunId"
 ENDED = "darkroom.ended"  # why a run that nobody ended any more was ended
 STEP = "step."  # and the step's name: its state, then the reason
+RUNNING = "running"
 BAD = ("failed", "refused", "killed")  # states of a step by which the pipeline run counts as failed
 SECONDS = 10.0  # for what a step says, or for closing what was left open
 
@@ -75,7 +76,8 @@ def told(run: str) -> dict:
 def close_left_open(reason: str, *, run: str = "", state: str = "FAILED") -> list[str]:
     """End the runs of a pipeline run (this one, or `run`) that stand as RUNNING though nothing runs them; their names.
 
-    They get the state (FAILED or KILLED) and, as the tag `darkroom.ended`, the reason. Takes seconds at most and never raises.
+    They get the state (FAILED or KILLED) and, as the tag `darkroom.ended`, the reason, as do steps that went on when they spoke
+    last. Takes seconds at most and never raises.
     """
     closed: list[str] = []
     if name := run or _name():
@@ -104,8 +106,7 @@ def _say(name: str, step: str, state: str, reason: str, files: Sequence[Path | s
     mlflow = connect()
     client, run_id = mlflow.MlflowClient(), again(lambda: _named(mlflow, name))
     client.set_tag(run_id, f"{STEP}{step}", (f"{state}: {reason}" if reason else state)[:5000])
-    states = {tag: text.partition(":")[0] for tag, text in client.get_run(run_id).data.tags.items() if tag.startswith(STEP)}
-    client.set_terminated(run_id, "FAILED" if set(BAD) & set(states.values()) else "FINISHED")
+    _judge(client, run_id)
     for file in map(Path, files):
         if file.is_dir():
             client.log_artifacts(run_id, str(file), f"steps/{step}/{file.name}")
@@ -121,6 +122,16 @@ def _close(name: str, reason: str, state: str, closed: list[str]) -> None:
         for run in client.search_runs([experiment], filter_string=open_ones):
             end(client, run, reason, state)
             closed.append(run.info.run_name)
+        for tag in [tag for tag, text in group.data.tags.items() if tag.startswith(STEP) and text == RUNNING]:
+            client.set_tag(group.info.run_id, tag, f"killed: {reason}"[:5000])
+        _judge(client, group.info.run_id)
+
+
+def _judge(client, run_id: str) -> None:
+    """A pipeline run has failed when a step has; that `register` refuses all candidates is a result."""
+    said = {tag: text.partition(":")[0] for tag, text in client.get_run(run_id).data.tags.items() if tag.startswith(STEP)}
+    failed = any(state in BAD for tag, state in said.items() if (tag, state) != (f"{STEP}register", "refused"))
+    client.set_terminated(run_id, "FAILED" if failed else "FINISHED")
 
 
 def end(client, run, reason: str, state: str) -> None:
