@@ -65,9 +65,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     submitting = command("submit", "pipelines.submit:submit", "start a run on Kubeflow, as a version named after the commit")
     submitting.add_argument("--wait", action="store_true", help="follow the run; the exit code says how it ended")
+    submitting.add_argument("--digest", type=text, default="", help="which data (default: what data.dvc records)")
     scheduling = command("schedule", "pipelines.schedules:schedule", "run on Kubeflow again and again")
     scheduling.add_argument(
         "--cron", type=text, required=True, help="when, in UTC: minute hour day month weekday, such as '0 2 * * *'"
+    )
+    which = scheduling.add_mutually_exclusive_group()
+    which.add_argument("--digest", type=text, default="", help="always this data (default: the newest, as `publish` makes it)")
+    which.add_argument(
+        "--follow",
+        type=text,
+        default="",
+        metavar="ADDRESS",
+        help="the newest is what this data.dvc says, such as a branch's, raw",
     )
     command("publish", "pipelines.publish:publish", "push the data that data.dvc records, as the newest: schedules take it")
     listing = command("list", "pipelines.status:show", "list the latest runs and all schedules on Kubeflow")
@@ -88,7 +98,6 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument(
             "--data", type=text, default="", help="DVC remote that holds the data (default: DVC's default remote)"
         )
-        added.add_argument("--digest", type=text, default="", help="which data (default: what data.dvc records)")
         added.add_argument("--unchecked", action="store_true", help="do not look first whether the remote holds the data")
         added.add_argument("--name", type=text, default="", help="shown in the UI (default: darkroom and the commit)")
         added.add_argument("--experiment", type=text, default="darkroom", help="groups runs in the UI (default: %(default)s)")

@@ -31,12 +31,8 @@ def lines(how: Settings, *, namespace: str, image: str) -> Lines:
 
     from components.shared import deadline
 
-    access = client.Configuration()
     try:
-        if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
-            config.load_incluster_config(access)
-        else:  # the library itself reads the variable once, as it is loaded
-            config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=access)
+        access = way_in()
     except (config.ConfigException, OSError, TypeError, ValueError) as error:  # all that a broken kubeconfig ends in
         yield "?", f"no kubeconfig that can be used, so the cluster was not looked at: {' '.join(str(error).split())[:200]}"
         return
@@ -44,6 +40,18 @@ def lines(how: Settings, *, namespace: str, image: str) -> Lines:
     yield "ok", f"Kubernetes at {access.host}, namespace {namespace}"
     look = Look(client.ApiClient(access), how, namespace, image)
     yield from deadline.within(WHOLE, lambda: list(look.all()), what=f"Kubernetes at {access.host}")
+
+
+def way_in():
+    """How to reach the cluster: with a pod's own account, or as the kubeconfig says. Raises whatever a broken one ends in."""
+    from kubernetes import client, config
+
+    access = client.Configuration()
+    if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
+        config.load_incluster_config(access)
+    else:  # the library itself reads the variable once, as it is loaded
+        config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=access)
+    return access
 
 
 class Forbidden(Exception):

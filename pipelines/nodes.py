@@ -15,6 +15,7 @@ STEPS = ("measure", "validate", "gate", "prepare", "augment", "train cnn", "trai
          "report")  # fmt: skip
 # Tasks of versions that were uploaded when these steps shared a component.
 _SHARED = {"train": "train cnn", "train-2": "train lstm", "evaluate": "evaluate cnn", "evaluate-2": "evaluate lstm"}
+IDLE = "nothing changed since a run that ended well"
 _TRY = re.compile(r"\(\d+\)$")
 _FRAME = re.compile(r"(root|exit-handler-\d+(\.onExit)?|(?:for-loop|condition)-\d+|iteration-.*|executor|.*-driver)(\(\d+\))?$")
 _EXIT = re.compile(r"(?:(?:main|init|wait): )?Error \(exit code (\d+)\)(?:: )?(.*)")
@@ -141,6 +142,12 @@ def plain(message: str, step: str) -> str:
     while match := own.match(text):
         text = text[match.end() :]
     return text[:1000]
+
+
+def idle(steps: list[Step]) -> bool:
+    """Whether a schedule's run found nothing new, and so did nothing."""
+    begun = {step.name for step in steps if step.state != "skipped"}
+    return "newest" in begun and "measure" not in begun
 
 
 def fault(steps: list[Step]) -> Step | None:

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 from pipelines import nodes
 from pipelines.execution import REASON_FILE
+from pipelines.indexed_job import NAMESPACE
 
 WEBHOOK = "DARKROOM_WEBHOOK"
 TRIES, SECONDS = 3, 10  # seconds for one answer, or one piece of it
 WHOLE = 30  # seconds for all of it, however the server spends them
-NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 def report(*, state: str, run: str, name: str = "", workflow: str = "") -> None:
@@ -51,7 +51,7 @@ def _end(state: str, workflow: str, said: dict) -> tuple[str, str, str]:
         return "failed" if state == "FAILED" else "succeeded", step, reason
     if workflow and (steps := _steps(workflow)):
         fault = nodes.fault(steps)
-        return ("failed", fault.name, fault.reason) if fault else ("succeeded", "", "")
+        return ("failed", fault.name, fault.reason) if fault else ("succeeded", "", nodes.IDLE if nodes.idle(steps) else "")
     for step, told in said.items():
         if told["state"] in BAD and (step, told["state"]) != (
             "register",
@@ -67,11 +67,11 @@ def _steps(workflow: str) -> list[nodes.Step]:
     from pipelines import cluster
 
     def ask() -> dict:
-        from kubernetes.client import CustomObjectsApi
+        from kubernetes.client import ApiClient, CustomObjectsApi
 
         namespace = NAMESPACE.read_text().strip() if NAMESPACE.exists() else os.environ.get("NAMESPACE", "kubeflow")
         kind = ("argoproj.io", "v1alpha1", namespace, "workflows", workflow)
-        return CustomObjectsApi(cluster.client()).get_namespaced_custom_object(*kind, _request_timeout=SECONDS)
+        return CustomObjectsApi(ApiClient(cluster.way_in())).get_namespaced_custom_object(*kind, _request_timeout=SECONDS)
 
     try:
         return nodes.of_workflow(deadline.within(WHOLE, ask, what="Kubernetes"))

@@ -11,15 +11,19 @@ DONE = 0
 
 
 def schedule(options: argparse.Namespace) -> int:
-    """Run on a schedule. One of the same name is replaced: disabled first, deleted when its run has ended."""
+    """Run the newest data on a schedule, or always that of `--digest`.
+
+    One of the same name is replaced: disabled first, deleted when its run has ended.
+    """
     from pipelines.kubeflow import Kubeflow
     from pipelines.submit import placed, prepared
 
     cron = _cron(options.cron)
-    content, _ = prepared(options)
+    kind = {"newest": not options.digest}
+    content, _ = prepared(options, **kind)
     kubeflow = Kubeflow()
     name = options.name or PIPELINE
-    content = placed(kubeflow, content, options) | {
+    content = placed(kubeflow, content, options, **kind) | {
         "display_name": name, "trigger": {"cron_schedule": {"cron": cron}}, "mode": "DISABLE", "no_catchup": True, "max_concurrency": "1",
     }  # fmt: skip
     former = [known for known in all_of(kubeflow) if known.display_name == name]

@@ -162,7 +162,9 @@ def _end(kubeflow, run: Run) -> int:
     """Say how the run is, and of a failure what the log says last and what to do."""
     fault = nodes.fault(run.steps)
     took = span((nodes.moment(run.ended) - nodes.moment(run.begun)).total_seconds()) if run.begun else ""
-    print(f"{run.name}: {run.state}, {took}" + (f", at {fault.name}: {fault.reason or 'its log says why'}" if fault else ""))
+    why = f", at {fault.name}: {fault.reason or 'its log says why'}" if fault else ""
+    why = f": {nodes.IDLE}" if run.state == "succeeded" and nodes.idle(run.steps) else why
+    print(f"{run.name}: {run.state}, {took}{why}")
     if fault and fault.pod and run.state == "failed" and (tail := _log(kubeflow, run.id, fault).rstrip().splitlines()[-TAIL:]):
         print(f"the last lines of its log (`python -m pipelines logs {run.id} {fault.name}` shows all):")
         print("\n".join(f"  {text}" for text in tail))

@@ -32,6 +32,7 @@ def submit(options: argparse.Namespace) -> int:
 def prepared(options: argparse.Namespace, **kind: bool) -> tuple[dict, object]:
     """A run as Kubeflow takes it, but for what only Kubeflow knows: checked before anything is sent; and the settings.
 
+    With `newest=True` it is one that reads the newest data when it starts.
     All parameters are in it: Kubeflow's page does not show those that stand at their defaults.
     """
     from components.shared.data import remote
@@ -41,18 +42,18 @@ def prepared(options: argparse.Namespace, **kind: bool) -> tuple[dict, object]:
 
     pipeline, settings = graph.for_cluster(options, **kind)
     data = options.data or default_remote()
-    follows = bool(kind.get("newest")) and not options.digest  # the data.dvc beside the data, as `publish` puts it there
-    digest = f"{data.rstrip('/')}/data.dvc" if follows else options.digest or graph.recorded_digest()
+    follow = kind.get("newest") and (options.follow or f"{data.rstrip('/')}/data.dvc")  # as `publish` puts it there
+    digest = follow or options.digest or graph.recorded_digest()
     if "://" not in data:
         raise CannotRun(f"data {data}: a cluster cannot reach a folder of this machine; name an object store with --data s3://…, "
                         "or make one DVC's default remote, and `dvc push`")  # fmt: skip
     if not options.unchecked:
-        remote.listing(data, newest.digest_of(digest) if "://" in digest else digest)  # late on the cluster, early here
+        remote.listing(data, newest.digest_of(follow) if follow else digest)  # late on the cluster, early here
     parameters = {name: spec.default for name, spec in pipeline.component_spec.inputs.items()} | {
         "data": data,
         "digest": digest,
     }
-    if not options.unchecked:
+    if not options.unchecked and not kind.get("newest"):  # that one looks itself, each time
         _again(parameters, settings.store)
     at, differs = commit(), ", ".join(options.set)
     return {

@@ -53,6 +53,26 @@ def test_names_without_the_try_of_the_outer_levels_are_the_same_steps():
     assert nodes.of_workflow(older) == list(steps("oom").values())
 
 
+def test_a_scheduled_run_that_found_nothing_new_is_said_to_be_one(double, said, monkeypatch):  # noqa: F811
+    """Of the recorded run only one step, called `newest`, and the report."""
+    run, answer = double.play(Frame("succeeded", 1.0, (("augment", "newest"),))), double.answer
+
+    def small(*given):
+        status, found = answer(*given)
+        if "/v1beta1/runs/" in given[1]:
+            manifest = json.loads(found["pipeline_runtime"]["workflow_manifest"])
+            nodes = manifest["status"]["nodes"]
+            manifest["status"]["nodes"] = {key: node for key, node in nodes.items() if re.search("newest|onExit", node["name"])}
+            found["pipeline_runtime"]["workflow_manifest"] = json.dumps(manifest)
+        return status, found
+
+    monkeypatch.setattr(double, "answer", small)
+    assert main(["status", run]) == 0
+    assert (
+        "newest         done in 11 s\nreport         done in 6 s\nsmall: succeeded, 7 min 23 s: nothing changed since" in said()
+    )
+
+
 def test_packed_nodes_are_unpacked(double, said):  # noqa: F811
     run = double.play(Frame("succeeded"))
     assert main(["status", run]) == 0

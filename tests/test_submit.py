@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -227,9 +228,33 @@ def test_a_folder_of_this_machine_is_no_place_to_publish(said, pushed, tmp_path)
     assert "a cluster cannot reach a folder of this machine" in said()
 
 
+def test_a_schedule_reads_the_newest_data_each_time_unless_it_is_given_some(double, said, pushed, tmp_path):
+    command = ["schedule", *FILES, "--cron", "0 2 * * *"]
+    assert main(command) == 2
+    assert "data.dvc: cannot be read" in (shown := said())
+    assert "`python -m pipelines publish` puts it there" in shown
+    assert double.requests == []
+    shutil.copy(tmp_path / "data.dvc", pushed / "data.dvc")
+    assert main([*command, "--name", "pointer"]) == 0
+    (branch := tmp_path / "branch.dvc").write_text((tmp_path / "data.dvc").read_text())
+    assert main([*command, "--name", "branch", "--follow", branch.as_uri()]) == 0
+    digest = yaml.safe_load(branch.read_text())["outs"][0]["md5"]
+    assert main([*command, "--name", "fixed", "--digest", digest]) == 0
+    of = {made.display_name: made for made in double.schedules.values()}
+    digests = {name: made.runtime_config.parameters["digest"] for name, made in of.items()}
+    assert digests == {"pointer": f"{pushed.as_uri()}/data.dvc", "branch": branch.as_uri(), "fixed": digest}
+    graphs = [
+        double.uploaded[of[name].pipeline_version_reference.pipeline_version_id] for name in ("pointer", "branch", "fixed")
+    ]
+    assert ["newest" in graph for graph in graphs] == [True, True, False]
+    assert main([*command, "--follow", "a", "--digest", "b"]) == 2
+
+
 def test_schedules_are_made_replaced_listed_and_deleted(double, said):
     assert main(["schedule", *UNCHECKED, "--cron", "0 2 * * *"]) == 0
     first = next(iter(double.schedules))
+    assert double.schedules[first].status == "ENABLED"
+    assert double.schedules[first].description
     assert double.schedules[first].trigger.cron_schedule.cron == "0 0 2 * * *"
     assert main(["schedule", *UNCHECKED, "--cron", "0 30 3 * * 1"]) == 0
     (second,) = double.schedules
