@@ -56,16 +56,18 @@ def of_workflow(workflow: dict) -> list[Step]:
     for node in sorted((nodes or {}).values(), key=lambda node: node.get("startedAt") or ""):
         *above, last = (_TRY.sub("", part) for part in node["name"].split("."))
         if last == "executor":
-            groups.setdefault((*above,), []).append(node | {"role": "executor"})
-        elif node.get("templateName") == "system-dag-driver":
-            if node["type"] == "Pod" and node["phase"] not in ("Succeeded", "Running"):
-                groups.setdefault((*above, last), []).append(node | {"role": "driver"})
-        elif last.endswith("-driver"):
-            groups.setdefault((*above, last.removesuffix("-driver")), []).append(node | {"role": "driver"})
+            path, role = (*above,), "executor"
+        elif last.endswith("-driver"):  # of a step; or of what holds steps, which is told of when it fails
+            of_step = node.get("templateName") != "system-dag-driver"
+            path, role = (*above, last.removesuffix("-driver") if of_step else last), "driver"
         elif (node.get("templateName") or "").endswith("system-container-executor"):
-            groups.setdefault((*above, last), []).append(node | {"role": "step"})
+            path, role = (*above, last), "step"
+        else:
+            continue
+        groups.setdefault(path, []).append(node | {"role": role})
     name = (workflow.get("metadata") or {}).get("name", "")
-    return _in_order([_step(_name(path[-1]), group, name) for path, group in groups.items()])
+    found = [_step(_name(path[-1]), group, name) for path, group in groups.items()]
+    return _in_order([step for step in found if not step.name.startswith("kubeflow ") or step.reason])
 
 
 def _name(task: str) -> str:
@@ -81,9 +83,8 @@ def _step(name: str, group: list[dict], workflow: str) -> Step:
     if not pods["executor"] and "Skipped" in phases:
         return Step(name, "cached", begun=begun, ended=begun)
     if not tries:
-        return Step(
-            name, "skipped" if "Omitted" in phases else "waiting", begun=begun, ended=begun if "Omitted" in phases else ""
-        )
+        out = "Omitted" in phases
+        return Step(name, "skipped" if out else "waiting", begun=begun, ended=begun if out else "")
     last = tries[-1]
     phase, message = last["phase"], last.get("message") or ""
     again = any(node["type"] == "Retry" and node["phase"] == "Running" for node in group)
@@ -92,11 +93,9 @@ def _step(name: str, group: list[dict], workflow: str) -> Step:
         state = "waiting"
     limit = next((p["value"] for p in (last.get("inputs") or {}).get("parameters", []) if p["name"] == "retry-max-count"), "")
     pod = f"{workflow}-{last.get('templateName')}"[:242] + f"-{last['id'].rpartition('-')[2]}"
-    return Step(
-        name, state, plain(message, name) if state != "done" else "", f"retry {len(tries) - 1}" + (f" of {limit}" if limit else "")
-        if len(tries) > 1 else "", tries[0].get("startedAt") or "", last.get("finishedAt") or "", pod,
-        state == "failed" and lost(message),
-    )  # fmt: skip
+    tried = f"retry {len(tries) - 1}" + (f" of {limit}" if limit else "") if len(tries) > 1 else ""
+    return Step(name, state, plain(message, name) if phase != "Succeeded" else "", tried, tries[0].get("startedAt") or "",
+                last.get("finishedAt") or "", pod, state == "failed" and lost(message))  # fmt: skip
 
 
 def of_rows(rows: list) -> list[Step]:

@@ -1,6 +1,7 @@
 """How runs on Kubeflow are: a run's steps, their logs and reasons, followed to its end; a failed one tried again; the latest."""
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -13,9 +14,11 @@ DONE, FAILED = 0, 1
 EVERY = 5.0  # seconds between two requests for a run's state
 OUTAGE = 90  # seconds that Kubeflow may be away before following ends
 SILENCE = 60  # seconds that a step may wait before it is said what for
+BAR = "{n}/{total} steps |{bar}| {elapsed} {desc}"
 TAIL = 10  # lines of a failed step's log
 STATES = {"PENDING": "waiting", "RUNNING": "running", "CANCELING": "stopping", "SUCCEEDED": "succeeded", "SKIPPED": "succeeded",
           "FAILED": "failed", "CANCELED": "stopped", "PAUSED": "paused"}  # fmt: skip
+TOOK = {"running": "running", "waiting": "waiting", "done": "done in", "failed": "failed after", "stopped": "stopped after"}
 ENDED = {"succeeded": DONE, "failed": FAILED, "stopped": FAILED}
 GONE = "its schedule was deleted and its workflow with it: Kubeflow shows it as running for ever, and nothing runs"
 
@@ -71,14 +74,7 @@ def span(seconds: float) -> str:
 
 def line(step: nodes.Step) -> str:
     """One step as a person reads it."""
-    words = {
-        "running": "running",
-        "waiting": "waiting",
-        "done": "done in",
-        "failed": "failed after",
-        "stopped": "stopped after",
-    }
-    said = f"{words[step.state]} {span(step.seconds())}" if step.state in words and step.begun else step.state
+    said = f"{TOOK[step.state]} {span(step.seconds())}" if step.state in TOOK and step.begun else step.state
     thing, remedy = advice.about(step.reason) if step.state == "waiting" else ("", "")
     said += (f", {step.tries}" if step.tries else "") + (f" for {thing}" if thing else "")
     return f"{step.name:14} {said}" + (f": {step.reason}" if step.reason else "") + (f"; {remedy}" if remedy else "")
@@ -123,9 +119,7 @@ def _follow(kubeflow, run_id: str, retries: Callable[[str], int]) -> int:
 
     seen: dict[str, tuple] = {}
     away, again = 0.0, 0
-    with tqdm(
-        total=len(nodes.STEPS), disable=None, leave=False, bar_format="{n}/{total} steps |{bar}| {elapsed} {desc}"
-    ) as bar:
+    with tqdm(total=len(nodes.STEPS), disable=None, leave=False, bar_format=BAR) as bar:
         while True:
             try:
                 run, away = look(kubeflow, run_id), 0.0
@@ -160,15 +154,20 @@ def _follow(kubeflow, run_id: str, retries: Callable[[str], int]) -> int:
 
 def _end(kubeflow, run: Run) -> int:
     """Say how the run is, and of a failure what the log says last and what to do."""
+    from components.shared.errors import CannotRun
+
     fault = nodes.fault(run.steps)
     took = span((nodes.moment(run.ended) - nodes.moment(run.begun)).total_seconds()) if run.begun else ""
     why = f", at {fault.name}: {fault.reason or 'its log says why'}" if fault else ""
     why = f": {nodes.IDLE}" if run.state == "succeeded" and nodes.idle(run.steps) else why
     print(f"{run.name}: {run.state}, {took}{why}")
-    if fault and fault.pod and run.state == "failed" and (tail := _log(kubeflow, run.id, fault).rstrip().splitlines()[-TAIL:]):
-        print(f"the last lines of its log (`python -m pipelines logs {run.id} {fault.name}` shows all):")
-        print("\n".join(f"  {text}" for text in tail))
     if fault and run.state == "failed":
+        tail = []
+        with contextlib.suppress(CannotRun):  # it has left none
+            tail = _log(kubeflow, run.id, fault).splitlines()[-TAIL:] if fault.pod else []
+        if tail:
+            print(f"the last lines of its log (`python -m pipelines logs {run.id} {fault.name}` shows all):")
+            print("\n".join(f"  {text}" for text in tail))
         print(f"what to do: {advice.after(fault.reason, lost=fault.lost, run_id=run.id)}")
     elif run.state == "stopped":
         print(f"somebody stopped it; `python -m pipelines retry {run.id}` goes on")
@@ -205,18 +204,14 @@ def logs(options: argparse.Namespace) -> int:
     if step is None:
         there = ", ".join(dict.fromkeys(step.name for step in steps)) or "none"
         raise CannotRun(f"{options.id}: {name or 'no step'} has left no log in this run; these have: {there}")
-    print(_log(kubeflow, options.id, step).rstrip())
+    print(_log(kubeflow, options.id, step))
     return DONE
 
 
 def _log(kubeflow, run_id: str, step: nodes.Step) -> str:
-    from components.shared.errors import CannotRun
     from components.shared.masking import masked
 
-    try:
-        return masked(kubeflow.get(f"v1alpha1/runs/{run_id}/nodes/{step.pod}/log"))
-    except CannotRun as error:
-        return f"(no log: {error})"
+    return masked(kubeflow.get(f"v1alpha1/runs/{run_id}/nodes/{step.pod}/log")).rstrip()
 
 
 def retry(options: argparse.Namespace) -> int:

@@ -46,6 +46,19 @@ def test_the_steps_of_a_workflow_have_our_names_and_their_reasons():
     assert middle["train cnn"].state == "running"
 
 
+def test_a_driver_that_succeeded_when_it_was_tried_again_is_no_fault():
+    workflow = recorded("v1beta1", Frame("succeeded"))["pipeline_runtime"]["workflow_manifest"]
+    was = nodes.of_workflow(workflow)
+    for node in list(workflow["status"]["nodes"].values()):
+        if node["type"] == "Pod" and node["name"].endswith("-driver(0)"):
+            before = {"id": f"{node['id']}0", "phase": "Error", "message": "pod deleted", "startedAt": "2026-11-26T00:00:00Z"}
+            workflow["status"]["nodes"][before["id"]] = node | before
+            node["name"] = node["name"][:-2] + "1)"
+    found = nodes.of_workflow(workflow)
+    assert nodes.fault(found) is None
+    assert {step.name: step.state for step in found} == {step.name: step.state for step in was}
+
+
 def test_names_without_the_try_of_the_outer_levels_are_the_same_steps():
     """Older installations have no retries there."""
     text = json.dumps(recorded("v1beta1", Frame("oom"))["pipeline_runtime"]["workflow_manifest"])
