@@ -23,7 +23,7 @@ from components.shared.store import open_store
 
 pytestmark = pytest.mark.slow
 
-EPOCHS, BATCHES = 24, 12  # batches of an epoch
+EPOCHS, BATCHES = 60, 12  # batches of an epoch
 # As a wrapper on a cluster calls the step: in the process that KFP's executor runs in, which nobody supervises.
 SLOW = "from components.train import termination; termination.GRACE = 20\n"  # as if this machine were as fast as it is busy
 WRAPPED = (
@@ -67,7 +67,7 @@ def pods(cluster, here, monkeypatch):
         write_split(here / "prepared" / name, each=each, seed=len(name))
     write_layout(here)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["train"]["cnn"] |= {"epochs": EPOCHS, "batch_size": 16, "dropout": 0.2}
+    params["train"]["cnn"] |= {"epochs": EPOCHS, "batch_size": 16, "dropout": 0.2, "precision": "float32"}
     params["seed"] = 3
     (here / "params.yaml").write_text(yaml.safe_dump(params))
     started = []

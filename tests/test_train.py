@@ -21,7 +21,7 @@ from conftest import ROOT, SHAPES, drawing
 
 from components.shared import files
 from components.shared.data import arrays, seen
-from components.shared.errors import CannotRun, Refused
+from components.shared.errors import CannotRun, Refused, Terminated
 from components.shared.models import backend, keras_file
 from components.shared.models.scores import scores
 from components.train.config import TrainConfig
@@ -30,7 +30,6 @@ tf, keras = backend.start()
 
 from components.train import budget  # noqa: E402
 from components.train.cnn import cnn  # noqa: E402
-from components.train.loop import Terminated  # noqa: E402
 from components.train.lstm import lstm  # noqa: E402
 from components.train.normalization import FusedBatchNormalization  # noqa: E402
 from components.train.remedies import REMEDIES  # noqa: E402

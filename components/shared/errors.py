@@ -1,5 +1,7 @@
 """The two ways to stop that a user meets, and the exit code of each."""
 
+import signal
+
 
 class Stop(Exception):
     """Ends a step with `exit_code`; its text is shown as it stands, one line per fault, without a traceback."""
@@ -21,3 +23,9 @@ class CannotRun(Stop):
     """A step could not start or go on: bad configuration, a missing file, a full disk."""
 
     exit_code = 2
+
+
+class Terminated(CannotRun):
+    """SIGTERM came; what can be kept is kept, and the same command goes on from there."""
+
+    exit_code = 128 + signal.SIGTERM

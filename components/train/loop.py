@@ -15,11 +15,10 @@ from tqdm import tqdm
 
 from components import STEPS
 from components.shared.data.arrays import Split
-from components.shared.errors import CannotRun
+from components.shared.errors import CannotRun, Terminated
 from components.train import budget, recipe, remedies
 from components.train.checkpoint import Checkpoint, Checkpoints
 from components.train.config import TrainConfig
-from components.train.termination import Terminated
 
 SAVE_EVERY = 120  # seconds between checkpoints within an epoch
 

@@ -11,16 +11,9 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from components.shared.errors import CannotRun
+from components.shared.errors import Terminated
 
 GRACE = 0.8  # seconds from the signal to the end
-CODE = 128 + signal.SIGTERM
-
-
-class Terminated(CannotRun):
-    """SIGTERM came; the checkpoint is saved."""
-
-    exit_code = CODE
 
 
 @dataclass
@@ -56,7 +49,7 @@ def stoppable() -> Iterator[Stop]:
                 sys.stdout.flush()
             with contextlib.suppress(OSError):
                 os.write(2, f"{error}\n".encode() if isinstance(error, Terminated) else b"")
-            os._exit(CODE)
+            os._exit(Terminated.exit_code)
         raise
     finally:
         signal.set_wakeup_fd(before[1])
@@ -65,11 +58,11 @@ def stoppable() -> Iterator[Stop]:
 
 
 def _watch(stop: Stop, reader: int) -> None:
-    with open(reader, "rb", buffering=0) as signals:
-        while (number := signals.read(1)) != bytes([signal.SIGTERM]):
-            if not number:
-                return  # the block has ended
-    latest = threading.Timer(GRACE, os._exit, [CODE])
+    while (number := os.read(reader, 1)) != bytes([signal.SIGTERM]):
+        if not number:  # the block has ended
+            os.close(reader)
+            return
+    latest = threading.Timer(GRACE, os._exit, [Terminated.exit_code])
     latest.daemon = True
     latest.start()
     stop.told.set()

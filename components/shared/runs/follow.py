@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from components.shared.errors import Terminated
 from components.shared.runs import one_run, values
 from components.shared.runs.connection import again, connect, experiment_id, first_line
 from components.shared.runs.pipeline_run import TRAINING, end
@@ -24,6 +25,8 @@ def live(record: dict, *, given_up: Sequence[str] = ()) -> Iterator["Live"]:
     follower = Live(record, given_up)
     try:
         yield follower
+    except Terminated:
+        raise  # `kill` is at work
     except BaseException as error:
         follower.end("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
@@ -50,10 +53,9 @@ class Live:
     def end(self, status: str) -> None:
         """Stop following, with the run in this state."""
         self._rows.put(status)
-        if not self._killed:
-            self._thread.join(PATIENCE[status])
-            if self._thread.is_alive():
-                self._give_up("the server is slow")
+        self._thread.join(PATIENCE[status])
+        if self._thread.is_alive():
+            self._give_up("the server is slow")
 
     def kill(self) -> None:
         """End the run as KILLED, at once and whatever is on its way; another thread may call this."""
@@ -80,7 +82,7 @@ class Live:
             while isinstance(row := self._rows.get(), dict):
                 again(functools.partial(log_row, client, run_id, row))
             monitor = monitor.finish()
-            if row != "RUNNING":
+            if row != "RUNNING" and not self._killed:
                 client.set_terminated(run_id, row)
         except Exception as error:  # whatever goes wrong there must not end a training
             self._give_up(first_line(error))
