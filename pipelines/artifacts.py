@@ -38,8 +38,8 @@ def show_evaluation(folder: Path, metrics: Metrics, curves: ClassificationMetric
     points = [row for row in _rows(folder / "roc.csv") if row["class"] == "(micro-average)"]
     columns = ("false_positive_rate", "true_positive_rate", "threshold")
     curves.log_roc_curve(*([float(row[column]) for row in points] for column in columns))
-    tables = {"Metrics": [{"metric": name, "value": f"{value:.4g}"} for name, value in figures.items()],
-              **_weakest(_rows(folder / "classes.csv"))}  # fmt: skip
+    classes = [{name: _short(value) for name, value in row.items()} for row in _rows(folder / "classes.csv")]
+    tables = {"Metrics": [{"metric": name, "value": f"{value:.4g}"} for name, value in figures.items()], **_weakest(classes)}
     names = ("confusion", "roc", "reliability", "mistakes", "explanations")
     pictures = {name: (folder / f"{name}.png").read_bytes() for name in names if (folder / f"{name}.png").exists()}
     _write(report, render.tables("Evaluation", tables, pictures))
@@ -80,6 +80,14 @@ def _weakest(rows: list[dict]) -> dict[str, list[dict]]:
 def _rows(file: Path) -> list[dict]:
     with file.open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def _short(text: str) -> str:
+    """A number in four digits, so that a table is no wider than its frame; other text as it is."""
+    try:
+        return f"{float(text):.4g}" if "." in text else text
+    except ValueError:
+        return text
 
 
 def _cell(text: str) -> str:

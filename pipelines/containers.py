@@ -113,7 +113,7 @@ class Step:
             str(self.door): {"bind": DOOR, "mode": "ro"},
         }
         port, hosts = self.tracking.port or {"http": 80, "https": 443}[self.tracking.scheme], {}
-        if name in TRACKED:
+        if name.partition("_")[0] in TRACKED:
             environment |= {key: os.environ[key] for key in PASSED_ON if key in os.environ}
             environment["MLFLOW_TRACKING_URI"] = self.tracking.geturl()
             hosts = {self.tracking.hostname: "127.0.0.1"}

@@ -116,7 +116,7 @@ def training_pipeline(
             task = wrappers.newest(address=digest, code=code)
             found = add(task, "newest")
             task.set_caching_options(False)
-            with dsl.If(found["news"] == "new", name="new data"):
+            with dsl.If(found["Output"] == "new", name="new data"):
                 steps(found["digest"], found["code"], found["digest"])
 
     return darkroom

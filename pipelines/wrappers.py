@@ -2,7 +2,8 @@
 
 Kubeflow ships the source of each function alone, so what a body needs is imported inside it; the source stands many times in the
 workflow, so it is short. `config` is a section of params.yaml as JSON. `code` is the code's version: it makes Kubeflow's cache
-keys differ when the code does. Outputs are named so that each name stands once in the UI.
+keys differ when the code does. Artifacts are named so that each name stands once in the UI; what a step says of its end is
+`Output`, as KFP calls a return value, and knows it in a condition.
 """
 
 import functools
@@ -16,7 +17,7 @@ component = functools.partial(dsl.component, base_image="darkroom", install_kfp_
 
 
 @component
-def newest(address: str, code: str) -> NamedTuple("Newest", [("digest", str), ("code", str), ("news", str)]):
+def newest(address: str, code: str) -> NamedTuple("Newest", [("digest", str), ("code", str), ("Output", str)]):
     from pipelines.newest import newest
 
     return newest(address, code)

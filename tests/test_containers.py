@@ -8,11 +8,13 @@ import subprocess
 from pathlib import Path
 
 import docker
+import job_double
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, draw_shards
 
 from components.ingest.step import ingest
+from components.shared.store import STORE
 from pipelines import containers, execution, graph
 
 pytestmark = pytest.mark.slow
@@ -73,15 +75,18 @@ def test_the_image_says_what_it_is_and_holds_nothing_that_it_should_not(image):
     assert image["Config"]["User"] == "10001:10001"
     assert image["Labels"]["org.opencontainers.image.revision"].startswith(commit)
     assert image["Labels"]["org.opencontainers.image.version"]
+    assert image["Labels"]["darkroom.code"] == graph.code_digest()
     assert image["Size"] < 2.5e9
     look = (
         "find / -xdev \\( -name pip.conf -o -name ca.crt -o -name '*.pyi' -o -path '*/tensorflow/include' -o -path '*/pandas/tests' "
-        "-o -name pip -path '*/site-packages/*' \\) -print 2>/dev/null; ls -A /root /src /tmp 2>/dev/null; darkroom --version"
+        "-o -name pip -path '*/site-packages/*' \\) -print 2>/dev/null; ls -A /root /src /tmp 2>/dev/null; darkroom --version; "
+        "python -c 'from pipelines import graph; print(graph.code_digest())'"
     )
     command = ["podman", "run", "--rm", "--network=none", "--read-only", graph.image(), "sh", "-c", look]
     there = subprocess.run(command, capture_output=True, text=True)
     assert [line for line in there.stdout.splitlines() if line.startswith("/")] in ([], ["/tmp:"]), there.stdout
     assert "darkroom 0." in there.stdout
+    assert there.stdout.splitlines()[-1] == graph.code_digest()  # a step finds what it is, from its own files
     history = subprocess.run(["podman", "history", "--no-trunc", graph.image()], capture_output=True, text=True).stdout
     assert "index-url" not in history
 
@@ -107,7 +112,7 @@ def test_the_whole_pipeline_in_containers_gives_what_processes_give(image, digit
     done = pipelines(digits, "run", "--containers", *QUICK, MLFLOW_TRACKING_TOKEN=CANARY)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     logs = sorted((digits / "outputs/kubeflow/containers/logs").glob("*/*.log"))
-    assert {"train", "evaluate", "register", "report"} <= {log.stem.split("-")[1] for log in logs}
+    assert {"train", "evaluate", "register", "report"} <= {log.stem.split("-")[1].split("_")[0] for log in logs}
     assert any("champion" in log.read_text() for log in logs)
     assert "Darkroom: local-pipeline" in next(log for log in logs if "report" in log.name).read_text()
     assert CANARY not in done.stdout + done.stderr + "".join(log.read_text() for log in logs)
@@ -195,6 +200,70 @@ def test_a_step_is_locked_in(step):
     )
     assert step(f'python -c "{connect}"')[1] == "OSError True\n"
     assert step("touch /tmp/x && echo ok")[1] == "ok\n"
+
+
+def test_an_image_of_other_code_is_refused_before_anything_starts(image, digits):
+    stale = f"FROM {graph.image()}\nLABEL darkroom.code=0123456789abcdef\n"
+    made = subprocess.run(["podman", "build", "--quiet", "--tag", "localhost/stale:1", "-"], input=stale, text=True)
+    assert made.returncode == 0
+    done = pipelines(digits, "run", "--containers", DARKROOM_IMAGE="localhost/stale:1")
+    subprocess.run(["podman", "image", "rm", "localhost/stale:1"], check=True)
+    assert done.returncode == 2
+    assert f"holds code 0123456789abcdef, this checkout is {graph.code_digest()}; `make image`" in done.stderr
+
+
+def as_container(folder: Path):
+    """A part as a container of the image, which sees `folder` alone; its last words are where Kubernetes looks for them."""
+
+    def start(container: dict, environment: dict, words: Path) -> subprocess.Popen:
+        variables = [f"--env={name}={value}" for name, value in environment.items() if name != "PYTHONPATH"]
+        command = ["podman", "run", "--rm", "--network=none", "--read-only", "--cap-drop=all", f"--volume={folder}:{folder}",
+                   f"--volume={words}:/dev/termination-log", *variables, container["image"], *container["command"]]  # fmt: skip
+        return subprocess.Popen(command)
+
+    return start
+
+
+def test_the_parts_of_a_job_are_containers_and_give_what_one_process_gives(image, tmp_path, monkeypatch):
+    from kfp.dsl import Dataset
+
+    from components.__main__ import call
+
+    folder = tmp_path / "shared"
+    data = draw_shards(folder)
+    (folder / "store").mkdir(mode=0o777)
+    (folder / "store").chmod(0o777)
+    (tmp_path / "words").touch()
+    store = (folder / "store").as_uri()
+    double = job_double.Double(tmp_path, {STORE: store}, start=as_container(folder), image=graph.image())
+    own = {STORE: store, "KFP_POD_NAME": job_double.POD, "KUBECONFIG": str(double.kubeconfig), execution.PARTS: "1/2",
+           execution.REASON_FILE: str(tmp_path / "words")}  # fmt: skip
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(double.kubeconfig))
+    config = yaml.safe_load((ROOT / "params.yaml").read_text())["measure"]
+
+    def spread(to: str) -> None:
+        manifest = Dataset(name="manifest", uri=str(tmp_path / to), metadata={})
+        execution.call("measure", data=str(data), config=json.dumps(config), code=graph.code_digest(), manifest=manifest)
+
+    spread("spread")
+    assert double.tries == {0: [0], 1: [0], 2: [0]}
+    monkeypatch.delenv(STORE)
+    call("measure", section="measure", data=data, config=config, manifest=tmp_path / "home")
+    assert {f.name: f.read_bytes() for f in (tmp_path / "spread").iterdir()} == {
+        f.name: f.read_bytes() for f in (tmp_path / "home").iterdir()
+    }
+    # A part that fails says why from inside its container, through the step that waits.
+    monkeypatch.setenv(STORE, store)
+    shutil.rmtree(folder / "store/parts")
+    double.jobs.clear()
+    (data / "00001.parquet").write_bytes(b"PAR1")
+    with pytest.raises(SystemExit):
+        spread("failed")
+    double.server.shutdown()
+    assert "measure: part 2: " in (tmp_path / "words").read_text()
+    assert "00001.parquet: not a shard that can be read" in (tmp_path / "words").read_text()
 
 
 def test_without_an_image_or_an_engine_it_says_what_to_do(digits, monkeypatch):

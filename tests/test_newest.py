@@ -8,7 +8,7 @@ from test_pipelines import PARAMS, dags, leaves
 
 from components.shared.errors import CannotRun
 from components.shared.store import STORE, open_store
-from pipelines import execution, graph, newest
+from pipelines import execution, graph, local, newest
 from pipelines.training import training_pipeline
 
 CODE = graph.code_digest()
@@ -74,3 +74,20 @@ def test_the_steps_of_a_schedule_take_what_the_first_step_found(tmp_path):
         given = tasks["measure"][0]["inputs"]["parameters"][name]["componentInputParameter"]
         assert given == f"pipelinechannel--newest-{name}"
     assert tasks["register"][0]["inputs"]["parameters"]["last"] == {"componentInputParameter": "pipelinechannel--newest-digest"}
+
+
+@pytest.mark.slow
+def test_a_run_with_nothing_new_ends_at_once_and_well(pointer, tmp_path, monkeypatch):
+    from kfp import local as kfp_local
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    kfp_local.init(kfp_local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "root"))
+    pipeline = training_pipeline(PARAMS, image="i", code=CODE, data="file:///none", digest=pointer.as_uri(), newest=True)
+    newest.keep(DIGESTS[0], CODE)
+    with local._like_the_launcher():
+        pipeline()
+    assert {path.name for path in tmp_path.glob("root/*/*")} == {"newest", "report"}
+    pointer.write_text(pointer.read_text().replace(DIGESTS[0], DIGESTS[1]))
+    with local._like_the_launcher(), pytest.raises(RuntimeError):
+        pipeline()  # of data that is nowhere
+    assert "measure: file:///none: does not hold 1111" in (tmp_path / "words").read_text()

@@ -100,6 +100,16 @@ def test_all_shares_are_the_whole_and_the_last_step_finds_all_kept(data, store, 
     assert state(store) == before
 
 
+def test_what_was_damaged_in_the_store_is_not_used_and_is_computed_again(data, store, tmp_path):
+    all_steps(data, tmp_path / "first")
+    for step in ("measure", "prepare"):
+        kept = next((store / step).iterdir())
+        kept.write_bytes(kept.read_bytes()[:-100] + bytes(100))
+        with pytest.raises(CannotRun, match=f"{step}: the results of .* were damaged in the store; run again"):
+            all_steps(data, tmp_path / "damaged")
+        assert content(all_steps(data, tmp_path / step) / "prepared") == content(tmp_path / "first/prepared")
+
+
 def test_nothing_is_brought_here_of_what_is_kept(pushed, store, tmp_path):
     remote, digest = pushed
     all_steps(remote.as_uri(), tmp_path / "first", digest)

@@ -1,5 +1,6 @@
 """What surrounds a step on Kubeflow: sealed artifacts, its reasons, what the UI shows, how a run's end is told."""
 
+import contextlib
 import http.server
 import io
 import json
@@ -176,7 +177,7 @@ def test_the_ui_gets_figures_the_confusion_matrix_and_roc(tmp_path):
     folder.mkdir()
     (folder / "metrics.json").write_text('{"accuracy": 0.75}')
     (folder / "confusion.csv").write_text("true,predicted\na,a\na,b\nb,b\nb,b\n")
-    (folder / "classes.csv").write_text("class,recall\na,0.5\nb,1.0\n")
+    (folder / "classes.csv").write_text("class,recall\na.b,0.9629629629629629\nb,1.0\n")
     head = "class,false_positive_rate,true_positive_rate,threshold\n"
     (folder / "roc.csv").write_text(head + "a,0,0,1\n(micro-average),0,0.5,1.0\n(micro-average),1,1,0.25\n")
     metrics, curves = artifact(tmp_path / "m", Metrics), artifact(tmp_path / "c", ClassificationMetrics)
@@ -185,7 +186,11 @@ def test_the_ui_gets_figures_the_confusion_matrix_and_roc(tmp_path):
     assert [row["row"] for row in curves.metadata["confusionMatrix"]["rows"]] == [[1, 1], [0, 2]]
     points = curves.metadata["confidenceMetrics"]
     assert [(point["falsePositiveRate"], point["recall"]) for point in points] == [(0.0, 0.5), (1.0, 1.0)]
-    assert "accuracy" in (tmp_path / "r").read_text()
+    page = (tmp_path / "r").read_text()
+    assert "accuracy" in page
+    assert "a.b" in page
+    assert "0.963" in page
+    assert "0.9629629" not in page  # or the table is wider than its frame
 
 
 class Hook(http.server.BaseHTTPRequestHandler):
@@ -293,3 +298,43 @@ def test_the_reason_is_left_also_when_fetching_or_showing_fails(tmp_path, monkey
     assert lines[2].startswith("measure: memory ran out")
     assert lines[3] == "measure: a: full; free some space, and run it again"
     assert capsys.readouterr().err.count("Traceback") == 1  # of the fault, for the log
+
+
+def test_the_local_runner_keeps_to_the_launcher_s_rules(tmp_path, monkeypatch):
+    """A command that fails leaves no outputs; the exit handler gets what the real one gets; a cache goes by an artifact's name."""
+    from kfp import dsl
+    from kfp import local as kfp_local
+
+    @dsl.component(base_image="python", install_kfp_package=False)
+    def make(text: str, made: dsl.Output[dsl.Dataset]):
+        import pathlib
+
+        pathlib.Path(made.path).write_text(text)
+        if text == "bad":
+            raise SystemExit(3)
+
+    @dsl.component(base_image="python", install_kfp_package=False)
+    def told(to: str, status: dsl.PipelineTaskFinalStatus, run: str, name: str, workflow: str):
+        import json
+        import pathlib
+
+        pathlib.Path(to).write_text(json.dumps([status.state, status.error_message, run, name, workflow]))
+
+    @dsl.pipeline(name="p")
+    def pipeline(text: str, to: str):
+        last = told(to=to, run=dsl.PIPELINE_JOB_ID_PLACEHOLDER, name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+                    workflow=dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER)  # fmt: skip
+        with dsl.ExitHandler(last):
+            make(text=text)
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    kfp_local.init(kfp_local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "root"))
+    for text, state in (("good", "COMPLETE"), ("bad", "FAILED")):
+        with local._like_the_launcher(), contextlib.suppress(RuntimeError):
+            pipeline(text=text, to=str(tmp_path / text))
+        ended, message, run, name, workflow = json.loads((tmp_path / text).read_text())
+        assert (ended, message) == (state, None)  # never SUCCEEDED, never a reason
+        assert run.isdigit()
+        assert name == workflow
+        assert name.startswith("p-")
+    assert [made.read_text() for made in tmp_path.glob("root/*/make/made")] == ["good"]

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.shared import scratch
+from components.shared import files, scratch
 from components.shared.data.remote import Shards
 from components.shared.errors import CannotRun
 from components.shared.store import Store
+
+DIGEST = 32  # bytes behind each result: a store may hand out what it was not given
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,24 @@ class Parts:
                 results = {shard: folder / shard.name for shard in few}
                 returned.append(self.work(results))
                 for shard, result in results.items():
+                    digest = bytes.fromhex(files.digest(result))
+                    with result.open("ab") as stream:
+                        stream.write(digest)
                     self.store.put(self._key(shard.name), result)
         return returned
 
     def get(self, name: str, file: Path) -> None:
-        """Bring the results of a shard into a file. Raises CannotRun when they are not kept."""
-        if not self.store.get(self._key(name), file):
-            raise CannotRun(f"{self.step}: the results of {name} are not in the store any more; run again")
+        """Bring the results of a shard into a file. Raises CannotRun when they are not kept, or damaged: then not any more."""
+        key, again = self._key(name), "run again, and they are computed again"
+        if not self.store.get(key, file):
+            raise CannotRun(f"{self.step}: the results of {name} are not in the store any more; {again}")
+        with file.open("r+b") as stream:
+            stream.seek(max(file.stat().st_size - DIGEST, 0))
+            digest = stream.read()
+            stream.truncate(max(file.stat().st_size - DIGEST, 0))
+        if files.digest(file) != digest.hex():
+            self.store.delete(key)
+            raise CannotRun(f"{self.step}: the results of {name} were damaged in the store; {again}")
 
     def _key(self, name: str) -> str:
         text = f"{name} {self.shards.md5(name)} {self.decided_by}"
