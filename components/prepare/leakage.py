@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from components.shared.data import manifest as manifests
 from components.shared.data import twins
 from components.shared.data.dataset import SPLITS
+from components.shared.errors import CannotRun
 
 
 def leaking(manifest: Path, key: np.ndarray, split: np.ndarray, limits: dict) -> dict[str, dict[str, int]]:
@@ -45,8 +46,6 @@ def read_pairs(file: Path, count: int, data_digest: str) -> np.ndarray:
 
     Raises CannotRun when the file is missing, damaged, or about other data.
     """
-    from components.shared.errors import CannotRun
-
     try:
         table = pq.read_table(file, columns=["one", "other"])
         of = (table.schema.metadata or {}).get(b"data_digest", b"none").decode()

@@ -1,5 +1,6 @@
 """All that is decided before a picture is decoded: the split, each sample's place, labels, the layout; leakage counted anew."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +23,19 @@ FEW = 20  # test samples of a class; with fewer, what is said of the class says 
 class Plan:
     """Where every usable sample goes.
 
-    `places`: a row per sample in the manifest's order: `shard`, its `row` there, `key` (of its id), `split` (an index of
-    SPLITS), and its `position` in that split. `shards`: name -> md5 of each shard that was measured.
+    `split`: int8 (n,), an index of SPLITS for each row of the manifest, -1 for one that goes nowhere; `position`: int32 (n,), its
+    place in that split. `rows`: which of them are of which shard, by its name; `shards`: name -> md5, as it was measured.
     """
 
-    places: pa.Table
+    split: np.ndarray
+    position: np.ndarray
+    rows: dict[str, slice]
     shards: dict[str, str]
     layout: arrays.Layout
 
-    def count(self, split: str) -> int:
-        """The number of samples of a split."""
-        return int((self.places["split"].to_numpy() == SPLITS.index(split)).sum())
+    def of(self, shard: str) -> tuple[np.ndarray, np.ndarray]:
+        """Split and position of each sample of a shard, in its order."""
+        return self.split[self.rows[shard]], self.position[self.rows[shard]]
 
 
 def make(*, manifest: Path, verdict: Path, pairs: Path, config: PrepareConfig, folder: Path) -> Plan:
@@ -84,7 +87,13 @@ def make(*, manifest: Path, verdict: Path, pairs: Path, config: PrepareConfig, f
     _record(counts, official, leaks, config, folder)
     _tell(counts, official, leaks, layout, config)
     _tell_of_detail(manifest, usable, config)
-    return Plan(_places(manifest, split), manifests.shard_digests(manifest), layout)
+    position = np.zeros(len(split), np.int32)
+    for number in range(len(SPLITS)):
+        position[split == number] = np.arange((split == number).sum())
+    shards = manifests.shard_digests(manifest)
+    starts = itertools.pairwise(manifests.starts(manifest))
+    rows_of = {part.stem: slice(start, end) for (start, part), (end, _) in starts}
+    return Plan(split, position, {name: rows_of[md5] for name, md5 in shards.items()}, shards, layout)
 
 
 def _read(manifest: Path) -> pd.DataFrame:
@@ -97,28 +106,6 @@ def _read(manifest: Path) -> pd.DataFrame:
             yield table.drop_columns(["id", "pixels_digest", "fault_code"])
 
     return manifests.frame(tables(), ["label", "group", "split"])
-
-
-def _places(manifest: Path, split: np.ndarray) -> pa.Table:
-    """See Plan; `split`: int8 (n,), -1 for what goes nowhere."""
-    names, shards, rows, keys, start = [], [], [], [], 0
-    for shard, table in manifests.parts(manifest, ["id"]):
-        here = np.flatnonzero(split[start : start + len(table)] >= 0).astype(np.int32)
-        start += len(table)
-        if len(here):
-            shards.append(np.full(len(here), len(names), np.int32))
-            names.append(shard)
-            rows.append(here)
-            keys.append(seen.digests("id", table["id"].take(here).to_pylist()))
-    split = split[split >= 0]
-    position = np.empty(len(split), np.int64)
-    for number in range(len(SPLITS)):
-        position[split == number] = np.arange((split == number).sum())
-    columns = {
-        "shard": pa.DictionaryArray.from_arrays(np.concatenate(shards), pa.array(names, pa.string())),
-        "row": np.concatenate(rows), "key": np.concatenate(keys), "split": split, "position": position,
-    }  # fmt: skip
-    return pa.table(columns)
 
 
 def _samples(manifest: Path, chosen: np.ndarray, unit: np.ndarray) -> Iterator[pa.Table]:

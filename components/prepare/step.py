@@ -1,8 +1,9 @@
 """The validated data -> uint8 arrays per split: decoded once, in parallel, upright, resized by one rule."""
 
 import functools
+import itertools
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 from components.prepare import plan
 from components.prepare.config import PrepareConfig
 from components.shared import destination, files, parallel, scratch
-from components.shared.data import arrays, dataset, seen
+from components.shared.data import arrays, dataset
 from components.shared.data.dataset import Sample
 from components.shared.data.parts import Parts, code_of
 from components.shared.data.remote import Shards
@@ -21,6 +22,7 @@ from components.shared.pictures import decode, fit, formats, metadata
 from components.shared.pictures.formats import Undecodable
 from components.shared.store import open_store
 
+Places = tuple[np.ndarray, np.ndarray]  # of the samples of a shard; see `Plan.of`
 HELD = 2**24  # bytes of decoded pixels that are held before they are written
 _PART = pa.schema([("pixels", pa.large_binary())])  # of each sample of a shard, in order; null where nothing decodes
 
@@ -46,15 +48,14 @@ def prepare(
         made = plan.make(manifest=manifest, verdict=verdict, pairs=pairs, config=config, folder=fresh)
         kept = parts(shards, config)
         _refuse_other_shards(shards, made.shards, contents=kept is not None)
-        for name in dataset.SPLITS:
-            arrays.create(fresh / name, made.count(name), made.layout.shape)
-        places = _by_shard(made.places)
+        for number, name in enumerate(dataset.SPLITS):
+            arrays.create(fresh / name, int((made.split == number).sum()), made.layout.shape)
         if kept:
             kept.make(kept.missing())
-            _each(place, [(kept, name, mine, config, fresh) for name, mine in places.items()])
+            _each(place, [(kept, name, made.of(name), config, fresh) for name in shards.names])
         else:
-            for few in shards.few(places):
-                _each(fill, [(shard, made.shards[shard.name], places[shard.name], config, fresh) for shard in few])
+            for few in shards.few(shards.names):
+                _each(fill, [(shard, made.shards[shard.name], made.of(shard.name), config, fresh) for shard in few])
 
 
 def parts(shards: Shards, config: PrepareConfig) -> Parts | None:
@@ -65,22 +66,8 @@ def parts(shards: Shards, config: PrepareConfig) -> Parts | None:
     return store and Parts(store, "prepare", shards, decided_by, functools.partial(_decode_all, config=config))
 
 
-def _by_shard(places: pa.Table) -> dict[str, dict[str, np.ndarray]]:
-    """The places of each shard's samples (see Plan), column by column."""
-    names = places["shard"].combine_chunks()
-    order = np.argsort(names.indices.to_numpy(), kind="stable")
-    of_shard = names.indices.to_numpy()[order]
-    columns = {name: places[name].to_numpy()[order] for name in ("row", "key", "split", "position")}
-    by_shard = {}
-    for number, name in enumerate(names.dictionary.to_pylist()):
-        mine = slice(*np.searchsorted(of_shard, [number, number + 1]))
-        if mine.start < mine.stop:
-            by_shard[name] = {column: values[mine] for column, values in columns.items()}
-    return by_shard
-
-
-def _each(work, items: list[tuple]) -> None:
-    for _ in parallel.each(work, items, weights=[len(places["row"]) for _, _, places, *_ in items], name="prepare"):
+def _each(work: Callable, items: list[tuple]) -> None:
+    for _ in parallel.each(work, items, weights=[len(split) for _, _, (split, _), *_ in items], name="prepare"):
         pass
 
 
@@ -95,65 +82,46 @@ def _refuse_other_shards(shards: Shards, measured: dict[str, str], *, contents: 
     ):
         if names:
             where = Path(shards.data) / min(names) if shards.here else min(names)
-            raise CannotRun(f"{where}: {what}; `dvc repro measure` brings manifest and data together")
+            raise _stale(where, what)
 
 
-def fill(shard: Path, md5: str, places: dict[str, np.ndarray], config: PrepareConfig, prepared: Path) -> None:
-    """Decode one shard and write each sample to its (split, position): the same arrays, whoever does which shard.
+def _stale(shard: Path | str, what: str = "changed since it was measured") -> CannotRun:
+    return CannotRun(f"{shard}: {what}; `dvc repro measure` brings manifest and data together")
 
-    Samples are found by their row, and known by their id; the shard by its digest. Raises CannotRun for another one.
+
+def fill(shard: Path, md5: str, places: Places, config: PrepareConfig, prepared: Path) -> None:
+    """Decode one shard and write each sample to its place (see Plan): the same arrays, whoever does which shard.
+
+    Raises CannotRun for another shard than the one that was measured.
     """
-    stale = f"{shard}: changed since it was measured; `dvc repro measure` brings manifest and data together"
     if not shard.is_file() or files.digest(shard, "md5") != md5:
-        raise CannotRun(stale)
-    keys = dict(zip(places["row"].tolist(), places["key"], strict=True))  # of one shard alone
-
-    def decoded() -> Iterable[tuple[int, np.ndarray]]:
-        for row, (id, sample) in enumerate(dataset.read_stored(shard)):
-            if row in keys:
-                if seen.digests("id", [id])[0] != keys[row]:
-                    raise CannotRun(stale)
-                yield row, _frames(sample, config)
-
-    _write(decoded(), places, prepared, stale)
+        raise _stale(shard)
+    _write(_decoded(shard, config), shard, places, prepared)
 
 
-def place(kept: Parts, name: str, places: dict[str, np.ndarray], config: PrepareConfig, prepared: Path) -> None:
+def place(kept: Parts, name: str, places: Places, config: PrepareConfig, prepared: Path) -> None:
     """The same out of the store, where the shard's pixels are decoded already."""
-    stale = f"{name}: does not decode as it was measured; run measure and prepare with the same code"
     shape = (-1, config.height, config.width, config.channels)
     with scratch.folder("parts") as folder:
         kept.get(name, folder / "part")
         with pa.memory_map(str(folder / "part")) as source, pa.ipc.open_file(source) as part:
             batches = (part.get_batch(number)["pixels"] for number in range(part.num_record_batches))
-            rows = enumerate(pixels for batch in batches for pixels in batch)
-            decoded = (
-                (row, np.frombuffer(pixels.as_buffer(), np.uint8).reshape(shape)) for row, pixels in rows if pixels.is_valid
-            )
-            _write(decoded, places, prepared, stale)
+            values = (value.as_buffer() for batch in batches for value in batch)
+            decoded = (None if value is None else np.frombuffer(value, np.uint8).reshape(shape) for value in values)
+            _write(decoded, name, places, prepared)
 
 
-def _write(decoded: Iterable[tuple[int, np.ndarray]], places: dict[str, np.ndarray], prepared: Path, stale: str) -> None:
-    """Write (row, frames) to their places, those that have one. Raises CannotRun when one is missing."""
-    images = {
-        number: np.load(prepared / dataset.SPLITS[number] / "images.npy", mmap_mode="r+")
-        for number in np.unique(places["split"])
-    }
-    at = {int(row): index for index, row in enumerate(places["row"])}
-    for row, frames in decoded:
-        index = at.pop(row, None)
-        if index is None:
-            continue
-        pixels, position = images[places["split"][index]], places["position"][index]
-        if pixels.ndim == 4:
-            pixels[position] = frames[0]
-        else:
-            pixels[position, : len(frames)] = arrays.lifted(
-                frames
-            )  # a short clip leaves its last places zero, which is padding
-    if at:
-        raise CannotRun(stale)
-    for pixels in images.values():
+def _write(decoded: Iterable[np.ndarray | None], shard: Path | str, places: Places, prepared: Path) -> None:
+    """Write the frames of each sample to its place. Raises CannotRun when samples are not those that have places."""
+    images = [np.load(prepared / name / "images.npy", mmap_mode="r+") for name in dataset.SPLITS]
+    for frames, side, place in itertools.zip_longest(decoded, *(each.tolist() for each in places)):
+        if side is None or (side >= 0 and frames is None):
+            raise _stale(shard)
+        if side >= 0 and images[side].ndim == 4:
+            images[side][place] = frames[0]
+        elif side >= 0:  # a short clip leaves its last places zero, which is padding
+            images[side][place, : len(frames)] = arrays.lifted(frames)
+    for pixels in images:
         pixels.flush()
 
 
@@ -165,22 +133,21 @@ def _decode_all(results: dict[Path, Path], config: PrepareConfig) -> None:
 
 def decode_shard(shard: Path, part: Path, config: PrepareConfig) -> None:
     """Decode all samples of a shard, in their order, into a file of Arrow's. What does not decode is null."""
-    largest = config.max_frames * config.height * config.width * config.channels
+    at_once = 1 + HELD // (config.max_frames * config.height * config.width * config.channels)
+    decoded = _decoded(shard, config)
     with pa.ipc.new_file(part, _PART, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        held: list[bytes | None] = []
+        while few := list(itertools.islice(decoded, at_once)):
+            pixels = pa.array([None if frames is None else frames.tobytes() for frames in few], pa.large_binary())
+            writer.write_batch(pa.record_batch([pixels], schema=_PART))
 
-        def write() -> None:
-            writer.write_batch(pa.record_batch([pa.array(held, pa.large_binary())], schema=_PART))
-            held.clear()
 
-        for sample in dataset.read_samples(shard):
-            try:
-                held.append(_frames(sample, config).tobytes() if sample.frames else None)
-            except Undecodable:
-                held.append(None)
-            if len(held) * largest > HELD:
-                write()
-        write()
+def _decoded(shard: Path, config: PrepareConfig) -> Iterator[np.ndarray | None]:
+    """The frames of each sample, see `_frames`; None for one that does not decode."""
+    for sample in dataset.read_samples(shard):
+        try:
+            yield _frames(sample, config) if sample.frames else None
+        except Undecodable:
+            yield None
 
 
 def _frames(sample: Sample, config: PrepareConfig) -> np.ndarray:
