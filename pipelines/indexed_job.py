@@ -42,11 +42,14 @@ def run(step: str, work: dict, *, parts: int, at_once: int) -> None:
 
 class _Job:
     def __init__(self, step: str) -> None:
-        from kubernetes import client, config
+        from kubernetes import client
 
-        config.load_incluster_config() if NAMESPACE.exists() else config.load_kube_config()
-        self.step = step
-        self.batch, self.core, self.argo = client.BatchV1Api(), client.CoreV1Api(), client.CustomObjectsApi()
+        from pipelines import cluster
+
+        self.step, access = step, client.ApiClient(cluster.way_in())
+        self.batch, self.core, self.argo = (
+            api(access) for api in (client.BatchV1Api, client.CoreV1Api, client.CustomObjectsApi)
+        )
         self.namespace = NAMESPACE.read_text() if NAMESPACE.exists() else os.environ.get("NAMESPACE", "kubeflow")
         self.pod = self.ask(self.core.read_namespaced_pod, os.environ["KFP_POD_NAME"], what="get pods")
         run = (self.pod.metadata.labels or {}).get("pipeline/runid") or self.pod.metadata.owner_references[0].uid

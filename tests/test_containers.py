@@ -240,7 +240,6 @@ def test_the_parts_of_a_job_are_containers_and_give_what_one_process_gives(image
            execution.REASON_FILE: str(tmp_path / "words")}  # fmt: skip
     for name, value in own.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(double.kubeconfig))
     config = yaml.safe_load((ROOT / "params.yaml").read_text())["measure"]
 
     def spread(to: str) -> None:

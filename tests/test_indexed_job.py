@@ -40,8 +40,6 @@ def cluster(tmp_path: Path, monkeypatch):
     for name, value in (set_here | own).items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    # Kubernetes' client reads the name of this file when it is imported.
-    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(double.kubeconfig))
     monkeypatch.setattr(indexed_job, "EVERY", 0.2)
     yield double
     double.server.shutdown()
