@@ -3,7 +3,6 @@
 import datetime
 import hashlib
 import json
-from pathlib import Path
 
 LAST = "data/last"  # where the store keeps what a schedule's run did last: which data, by which code
 SECONDS = 60  # for one answer
@@ -74,19 +73,25 @@ def _of(digest: str, code: str) -> str:
     return f"{digest} {code}"
 
 
-def _again() -> str:
-    """A suffix of the code, the same until another artifact is found damaged: all is made again once, since a schedule has no knobs."""
+def marks(store) -> dict[str, str]:
+    """What a Store marks to be made again because it was found damaged: the step's section, such as `train.cnn`, and the mark."""
     from components.shared import scratch
-    from components.shared.store import open_store
     from pipelines.execution import AGAIN
 
-    store, marks = open_store(), hashlib.sha256()
-    keys = store.names(AGAIN) if store else []
+    found = {}
     with scratch.folder() as folder:
-        for key in keys:
+        for key in store.names(AGAIN):
             store.get(key, folder / "mark")
-            marks.update(f"{key} {Path(folder / 'mark').read_text()}\n".encode())
-    return f"+{marks.hexdigest()[:8]}" if keys else ""
+            found[key.removeprefix(f"{AGAIN}/")] = (folder / "mark").read_text()
+    return found
+
+
+def _again() -> str:
+    """A suffix of the code, the same until another artifact is found damaged: all is made again once, since a schedule has no knobs."""
+    from components.shared.store import open_store
+
+    found = marks(store) if (store := open_store()) else {}
+    return f"+{hashlib.sha256(json.dumps(found).encode()).hexdigest()[:8]}" if found else ""
 
 
 def _last() -> dict:

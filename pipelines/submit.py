@@ -80,26 +80,21 @@ def placed(kubeflow, content: dict, options: argparse.Namespace, **kind: bool) -
 
 def _again(parameters: dict, address: str) -> None:
     """Mark the sections of steps whose result a later step found damaged: Kubeflow's cache holds it, and is left for them."""
-    from components.shared import deadline, scratch
+    from components.shared import deadline
     from components.shared.errors import CannotRun
     from components.shared.store import Store
     from pipelines.execution import AGAIN
-
-    def marks() -> dict[str, str]:
-        store, found = Store(address), {}
-        with scratch.folder() as folder:
-            for key in store.names(AGAIN):
-                store.get(key, folder / "mark")
-                found[key.removeprefix(f"{AGAIN}/").replace(".", "_")] = (folder / "mark").read_text()
-        return found
+    from pipelines.newest import marks
 
     try:
-        found = deadline.within(SECONDS, marks, what=address)
+        found = deadline.within(SECONDS, lambda: marks(Store(address)), what=address)
     except CannotRun as error:
         print(f"{error}; what was found damaged there is not made again", file=sys.stderr)
         return
-    for name in found.keys() & parameters.keys():
-        parameters[name] = json.dumps(json.loads(parameters[name]) | {AGAIN: found[name]})
+    for section, mark in found.items():
+        name = section.replace(".", "_")
+        if name in parameters:
+            parameters[name] = json.dumps(json.loads(parameters[name]) | {AGAIN: mark})
 
 
 def default_remote() -> str:
