@@ -219,7 +219,7 @@ def command_line(name: str, bad: str, value: str) -> list[str]:
             arguments += ["--params", value if bad == "--params" else str(ROOT / "params.yaml")]
         elif parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
             arguments.append(given)
-        elif hints[parameter.name] in (Path, list[Path]):
+        elif hints[parameter.name] in (Path, list[Path]) or parameter.name == "data":  # a folder, or an address
             arguments += ["--" + parameter.name.replace("_", "-"), given]
     return arguments
 
@@ -244,6 +244,8 @@ def test_a_wrong_path_for_any_option_of_any_command_is_plain_words(here, capsys,
 @pytest.mark.parametrize("content", ["null", "[]", "{}", "[{}]", "3", "[" * 100_000, "\x00"])
 @pytest.mark.parametrize(("name", "bad"), [("prepare", "verdict"), ("summary", "registration")])
 def test_a_record_of_another_step_that_is_not_one_is_plain_words(here, capsys, name, bad, content):
+    (here / "new-data").mkdir()
+    (here / "new-data/00000.parquet").touch()
     (here / "file").write_text(content)
     assert main(command_line(name, bad, "file")) == 2
     error = capsys.readouterr().err
