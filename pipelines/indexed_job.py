@@ -16,6 +16,7 @@ WORK = "DARKROOM_WORK"  # what a part computes, as JSON
 EVERY = 3.0  # seconds between two questions
 PATIENCE = 20  # questions that may fail one after another
 WHOLE = 30  # seconds for the answer to one
+SILENCE = 60  # seconds without a part that ended, after which is said what they wait for
 GRACE = 120  # seconds that a part has to end
 KEPT = 3600  # seconds that an ended Job can be looked at
 NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -150,7 +151,7 @@ class _Job:
         """Until all parts are done. Raises CannotRun when one failed."""
         from components.shared.errors import CannotRun
 
-        away, done = 0, -1
+        away, done, told, since = 0, -1, "", time.monotonic()
         while True:
             try:
                 job, away = self.read(), 0
@@ -163,23 +164,42 @@ class _Job:
             if job is None:
                 raise CannotRun(f"{self.step}: Job {self.name} was deleted; run again, what is computed is kept")
             if (job.status.succeeded or 0) != done:
-                done = job.status.succeeded or 0
+                done, since = job.status.succeeded or 0, time.monotonic()
                 print(f"{self.step}: {done} of {job.spec.completions} parts", flush=True)
+            elif time.monotonic() - since > SILENCE:
+                why, since = self.waits_for(), time.monotonic()
+                if why and why != told:
+                    print(f"{self.step}: a part waits: {why}", flush=True)
+                told = why
             if ended := _ended(job):
                 if ended.type == "Complete":
                     return
                 raise CannotRun(self.reason() or f"{self.step}: {ended.reason}: {ended.message}")
             time.sleep(EVERY)
 
+    def pods(self) -> list:
+        """Of the Job, those that ended, too."""
+        selector = f"batch.kubernetes.io/job-name={self.name}"
+        return self.ask(
+            lambda namespace: self.core.list_namespaced_pod(namespace, label_selector=selector), what="list pods"
+        ).items
+
+    def waits_for(self) -> str:
+        """Why a part does not start: no room on the nodes, no image; empty when all that may run do."""
+        for pod in [pod for pod in self.pods() if pod.status.phase == "Pending"]:
+            for status in pod.status.container_statuses or []:
+                if status.state and status.state.waiting and status.state.waiting.message:
+                    return f"{status.state.waiting.reason}: {status.state.waiting.message}"
+            for condition in pod.status.conditions or []:
+                if condition.type == "PodScheduled" and condition.status == "False":
+                    return f"{condition.reason}: {condition.message}"
+        return ""
+
     def reason(self) -> str:
         """What the first part that failed left as its message, or how its container ended."""
-        pods = self.ask(
-            lambda namespace: self.core.list_namespaced_pod(namespace, label_selector=f"batch.kubernetes.io/job-name={self.name}"),
-            what="list pods",
-        ).items  # fmt: skip
         ends = [
             (status.state.terminated, pod)
-            for pod in pods for status in pod.status.container_statuses or []
+            for pod in self.pods() for status in pod.status.container_statuses or []
             if status.state and status.state.terminated and status.state.terminated.exit_code
         ]  # fmt: skip
         if not ends:

@@ -180,6 +180,23 @@ def test_a_job_that_failed_makes_room_for_a_new_one(cluster, data, tmp_path):
     assert len(cluster.made) == 1
 
 
+def test_what_parts_wait_for_is_said(cluster, data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(indexed_job, "SILENCE", 0)
+    cluster.hold.clear()
+    no_room = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: Insufficient cpu"}
+    cluster.pods.append({"metadata": {"name": "p"}, "status": {"phase": "Pending", "conditions": [no_room]}})
+    ask = cluster.answer
+
+    def answer(method: str, path: str, body: dict) -> tuple[int, dict]:
+        if path.endswith("/pods"):
+            cluster.hold.set()  # it was asked for: now there is room
+        return ask(method, path, body)
+
+    monkeypatch.setattr(cluster, "answer", answer)
+    step(data, tmp_path / "spread")
+    assert capsys.readouterr().out.count("measure: a part waits: Unschedulable: 0/1 nodes: Insufficient cpu") == 1
+
+
 def test_a_right_that_is_missing_is_named(cluster, data, tmp_path, monkeypatch):
     ask = cluster.answer
     forbidden = lambda method, *rest: (403, {}) if method == "POST" else ask(method, *rest)  # noqa: E731
