@@ -41,24 +41,17 @@ class Reader:
 
     def _frames(self, file: Path) -> list[tuple[bytes, str]]:
         relative = str(PurePosixPath(file.relative_to(self.root)))
-        suffix = file.suffix.lower()
         try:
-            if suffix in motion.VIDEOS or (suffix != ".png" and motion.is_animated(file)):
-                return self._moving(file, relative)
+            if motion.is_clip(file):
+                frames = motion.frames(file, at_most=self.max_frames, limit=MAX_CLIP)
+                return [(data, f"{relative}/{number:06d}.png") for number, data in enumerate(frames, 1)]
             if (size := file.stat().st_size) > MAX_FILE:
                 raise Refused(f"E_TOO_LARGE {escaped(relative)}: {size / 2**20:.0f} MiB for one picture")
-            content = file.read_bytes()
+            return [(file.read_bytes(), relative)]
         except PermissionError:
             raise Refused(f"E_PERMISSION {escaped(relative)}: may not be read; chmod it or run as its owner") from None
         except FileNotFoundError:
             raise Refused(f"E_MISSING_FILE {escaped(relative)}: was there, and is gone; run it again") from None
-        if suffix == ".png" and motion.is_animated_png(content[:4096]):
-            return self._moving(file, relative)
-        return [(content, relative)]
-
-    def _moving(self, file: Path, relative: str) -> list[tuple[bytes, str]]:
-        frames = motion.frames(file, at_most=self.max_frames, limit=MAX_CLIP)
-        return [(data, f"{relative}/{number:06d}.png") for number, data in enumerate(frames, 1)]
 
 
 def escaped(name: str) -> str:

@@ -34,8 +34,7 @@ class Entry:
     @property
     def is_clip(self) -> bool:
         """Whether it has several frames; for that a file may have to be opened."""
-        file = self.files[0]
-        return len(self.files) > 1 or file.suffix.lower() in motion.VIDEOS or motion.is_animated(file)
+        return len(self.files) > 1 or motion.is_clip(self.files[0])
 
 
 @dataclass

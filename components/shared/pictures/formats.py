@@ -123,8 +123,6 @@ def unpacked_size(header: bytes) -> int:
 
 def _judge_png(frame: bytes, thorough: bool, max_pixels: int | None) -> Verdict:
     parts = list(chunks(frame))
-    if not parts:
-        raise Undecodable("E_TRUNCATED", "no image data")
     if [len(content) for name, content in parts if name == b"IHDR"] != [13] or parts[0][0] != b"IHDR":
         raise Undecodable("E_CORRUPT", "bad header")
     header = parts[0][1]
@@ -135,10 +133,6 @@ def _judge_png(frame: bytes, thorough: bool, max_pixels: int | None) -> Verdict:
     if depth not in _PNG_DEPTHS.get(colour, ()):
         raise Undecodable("E_CORRUPT", f"bad header (bit depth {depth}, colour type {colour})")
     data = [content for name, content in parts if name == b"IDAT"]
-    if not data:
-        raise Undecodable("E_TRUNCATED", "no image data")
-    if parts[-1][0] != b"IEND":
-        raise Undecodable("E_TRUNCATED", "no IEND")
     if max_pixels:
         refuse_size(width, height, max_pixels)
     notes = ("W_BIT_DEPTH",) if depth == 16 else ()
@@ -157,8 +151,8 @@ def _judge_png(frame: bytes, thorough: bool, max_pixels: int | None) -> Verdict:
 
 
 def chunks(frame: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Name and content of each part of a PNG up to its end, held to its checksum. Raises Undecodable."""
-    at, view = len(SIGNATURES["PNG"]), memoryview(frame)
+    """Name and content of each part of a PNG up to its end, held to its checksum. Raises Undecodable, also when it has no end."""
+    at, view, data = len(SIGNATURES["PNG"]), memoryview(frame), False
     while at + 12 <= len(frame):
         end = at + 12 + int.from_bytes(view[at : at + 4])
         name = bytes(view[at + 4 : at + 8])
@@ -170,9 +164,11 @@ def chunks(frame: bytes) -> Iterator[tuple[bytes, memoryview]]:
                 "E_CORRUPT", "bad header checksum" if name == b"IHDR" else f"broken data stream: bad checksum in {where}"
             )
         yield name, view[at + 8 : end - 4]
-        if name == b"IEND":
+        data = data or name == b"IDAT"
+        if name == b"IEND" and data:
             return
         at = end
+    raise Undecodable("E_TRUNCATED", "no IEND" if data else "no image data")
 
 
 def unpacked(data: list[memoryview], expected: int) -> tuple[int, int]:
