@@ -78,6 +78,7 @@ def npz(file: Path) -> Source:
 
 def samples(loaded: list, classes: list[str] | None) -> Iterator[Sample]:
     """(pictures, labels, split) triples -> samples: uint8 (n, h, w[, c]) are stills, (n, time, h, w, c) clips."""
+    taken: set[str] = set()
     for pictures, labels, split in loaded:
         digits = len(str(len(pictures) - 1))
         for index, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
@@ -90,6 +91,9 @@ def samples(loaded: list, classes: list[str] | None) -> Iterator[Sample]:
             else:
                 name += ".png"
                 frames = ((encode_png(picture), name),)
+            if name in taken:
+                raise Refused(f"E_DUPLICATE_ROW {name!r}: comes twice in the source; give each sample a path of its own")
+            taken.add(name)
             yield Sample(label, name, frames, split=split)
 
 

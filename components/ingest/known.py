@@ -8,48 +8,27 @@ import numpy as np
 SIZE = 16  # bytes of a digest
 
 
-def digest(text: str) -> bytes:
-    """What stands for a text."""
-    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=SIZE).digest()
-
-
-def array(digests: Iterable[bytes]) -> np.ndarray:
-    """(n,) of 16 bytes each."""
-    return np.frombuffer(b"".join(digests), f"S{SIZE}")
-
-
 class Known:
-    """A set of digests that remembers which of them were seen."""
+    """What `data/` has, in order, as digests; it remembers which of them were seen."""
 
-    def __init__(self, digests: np.ndarray) -> None:
-        self._order = np.argsort(digests)
-        self._sorted = digests[self._order]
-        self.seen = np.zeros(len(digests), bool)  # in the order in which they were given
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._sorted, self._places = np.unique(np.fromiter(map(_digest, texts), f"S{SIZE}"), return_inverse=True)
+        self._seen = np.zeros(len(self._sorted), bool)
 
-    def see(self, wanted: bytes) -> bool:
+    def see(self, text: str) -> bool:
         """Whether it is one of them; from now on it was seen."""
+        wanted = _digest(text)
         place = self._sorted.searchsorted(wanted)
-        bare, known = wanted.rstrip(b"\0"), False  # as NumPy gives bytes back
-        while place < len(self._sorted) and self._sorted[place] == bare:
-            self.seen[self._order[place]] = known = True
-            place += 1
+        known = place < len(self._sorted) and self._sorted[place] == wanted
+        if known:
+            self._seen[place] = True
         return known
 
+    @property
+    def seen(self) -> np.ndarray:
+        """bool (n,): whether each was seen, in the order in which they were given."""
+        return self._seen[self._places]
 
-class Seen:
-    """A growing list of digests, in which those that come twice are found in the end."""
 
-    def __init__(self) -> None:
-        self._bytes = bytearray()
-
-    def __len__(self) -> int:
-        return len(self._bytes) // SIZE
-
-    def add(self, digest: bytes) -> None:
-        """One more."""
-        self._bytes += digest
-
-    def twice(self) -> set[bytes]:
-        """Those that were added more than once."""
-        values = np.sort(np.frombuffer(bytes(self._bytes), f"S{SIZE}"))
-        return {bytes(value).ljust(SIZE, b"\0") for value in values[1:][values[1:] == values[:-1]]}
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=SIZE).digest().rstrip(b"\0")  # as NumPy has bytes

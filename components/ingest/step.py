@@ -1,20 +1,18 @@
 """Any source -> data/: Parquet shards of bounded size with the original bytes. What is there already is not written again."""
 
 import dataclasses
-import functools
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 from annotated_types import Ge, Le
 from tqdm import tqdm
 
 from components.ingest import archive, find, named, privacy
-from components.ingest.known import Known, Seen, array, digest
+from components.ingest.known import Known
 from components.ingest.sample_reader import LONG_CLIP, MAX_CLIP, escaped
 from components.ingest.source import Passed, Source
 from components.shared import destination, files, scratch
@@ -62,10 +60,9 @@ def ingest(
         print(f"found {found.kind}")
         _say("W_IGNORED", found.ignored, "files or arrays that are not read")
         _say("W_UNLABELED", found.unlabelled, "pictures that the table does not name")
-        limit = (shard_samples, shard_mebibytes * 2**20)
         cleaner = privacy.Cleaner(strip_metadata, blur_faces)
-        prepared = functools.partial(_prepared, pattern=pattern, cleaner=cleaner)
-        counts = _bring_up_to_date(found, data, add=add, replace=replace, limit=limit, prepared=prepared)
+        samples = _prepared(found, pattern=pattern, cleaner=cleaner)
+        counts = _bring_up_to_date(data, samples, add=add, replace=replace, limit=(shard_samples, shard_mebibytes * 2**20))
     shards = dataset.shards(data)
     _say("W_THINNED", found.thinned, f"clips of more than {LONG_CLIP:,} pictures, of which {max_frames} each were taken")
     cleaner.tell()
@@ -94,90 +91,67 @@ def _refuse_to_overwrite(source: str, data: Path) -> None:
     destination.check_folder(data, kind="", ours=dataset.is_shard, inputs=inputs)
 
 
-def _bring_up_to_date(
-    found: Source, data: Path, *, add: bool, replace: bool, limit: tuple[int, int], prepared: Callable[[Sample], Sample]
-) -> Counter:
+def _bring_up_to_date(data: Path, samples: Iterator[Sample], *, add: bool, replace: bool, limit: tuple[int, int]) -> Counter:
     # What is there is read only now that nobody else can change it: a second writer must not lose what a first has added.
     with files.whole_folder(data, kind="", ours=dataset.is_shard) as fresh, tempfile.TemporaryDirectory(dir=fresh) as staging:
         shards = sorted(data.glob("*.parquet"))
-        keys = [array(map(_key, dataset.read_facts(shard).to_pylist())) for shard in shards]
-        there = Known(np.concatenate([array([]), *keys]))
-        origins, written, new = _write_new(found, there, Path(staging), limit, prepared)
-        if not len(origins):
-            raise Refused(f"E_NO_DATA {found.kind}: no samples in it; {data} stays as it was")
-        if twice := origins.twice():
-            path = next(path for shard in [*written, *shards] for path in dataset.read_facts(shard)["source"].to_pylist()
-                        if digest(path) in twice)  # fmt: skip
-            raise Refused(f"E_DUPLICATE_ROW {path!r}: comes twice in the source; give each sample a path of its own")
+        there = Known(_key(facts) for shard in shards for facts in dataset.read_facts(shard).to_pylist())
+        new = 0
+        for part, waiting in enumerate(_new(samples, there, limit)):
+            dataset.write_shard(waiting, Path(staging) / f"{part:08d}.parquet")
+            new += len(waiting)
+        if not new and not there.seen.any():
+            raise Refused(f"E_NO_DATA {data}: the source has no samples in it; what was there stays")
         gone = ~there.seen & (not add)
         if gone.any() and not replace:
             raise CannotRun(
                 f"{data}: holds {gone.sum():,} samples that the source does not have; "
                 "--add keeps them, --replace drops them (dvc checkout brings them back)"
             )
-        number = 1 + max((int(shard.stem) for shard in shards if shard.stem.isdecimal()), default=-1)
         start = 0
-        for shard, part in zip(shards, keys, strict=True):
-            dropped, start = gone[start : start + len(part)], start + len(part)
+        for shard in shards:
+            dropped = gone[start : start + dataset.count(shard)]
+            start += len(dropped)
             if not dropped.any():
                 dataset.keep_shard(shard, fresh / shard.name)
             elif left := [sample for sample, drop in zip(dataset.read_samples(shard), dropped, strict=True) if not drop]:
                 dataset.write_shard(left, fresh / shard.name)
-        for offset, shard in enumerate(written):
+        number = 1 + max((int(shard.stem) for shard in shards if shard.stem.isdecimal()), default=-1)
+        for offset, shard in enumerate(sorted(Path(staging).iterdir())):
             shard.replace(fresh / f"{number + offset:05d}.parquet")
     return Counter(new=new, kept=int((~gone).sum()), gone=int(gone.sum()))
 
 
-def _write_new(
-    found: Source, there: Known, staging: Path, limit: tuple[int, int], prepared: Callable[[Sample], Sample]
-) -> tuple[Seen, list[Path], int]:
-    """Stream the source once; samples that data/ does not have go into new shards, one shard in memory at a time.
-
-    Returns the samples' paths as digests, the new shards, and how many samples are new.
-    """
-    origins, new = Seen(), 0
-    written: list[Path] = []
+def _new(samples: Iterator[Sample], there: Known, limit: tuple[int, int]) -> Iterator[list[Sample]]:
+    """The samples that data/ does not have, as many as go into one shard at a time."""
     waiting: list[Sample] = []
     size = 0
-
-    def close() -> None:
-        written.append(staging / f"{len(written):05d}.parquet")
-        dataset.write_shard(waiting, written[-1])
-        waiting.clear()
-
-    for sample in tqdm(found.samples(), total=found.count, unit=" samples", desc="ingest", disable=None):
-        sample = prepared(sample)
-        origins.add(digest(sample.source))
+    for sample in samples:
         if there.see(_key({name: getattr(sample, name) for name in dataset.FACTS})):
             continue
-        new += 1
         if waiting and (len(waiting) >= limit[0] or size + sample.size > limit[1]):
-            close()
-            size = 0
+            yield waiting
+            waiting, size = [], 0
         waiting.append(sample)
         size += sample.size
     if waiting:
-        close()
-    return origins, written, new
+        yield waiting
 
 
-def _prepared(sample: Sample, *, pattern: re.Pattern | None, cleaner: privacy.Cleaner) -> Sample:
-    for text in (sample.label, sample.group, sample.source):
-        try:
-            (text or "").encode()
-        except UnicodeEncodeError:
-            raise Refused(f"E_NAME {escaped(text)}: is not valid Unicode; rename it") from None
-    if sample.size > MAX_CLIP:
-        raise Refused(f"E_TOO_LARGE {escaped(sample.source)}: {sample.size:,} bytes in one sample, at most {MAX_CLIP:,}")
-    sample = cleaner.cleaned(sample)
-    if pattern is None:
-        return sample
-    match = pattern.search(sample.source)
-    if match is None or not match[1]:
-        raise Refused(f"E_GROUP {sample.source!r}: --group {pattern.pattern!r} does not match it")
-    return dataclasses.replace(sample, group=match[1])
+def _prepared(found: Source, *, pattern: re.Pattern | None, cleaner: privacy.Cleaner) -> Iterator[Sample]:
+    """The samples of a source as they go into shards."""
+    for sample in tqdm(found.samples(), total=found.count, unit=" samples", desc="ingest", disable=None):
+        if sample.size > MAX_CLIP:
+            raise Refused(f"E_TOO_LARGE {escaped(sample.source)}: {sample.size:,} bytes in one sample, at most {MAX_CLIP:,}")
+        sample = cleaner.cleaned(sample)
+        if pattern:
+            match = pattern.search(sample.source)
+            if match is None or not match[1]:
+                raise Refused(f"E_GROUP {sample.source!r}: --group {pattern.pattern!r} does not match it")
+            sample = dataclasses.replace(sample, group=match[1])
+        yield sample
 
 
-def _key(facts: dict) -> bytes:
+def _key(facts: dict) -> str:
     """What stands for a sample with all that is known of it but its pixels' bytes."""
-    return digest(repr([facts[name] for name in dataset.FACTS]))
+    return repr([facts[name] for name in dataset.FACTS])
