@@ -265,8 +265,7 @@ def table(place):
 
 
 def read(file: Path) -> tuple[int, list]:
-    source = sample_table.read(file, reader=lambda name, paths: [(path.read_bytes(), path.name) for path in paths],
-                               longest=None, pictures=())  # fmt: skip
+    source = sample_table.read(file, kind="auto", max_frames=64)
     return source.count, list(source.samples())
 
 

@@ -420,7 +420,7 @@ def test_a_class_that_is_taken_for_a_clip_is_asked_back_and_thinned_before_it_is
     from components.ingest import sample_reader
 
     monkeypatch.setattr("components.ingest.tree.LONG_CLIP", 20)
-    monkeypatch.setattr("components.ingest.find.LONG_CLIP", 20)
+    monkeypatch.setattr("components.ingest.sample_table.LONG_CLIP", 20)
     monkeypatch.setattr(sample_reader, "LONG_CLIP", 20)
     folder = draw_stills(tmp_path / "photos" / "all", each=30, shapes=("bar", "box"))
     source = folder.parent

@@ -4,7 +4,7 @@ import csv
 import io
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from natsort import index_natsorted
 
+from components.ingest.sample_reader import LONG_CLIP, STILLS, Reader
 from components.ingest.source import SPLIT_NAMES, Passed, Source
 from components.shared.data.dataset import Sample
 from components.shared.errors import CannotRun, Refused
@@ -25,7 +26,6 @@ COLUMNS = {
 _ROWS = 2**16  # that are held as Python objects at once
 _LONGEST = 1000  # characters of a path, a label ...; more is a quote that was not closed
 _TEXT = pd.StringDtype("pyarrow")  # a tenth of what Python's own text takes
-_USED = ("sample", "path", "label", "group", "split", "order")
 
 
 def is_table(path: Path) -> bool:
@@ -33,63 +33,56 @@ def is_table(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".parquet")
 
 
-def read(
-    file: Path,
-    *,
-    reader: Callable[[str, list[Path]], list[tuple[bytes, str]]],
-    longest: int | None,
-    pictures: Iterable[str],
-) -> Source:
+def read(file: Path, *, kind: str, max_frames: int) -> Source:
     """The samples of a table. Paths are relative to its folder and stay inside it.
 
-    `reader` makes frames of a sample's name and files; a clip of more than `longest` frames is refused; `pictures` are the
-    paths of those that lie in the folder.
+    A clip of more than LONG_CLIP frames is refused, unless `kind` says that it is one.
     Raises Refused with every bad row, CannotRun for a table without the columns.
     """
     rows = _parquet(file) if file.suffix.lower() == ".parquet" else _csv(file)
     if rows.empty:
         raise Refused(f"E_NO_DATA {file}: no rows")
-    given = rows["split"].str.strip().str.lower()
-    rows["split"] = given.map(SPLIT_NAMES).astype(_TEXT)
-    faults = _faults(rows, given, file)
-    if faults:
+    rows["asked"] = rows["split"].str.strip().str.lower()
+    rows["split"] = rows["asked"].map(SPLIT_NAMES).astype(_TEXT)
+    rows["file"] = pd.array([os.path.normpath(path) for path in rows["path"].fillna("")], dtype=_TEXT)
+    if faults := list(_faults(rows, file)):
         raise Refused(*faults)
-    clips = rows["clip"].notna().any()
-    rows["sample"] = rows["clip"].where(rows["clip"].notna(), rows["path"])
     rows["order"] = (rows["frame"] if rows["frame"].notna().any() else rows["path"]).fillna("")
+    rows["sample"] = rows["clip"].fillna(rows["path"])
     codes, names = pd.factorize(rows["sample"])
-    order = np.argsort(codes, kind="stable")
-    bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
     for column in ("label", "split", "group"):
-        values = pd.factorize(rows[column])[0]
-        mixed = np.unique(codes[values != values[order[bounds[:-1]]][codes]])
-        if len(mixed):
-            raise Refused(*(f"E_LABEL_CONFLICT {file}: clip {names[code]!r} has two {column}s" for code in mixed))
-    rows = rows.iloc[order]
-    if longest and len(long := np.flatnonzero(np.diff(bounds) > longest)):
-        raise Refused(*(f"E_AMBIGUOUS {file}: clip {names[index]!r} has {bounds[index + 1] - bounds[index]:,} frames; is that so? "
-                        "--kind clips thins it evenly to --max-frames" for index in long))  # fmt: skip
+        mixed = rows[column].groupby(codes).nunique(dropna=False) > 1
+        if mixed.any():
+            raise Refused(*(f"E_LABEL_CONFLICT {file}: clip {name!r} has two {column}s" for name in names[mixed]))
+    sizes = np.bincount(codes)
+    if kind != "clips" and (long := np.flatnonzero(sizes > LONG_CLIP)).size:
+        raise Refused(*(f"E_AMBIGUOUS {file}: clip {names[code]!r} has {sizes[code]:,} frames; is that so? "
+                        "--kind clips thins it evenly to --max-frames" for code in long))  # fmt: skip
+    in_order = rows.iloc[np.argsort(codes, kind="stable")]
+    reader = Reader(file.parent, max_frames)
 
     def samples() -> Iterator[Sample]:
-        for first in range(0, len(names), _ROWS):
-            last = min(first + _ROWS, len(names))
-            # A piece at a time becomes Python's objects.
-            piece = rows.iloc[bounds[first] : bounds[last]]
-            cells = {name: piece[name].astype(object).where(piece[name].notna(), None).tolist() for name in _USED}
-            for start, end in itertools.pairwise(bounds[first : last + 1] - bounds[first]):
-                paths = [file.parent / path for path in cells["path"][start:end]]
-                in_order = [paths[index] for index in index_natsorted(cells["order"][start:end])]
-                frames = reader(cells["sample"][start], in_order)
-                yield Sample(cells["label"][start], cells["sample"][start], tuple(frames), cells["group"][start],
-                             cells["split"][start])  # fmt: skip
+        for name, frames in itertools.groupby(in_order.itertuples(), key=lambda row: row.sample):
+            frames = list(frames)
+            paths = [file.parent / frames[index].path for index in index_natsorted(row.order for row in frames)]
+            group, split = (None if pd.isna(value) else value for value in (frames[0].group, frames[0].split))
+            yield Sample(frames[0].label, name, tuple(reader.read(name, paths)), group, split)
 
+    what = "clips" if rows["clip"].notna().any() else "samples"
+    unlabelled = _unlabelled(file.parent, {hash(path) for path in rows["file"]})
+    return Source(f"table {file.name}: {len(names):,} {what}", len(names), samples, Passed(), reader.thinned, unlabelled)
+
+
+def _unlabelled(root: Path, named: set[int]) -> Passed:
+    """The pictures in a folder and below whose relative paths are not among those that are named, known by their hash."""
     unlabelled = Passed()
-    named = np.sort(np.fromiter((hash(os.path.normpath(path)) for path in rows["path"]), np.int64, len(rows)))
-    for path in pictures:
-        if named[min(np.searchsorted(named, hash(path)), len(named) - 1)] != hash(path):
-            unlabelled.add(path)
-    what = "clips" if clips else "samples"
-    return Source(f"table {file.name}: {len(names):,} {what}", len(names), samples, unlabelled=unlabelled)
+    for folder, inside, names in os.walk(root):
+        inside.sort()
+        for name in sorted(names):
+            path = os.path.relpath(f"{folder}/{name}", root)
+            if os.path.splitext(name)[1].lower() in STILLS and hash(path) not in named:  # noqa: PTH122 (millions of names)
+                unlabelled.add(path)
+    return unlabelled
 
 
 def _columns(header: list[str], file: Path) -> dict[str, int | None]:
@@ -194,31 +187,22 @@ def _good(lines, header: list[str], used: list[int], file: Path, faults: list[st
             yield line, row
 
 
-def _faults(rows: pd.DataFrame, given: pd.Series, file: Path) -> list[str]:
-    faults = []
+def _faults(rows: pd.DataFrame, file: Path) -> Iterator[str]:
     root = os.path.realpath(file.parent)
-    codes = pd.factorize(pd.array([os.path.normpath(path) for path in rows["path"].fillna("")], dtype=_TEXT))[0]
-    first = np.unique(codes, return_index=True)[1]  # codes count up in the order in which they come
-    for start in range(0, len(rows), _ROWS):
-        piece = rows.iloc[start : start + _ROWS].assign(given=given.iloc[start : start + _ROWS])
-        columns = (piece[name].tolist() for name in ("line", "path", "label", "split", "given"))
-        for index, (line, path, label, split, asked) in enumerate(zip(*columns, strict=True), start):
-            where = f"{file} line {line}"
-            if pd.isna(path):
-                faults.append(f"E_MISSING_FILE {where}: no path")
-                continue
-            if pd.isna(label):
-                faults.append(f"E_LABEL_EMPTY {where}: {path!r} has no label")
-            if pd.notna(asked) and pd.isna(split):
-                faults.append(f"E_SPLIT {where}: expected train, validation or test, got {asked!r}")
-            if first[codes[index]] != index:
-                faults.append(f"E_DUPLICATE_ROW {where}: {path!r} stands in line {rows['line'].iloc[first[codes[index]]]} too")
-            if "\0" in path or Path(path).is_absolute() or not _is_inside(os.path.realpath(f"{root}/{path}"), root):
-                faults.append(f"E_PATH_OUTSIDE {where}: {path!r} leaves the table's folder")
-            elif not os.path.isfile(f"{root}/{path}"):  # noqa: PTH113 (pathlib's raises for names that are too long)
-                faults.append(f"E_MISSING_FILE {where}: {path!r} does not exist")
-    return faults
-
-
-def _is_inside(path: str, root: str) -> bool:
-    return path.startswith(root.rstrip("/") + "/")
+    first = rows.groupby("file")["line"].transform("first")
+    for row, first_line in zip(rows.itertuples(), first, strict=True):
+        where = f"{file} line {row.line}"
+        if pd.isna(row.path):
+            yield f"E_MISSING_FILE {where}: no path"
+            continue
+        if pd.isna(row.label):
+            yield f"E_LABEL_EMPTY {where}: {row.path!r} has no label"
+        if pd.notna(row.asked) and pd.isna(row.split):
+            yield f"E_SPLIT {where}: expected train, validation or test, got {row.asked!r}"
+        if first_line != row.line:
+            yield f"E_DUPLICATE_ROW {where}: {row.path!r} stands in line {first_line} too"
+        inside = "\0" not in row.path and os.path.realpath(f"{root}/{row.path}").startswith(root.rstrip("/") + "/")
+        if not inside or Path(row.path).is_absolute():
+            yield f"E_PATH_OUTSIDE {where}: {row.path!r} leaves the table's folder"
+        elif not os.path.isfile(f"{root}/{row.path}"):  # noqa: PTH113 (pathlib's raises for names that are too long)
+            yield f"E_MISSING_FILE {where}: {row.path!r} does not exist"
