@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -65,7 +66,7 @@ def pipelines(folder: Path, *arguments: str, **environment: str) -> subprocess.C
 def metrics(root: Path) -> dict[str, bytes]:
     """Of the CNN and of the LSTM, told apart by the model that was evaluated."""
     found = {}
-    for file in root.glob("darkroom-*/evaluate*/evaluation/metrics.json"):
+    for file in root.glob("darkroom-*/evaluate*/evaluation_*/metrics.json"):
         found[json.loads(file.read_bytes())["log_loss"]] = file.read_bytes()
     return found
 
@@ -114,7 +115,7 @@ def test_the_whole_pipeline_in_containers_gives_what_processes_give(image, digit
     logs = sorted((digits / "outputs/kubeflow/containers/logs").glob("*/*.log"))
     assert {"train", "evaluate", "register", "report"} <= {log.stem.split("-")[1].split("_")[0] for log in logs}
     assert any("champion" in log.read_text() for log in logs)
-    assert "Darkroom: local-pipeline" in next(log for log in logs if "report" in log.name).read_text()
+    assert re.search(r"Darkroom: darkroom-[-\d]+ succeeded", next(log for log in logs if "report" in log.name).read_text())
     assert CANARY not in done.stdout + done.stderr + "".join(log.read_text() for log in logs)
     as_processes = pipelines(digits, "run", *QUICK)
     assert as_processes.returncode == 0, as_processes.stdout[-5000:]

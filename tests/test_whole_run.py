@@ -198,7 +198,7 @@ def test_clips_run_the_same_way_without_touching_code(tmp_path):
 def test_the_kubeflow_pipeline_run_here_gives_the_same_metrics_byte_for_byte(digits):
     run(digits, "python", "-m", "pipelines", "run")
     root = digits / "outputs/kubeflow/processes"
-    found = {path.read_bytes() for path in root.glob("darkroom-*/evaluate*/evaluation/metrics.json")}
+    found = {path.read_bytes() for path in root.glob("darkroom-*/evaluate*/evaluation_*/metrics.json")}
     assert found == set(metrics(digits).values())
 
 
@@ -215,7 +215,7 @@ def test_what_was_run_is_not_run_again_unless_it_was_damaged(digits):
     run(digits, "python", "-m", "pipelines", "run", "--set", "train.lstm.epochs=2")
     assert len(list(root.glob("darkroom-*/augment*"))) == 2  # a damaged artifact is made anew, not reused
     assert len(list(root.glob("darkroom-*/measure*"))) == 1  # what is whole is
-    found = [path.read_bytes() for path in root.glob("darkroom-*/evaluate*/evaluation/metrics.json")]
+    found = [path.read_bytes() for path in root.glob("darkroom-*/evaluate*/evaluation_*/metrics.json")]
     assert set(metrics(digits).values()) & set(found[-4:])
 
 
