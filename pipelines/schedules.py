@@ -1,6 +1,7 @@
 """Runs again and again: schedules are made, replaced and deleted, without ending the run that is going."""
 
 import argparse
+import contextlib
 import sys
 import time
 
@@ -73,13 +74,16 @@ def all_of(kubeflow) -> list:
 
 def _delete(kubeflow, schedule_id: str, *, now: bool) -> None:
     """Delete a disabled schedule. Kubeflow deletes what its runs are made of with it, so one that is going ends first."""
+    from components.shared.errors import CannotRun
+
     said = False
     try:
         while going := _going(kubeflow, schedule_id):
             names = ", ".join(f"{run.display_name} ({run.run_id})" for run in going)
             if now:
                 for run in going:
-                    kubeflow.runs.run_service_terminate_run(run.run_id)
+                    with contextlib.suppress(CannotRun):  # one whose workflow is gone already cannot be ended
+                        kubeflow.runs.run_service_terminate_run(run.run_id)
                 print(f"schedule {schedule_id}: ended with it: {names}")
                 break
             if not said:

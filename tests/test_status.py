@@ -296,6 +296,11 @@ def test_a_schedule_is_deleted_when_its_run_has_ended(double, said):  # noqa: F8
     assert "ended with it: e15-oom" in said()
     assert double.frames[going] == [Frame("stopped-training")]
     assert not double.schedules
+    assert main(["schedule", *UNCHECKED, "--cron", "0 2 * * *"]) == 0
+    (third,) = double.schedules
+    double.play(Frame("schedule-deleted"), recurring_run_id=third)  # somebody deleted its workflow
+    assert main(["stop", third, "--now"]) == 0
+    assert not double.schedules
 
 
 def test_help_loads_nothing_heavy():
