@@ -14,7 +14,6 @@ from components.measure.step import measure
 from components.shared.errors import CannotRun, Refused
 from components.validate import expectations, great
 from components.validate.config import ValidateConfig
-from components.validate.expectations import Outcome
 from components.validate.step import validate
 
 
@@ -100,14 +99,14 @@ def test_their_severity_is_a_knob_and_what_is_off_is_not_expected(judged):
 
 def test_a_critical_one_that_fails_while_its_check_is_silent_is_not_silent(knobs):
     limits = knobs(ValidateConfig, "validate")
-    outcome = Outcome(["label is given"], {"label is given": "not so for 1 of 9"}, ["label is given"])
-    assert expectations.broken(outcome, {"E_LABEL_EMPTY"}, limits) is None
-    assert expectations.broken(outcome, {"W_DARK"}, limits) == "label is given (not so for 1 of 9)"
+    failed = {"label is given": "not so for 1 of 9"}
+    assert expectations.broken(failed, {"E_LABEL_EMPTY"}, limits) is None
+    assert expectations.broken(failed, {"W_DARK"}, limits) == "label is given (not so for 1 of 9)"
 
 
 def test_when_its_process_is_killed_the_step_says_so_and_the_next_run_ends_well(judged):
     judged()
-    (pid,) = expectations._process()._processes
+    (pid,) = great.process()._processes
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(CannotRun, match="Great Expectations' process was killed, perhaps for want of memory; run it again"):
         judged()
@@ -124,11 +123,10 @@ def test_a_manifest_in_pieces_is_judged_as_one_is_in_one(drawn, tmp_path, knobs,
             field = table.schema.field(column)
             table = table.set_column(table.schema.get_field_index(column), field, pa.array(values, field.type))
         pq.write_table(table, part)
-    suite = [{"kind": each.kind, "options": each.options, "severity": "critical", "name": each.name}
-             for each in expectations.expected(knobs(ValidateConfig, "validate"))]  # fmt: skip
+    limits = knobs(ValidateConfig, "validate")
     great.load()
-    whole = great.judge(tmp_path / "m", suite, tmp_path / "whole")
+    whole = great.evaluate(tmp_path / "m", limits, tmp_path / "whole")
     monkeypatch.setattr(great, "_PIECE", 70_000)
-    assert great.judge(tmp_path / "m", suite, tmp_path / "pieces") == whole
+    assert great.evaluate(tmp_path / "m", limits, tmp_path / "pieces") == whole
     assert whole["every sample has a source of its own"] == r"not so for 3 of 140,000: 'same \\x3cb\\x3e.png'"
     assert whole["width is at least 1"] == "not so for 3 of 140,000: '0'"

@@ -1,129 +1,108 @@
-"""Great Expectations itself, in its own process: a suite in, what failed and Data Docs out."""
+"""Great Expectations itself, in a process of its own: it loads, and judges the manifest, while the checks run."""
 
+import functools
 import gc
 import itertools
 import logging
+import multiprocessing
 import os
 import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+from components.shared import supervise
+from components.shared.errors import CannotRun
+from components.validate.config import ValidateConfig
+from components.validate.expectations import expected
 
 # Names of files and classes must not reach Data Docs as markup, nor as a variable of the templates behind them. Escapes as
 # Python writes them are harmless wherever a page puts them, and different names stay different.
 _ESCAPES = {char: f"\\x{ord(char):02x}" for char in "\\<>&\"'`${}"}
-_COLUMNS = ["id", "shard", "source", "split", "label", "fault_code", "mode", "format", "frames", "width", "height", "frame_sizes",
-            "bytes", "trailing", "faces", "brightness", "dark_level", "bright_level", "red", "green", "blue", "contrast",
-            "common", "entropy", "sharpness"]  # fmt: skip
-_PIECE = 250_000  # rows
-_PATHS = 1_000_000  # numbers of paths that are compared at once
-_NO_PATH = 0
-# What no piece can tell, and the columns that it is about:
-_OF_PATHS = {"ExpectCompoundColumnsToBeUnique", "ExpectColumnValuesToBeUnique"}
-_OF_CLASSES = {"ExpectTableRowCountToBeBetween", "ExpectColumnUniqueValueCountToBeBetween", "ExpectColumnClassRatioToBeAtMost"}
-_LABELS = ("label", "training_label")
+_SEVERITIES = {"error": "critical", "warning": "warning", "info": "info"}  # our word -> Great Expectations'
+_PIECE = 250_000  # rows that are judged at once, and those of a part more
+
+
+@functools.cache
+def process() -> ProcessPoolExecutor:
+    """The process, which begins to load the library when it is first asked for."""
+    # Spawned, not forked: Arrow runs threads that do not survive a fork.
+    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=supervise.end_with_parent)
+    pool.submit(load)
+    return pool
+
+
+def judge(manifest: Path, limits: ValidateConfig, docs: Path) -> Callable[[], dict[str, str]]:
+    """Begin to `evaluate` there, and do not wait; what is returned waits for the outcome."""
+    with _alive():
+        verdict = process().submit(evaluate, manifest.absolute(), limits, docs.absolute())
+
+    def outcome() -> dict[str, str]:
+        with _alive():
+            return verdict.result()
+
+    return outcome
+
+
+@contextmanager
+def _alive() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool:
+        process.cache_clear()
+        raise CannotRun("validate: Great Expectations' process was killed, perhaps for want of memory; run it again") from None
 
 
 def load() -> None:
-    """Load the library: seconds, which pass while the checks run."""
+    """Load the library, which takes seconds."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations.expectations  # noqa: F401
-
-    from components.validate import ratio  # noqa: F401  # our own expectation becomes known by being defined
 
     warnings.filterwarnings("ignore", module="great_expectations")
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
 
 
-def judge(manifest: Path, suite: list[dict], docs: Path) -> dict[str, str]:
-    """Evaluate the suite on the manifest and write Data Docs; returns the name of each that fails, and what was observed.
+def evaluate(manifest: Path, limits: ValidateConfig, docs: Path) -> dict[str, str]:
+    """Hold the manifest against what is expected, and write Data Docs; returns the name of what fails, and what was observed."""
+    import great_expectations as gx
+    import great_expectations.expectations as kinds
 
-    `suite`: dictionaries of `kind` (name of the class), `options`, `severity` and `name`. A manifest of more than _PIECE rows
-    is given in pieces; what needs the whole is then expected of all labels, and of the paths, a number for each, in shares.
-    """
-    import numpy as np
-    import pandas as pd
-    from pandas.api.types import union_categoricals
+    from components.shared.data import manifest as manifests
 
-    site, held = _Site(docs), []
-    for number, (is_all, piece) in enumerate(_pieces(manifest)):
-        if is_all:
-            site.run("manifest", suite, piece)
-            break
-        site.run(f"rows {number}", [each for each in suite if each["kind"] not in {*_OF_PATHS, *_OF_CLASSES}], piece)
-        held.append({name: pd.Categorical(piece[name]) for name in ("shard", *_LABELS)} | {"source": _numbers(piece["source"])})
-        del piece
-    if not is_all:
-        labels = pd.DataFrame({name: union_categoricals([each[name] for each in held]) for name in _LABELS})
-        site.run("classes", [each for each in suite if each["kind"] in _OF_CLASSES], labels)
-        del labels
-        shards, sources = (
-            union_categoricals([each["shard"] for each in held]),
-            np.concatenate([each["source"] for each in held]),
-        )
-        del held
-        shares = 1 + len(sources) // _PATHS
-        of_share = (sources.view(np.uint64) % np.uint64(shares)).astype(np.uint16)
-        for share in range(shares):  # what is the same has the same number, and so is in one share
-            here = of_share == share
-            known = pd.arrays.IntegerArray(sources[here], sources[here] == _NO_PATH)
-            table = pd.DataFrame({"source": known, "shard": shards[here]})
-            site.run(f"paths {share}", [each for each in suite if each["kind"] in _OF_PATHS], table)
-    site.context.build_data_docs(site_names=["docs"])
-    failed = {name: results for name, results in site.results.items() if not all(each.success for each in results)}
-    names = {} if is_all else _names(manifest, failed.get("every sample has a source of its own", []))
-    return {name: _observed(results, names) for name, results in failed.items()}
+    suite = expected(limits)
+    columns = sorted({"source", "label", "split", *(each.options.get("column") for each in suite)} & {*manifests.SCHEMA.names})
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)}
+    index = {"class_name": "DefaultSiteIndexBuilder"}
+    site = {"class_name": "SiteBuilder", "site_index_builder": index, "store_backend": store}
+    context.add_data_docs_site(site_name="docs", site_config=site)
+    expectations = [
+        getattr(kinds, each.kind)(**each.options, severity=_SEVERITIES[limits.severity[each.check]],
+                                  description=each.name, meta={"name": each.name})
+        for each in suite
+    ]  # fmt: skip
+    known = context.suites.add(gx.ExpectationSuite(name="manifest", expectations=expectations))
+    results = {each.name: [] for each in suite}
+    for number, rows in enumerate(_pieces(manifest, columns)):
+        name = f"piece {number}"
+        batch = context.data_sources.add_pandas(name).add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
+        definition = gx.ValidationDefinition(name=name, data=batch, suite=known)
+        for each in definition.run(batch_parameters={"dataframe": rows}, result_format="SUMMARY").results:
+            results[each.expectation_config.meta["name"]].append(each)
+        context.data_sources.delete(name)
+        gc.collect()  # the library's objects hold each other, and the rows
+    context.build_data_docs(site_names=["docs"])
+    return {name: _observed(pieces) for name, pieces in results.items() if not all(each.success for each in pieces)}
 
 
-class _Site:
-    """Great Expectations with Data Docs in a folder; `results`: of each expectation by its name, one for each table."""
+def _pieces(manifest: Path, columns: list[str]) -> Iterator:
+    """These columns as pandas DataFrames with harmless names, and beside them what takes the whole manifest to know of a row.
 
-    def __init__(self, docs: Path) -> None:
-        import great_expectations as gx
-
-        self.context = gx.get_context(mode="ephemeral")
-        self.context.variables.progress_bars = {"globally": False}
-        store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)}
-        site = {
-            "class_name": "SiteBuilder",
-            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-            "store_backend": store,
-        }
-        self.context.add_data_docs_site(site_name="docs", site_config=site)
-        self.results: dict[str, list] = {}
-
-    def run(self, name: str, suite: list[dict], table) -> None:
-        """Evaluate expectations on a pandas DataFrame, and forget it."""
-        import great_expectations as gx
-
-        expectations = [
-            _kind(each["kind"])(**each["options"], severity=each["severity"], description=each["name"], meta={"name": each["name"]})
-            for each in suite
-        ]  # fmt: skip
-        asset = self.context.data_sources.add_pandas(f"darkroom {name}").add_dataframe_asset(name)
-        suite = self.context.suites.add(gx.ExpectationSuite(name=name, expectations=expectations))
-        batch = asset.add_batch_definition_whole_dataframe("all")
-        definition = self.context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
-        checkpoint = gx.Checkpoint(name=name, validation_definitions=[definition], result_format="SUMMARY")
-        outcome = self.context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": table})
-        (results,) = outcome.run_results.values()
-        for each in results.results:
-            self.results.setdefault(each.expectation_config.meta["name"], []).append(each)
-        self.context.data_sources.delete(f"darkroom {name}")
-        gc.collect()  # the library's objects hold each other, and the table
-
-
-def _kind(name: str) -> Any:
-    import great_expectations.expectations as known
-
-    from components.validate import ratio
-
-    return getattr(ratio, name, None) or getattr(known, name)
-
-
-def _pieces(manifest: Path):
-    """The manifest as pandas DataFrames with harmless names, and whether each is all of it.
-
-    `training_label`: the labels of what is trained on.
+    `repeated_source`: its source, where another row has the same; `classes`: how many there are; `imbalance`: of what is trained
+    on, how many times larger the largest class is than its own.
     """
     import numpy as np
     import pandas as pd
@@ -131,77 +110,55 @@ def _pieces(manifest: Path):
 
     from components.shared.data import manifest as manifests
 
-    sizes, counts = [], []
-    for _, table in manifests.parts(manifest, ["label"]):
-        sizes.append(len(table))
-        counts.append(table["label"].to_pandas().value_counts())
-    none = manifests.no_labels(pd.concat(counts).groupby(level=0).sum())
-    piece, held = np.cumsum(sizes) // (_PIECE + 1), []
-    for number, (_, table) in enumerate(manifests.parts(manifest, _COLUMNS)):
-        held.append(table)
-        if number + 1 == len(piece) or piece[number + 1] > piece[number]:
-            rows, held = pa.concat_tables(held).to_pandas(), []
-            rows["id"] = rows["id"].where(rows["id"].isna(), "given").astype("category")  # 64 letters each that nobody reads
-            rows["label"] = rows["label"].where(rows["label"].notna() & ~rows["label"].isin(none), None)
-            for column in ("source", "shard", "label", "fault_code", "mode", "format", "split"):
-                rows[column] = _harmless(rows[column])
-            rows["training_label"] = rows["label"].where(rows["split"].isna() | (rows["split"] == "train"))
-            yield piece[-1] == 0, rows
-            del rows
+    sizes, sources, labels, training = [], [], [], []
+    for _, table in manifests.parts(manifest, ["source", "label", "split"]):
+        rows = table.select(["label", "split"]).to_pandas()
+        sizes.append(len(rows))
+        sources.append(pd.util.hash_array(table["source"].to_numpy(), categorize=False))
+        labels.append(rows["label"].value_counts())
+        training.append(rows["label"][_is_trained_on(rows)].value_counts())
+    first = manifests.firsts(np.concatenate(sources))
+    repeated = np.bincount(first)[first] > 1
+    labels, training = (pd.concat(counts).groupby(level=0).sum() for counts in (labels, training))
+    none = manifests.no_labels(labels)
+    training = training.drop(none, errors="ignore")
+
+    start, parts = 0, zip(np.cumsum(sizes) // _PIECE, manifests.parts(manifest, columns), strict=True)
+    for _, group in itertools.groupby(parts, key=lambda part: part[0]):
+        table = pa.concat_tables([table for _, (_, table) in group])
+        for place, field in enumerate(table.schema):
+            if field.type == pa.string():
+                table = table.set_column(place, field, _harmless(table[field.name]))
+        rows = table.to_pandas()
+        rows["label"] = rows["label"].where(~rows["label"].isin(none), None)
+        rows["classes"] = len(labels) - len(none)
+        rows["imbalance"] = training.max() / rows["label"].where(_is_trained_on(rows)).map(training)
+        rows["repeated_source"] = rows["source"].where(repeated[start : start + len(rows)])
+        yield rows
+        start += len(rows)
 
 
-def _numbers(texts):
-    """A number for each text, int64 (n,): 64 bits of a hash; _NO_PATH for none."""
-    import numpy as np
-    import pandas as pd
-
-    return np.where(texts.isna(), _NO_PATH, pd.util.hash_array(texts.to_numpy(object), categorize=False).view("int64"))
-
-
-def _names(manifest: Path, results: list) -> dict[str, str]:
-    """The paths that are meant by the numbers in these results."""
-    import numpy as np
-
-    from components.shared.data import manifest as manifests
-
-    wanted, names = [int(value) for each in results for value in _listed(each)], {}
-    for _, table in manifests.parts(manifest, ["source"]) if wanted else ():
-        texts = _harmless(table["source"].to_pandas())
-        numbers = _numbers(texts)
-        rows = np.flatnonzero(np.isin(numbers, wanted))
-        names |= {str(numbers[row]): texts.iat[row] for row in rows}
-    return names
+def _is_trained_on(rows):
+    return rows["split"].isna() | (rows["split"] == "train")
 
 
 def _harmless(texts):
-    """A pandas Series of texts with _ESCAPES in them. Arrow does it without an object for each."""
-    import pandas as pd
-    import pyarrow as pa
+    """Arrow's texts with _ESCAPES in them."""
     import pyarrow.compute as pc
 
-    values = pa.array(texts, pa.large_string(), from_pandas=True)
     for char, escape in _ESCAPES.items():
-        values = pc.replace_substring(values, char, escape)
-    return pd.Series(values.to_pandas(), texts.index).astype("str")
+        texts = pc.replace_substring(texts, char, escape)
+    return texts
 
 
-def _listed(result) -> list:
-    """Some of the values that are not as expected."""
-    values = (result.result or {}).get("partial_unexpected_list", [])
-    return [value for value in values if value is not None and value == value]  # NaN is not
-
-
-def _observed(results: list, names: dict) -> str:
-    """What is wrong, in a few words: of all tables that an expectation was held against."""
-    raised = [each.exception_info or {} for each in results]  # one, or one for each metric by its name
-    for each in itertools.chain(raised, *([each for each in one.values() if isinstance(each, dict)] for one in raised)):
-        if each.get("raised_exception"):
-            return f"it could not be evaluated: {each.get('exception_message')}"
-    if "unexpected_count" not in results[0].result:
-        return f"observed: {results[0].result.get('observed_value')}"
-    wrong, of = (sum(each.result[count] for each in results) for count in ("unexpected_count", "element_count"))
-    values = [value for each in results for value in _listed(each)]
-    values = [{key: names.get(str(part), part) for key, part in value.items()} if isinstance(value, dict)
-              else names.get(str(value), value) for value in values]  # fmt: skip
-    some = ", ".join(dict.fromkeys(repr(str(value)) for value in values))[:200]
+def _observed(pieces: list) -> str:
+    """What is wrong, in a few words, by the results of an expectation for all pieces."""
+    results = [each.result for each in pieces]
+    if not all(results):
+        return "it could not be evaluated; Data Docs say why"
+    if "unexpected_count" not in results[0]:
+        return f"observed: {results[0].get('observed_value')}"
+    wrong, of = (sum(each[count] for each in results) for count in ("unexpected_count", "element_count"))
+    values = [value for each in results for value in each["partial_unexpected_list"]]
+    some = ", ".join(dict.fromkeys(repr(str(value)) for value in values if value is not None and value == value))[:200]
     return f"not so for {wrong:,} of {of:,}" + (f": {some}" if some else "")

@@ -20,10 +20,10 @@ def validate(
     validation: Annotated[Path, "folder for findings.json, summary.json, report.html, data_docs/ ..."],
 ) -> None:
     """Judge the data. An error refuses it (exit code 1) after everything is written; a warning does not."""
-    from components.validate import expectations
+    from components.validate import expectations, great
 
     destination.check_folder(validation, kind="validation", inputs=[manifest])
-    expectations.start()  # before all that is slow to import
+    great.process()  # before all that is slow to import
     from components.shared.data import manifest as manifests
     from components.validate import class_balance, drift, items, pairs, report, suite
     from components.validate.class_chart import classes_per_split
@@ -33,15 +33,15 @@ def validate(
     digest = manifests.data_digest(manifest)
     accepted = _accepted(validation, digest)
     with files.whole_folder(validation, kind="validation") as fresh:
-        outcome = expectations.judge(manifest, config, fresh / "data_docs")
+        outcome = great.judge(manifest, config, fresh / "data_docs")
         # Great Expectations is at work now, in its own process: time for what does not need its outcome.
         context = Context.read(manifest, config, accepted)
         findings = suite.check(context)
         classes_per_split(context, fresh / "classes.png")
         pairs.write(context, fresh / "pairs.parquet")
         facts, figures = class_balance.facts(context), drift.figures(context)
-        judged, opinion = outcome(), vars(context).get("opinion")  # None where no check asked for it
-        findings = suite.with_expectations(context, judged, findings)
+        failed, opinion = outcome(), vars(context).get("opinion")  # None where no check asked for it
+        findings = suite.with_expectations(context, failed, findings)
         severities = Counter(finding.severity for finding in findings)
         summary = {
             "passed": not severities["error"],
@@ -62,7 +62,7 @@ def validate(
             "imbalance": facts,
             "figures": figures,
             "accepted": context.accepted,
-            "expectations": {"evaluated": len(judged.evaluated), "failed": judged.failed},
+            "expectations": {"evaluated": len(expectations.expected(config)), "failed": failed},
             "knobs": {"measure": manifests.knobs(manifest), "validate": config.model_dump()},
         }
         files.write_json(fresh / "findings.json", [finding.record(context) for finding in findings])

@@ -8,7 +8,6 @@ from components.validate import finding as tables
 from components.validate.checks import BY_CODE, CHECKS, Check
 from components.validate.config import ValidateConfig
 from components.validate.context import Context
-from components.validate.expectations import Outcome
 from components.validate.items import Finding
 
 _ORDER = ("error", "warning", "info")
@@ -24,9 +23,9 @@ def check(context: Context) -> list[Finding]:
     ]
 
 
-def with_expectations(context: Context, outcome: Outcome, findings: list[Finding]) -> list[Finding]:
+def with_expectations(context: Context, failed: dict[str, str], findings: list[Finding]) -> list[Finding]:
     """All findings, the worst first, with one for the expectations that fail and that no check covers."""
-    broken = expectations.broken(outcome, {each.check for each in findings}, context.limits)
+    broken = expectations.broken(failed, {each.check for each in findings}, context.limits)
     if context.limits.severity[expectations.CODE] == "off":
         broken = None
     codes = list(BY_CODE)
