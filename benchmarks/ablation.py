@@ -6,12 +6,10 @@ Everything else stays as params.yaml has it, so a variant may take longer or sho
 test split is not looked at.
 """
 
-import argparse
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import stages
+
+from components.shared import scratch
 
 VARIANTS = {
     "as params.yaml has it": {},
@@ -30,14 +28,13 @@ VARIANTS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--only", nargs="+", choices=["cnn", "lstm"], default=["cnn"])
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS, metavar="NAME", help="; ".join(VARIANTS))
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
+    options = stages.arguments(__doc__, {
+        "--epochs": {"type": int, "default": 1},
+        "--seeds": {"type": int, "nargs": "+", "default": [1, 2]},
+        "--only": {"nargs": "+", "choices": ["cnn", "lstm"], "default": ["cnn"]},
+        "--variants": {"nargs": "+", "choices": VARIANTS, "default": VARIANTS, "metavar": "NAME", "help": "; ".join(VARIANTS)},
+    })  # fmt: skip
+    with scratch.folder("benchmark") as folder:
         stages.prepare(folder)
         stages.set_knobs(folder, {"augment": {"flip": False}})
         stages.darkroom(folder, *stages.command("augment", augmented="outputs/still"))

@@ -1,6 +1,7 @@
 """What a whole command costs: time, and the memory of all its processes together."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -36,14 +37,20 @@ def of_itself(process: psutil.Process) -> int:
     return memory.rss - memory.shared
 
 
-def cost(*command: object, cwd: Path | None = None, memory: Callable | None = of_all, codes: tuple[int, ...] = (0,)) -> Cost:
+def cost(
+    *command: object,
+    cwd: Path | None = None,
+    memory: Callable | None = of_all,
+    codes: tuple[int, ...] = (0,),
+    **environment: str,
+) -> Cost:
     """Run a command to its end. To ask for its `memory` takes time from it: None where time alone counts.
 
     An exit code that is none of `codes` ends the benchmark.
     """
     started, most, processors = time.monotonic(), 0, {}
     with tempfile.TemporaryFile("w+") as log, subprocess.Popen(
-        [str(part) for part in command], cwd=cwd, stdout=subprocess.PIPE, stderr=log, text=True
+        [str(part) for part in command], cwd=cwd, env=os.environ | environment, stdout=subprocess.PIPE, stderr=log, text=True
     ) as process:  # fmt: skip
         watched = psutil.Process(process.pid)
         while memory and process.poll() is None:

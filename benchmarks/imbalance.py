@@ -1,23 +1,25 @@
 """What each remedy for uneven classes brings, against none: on long-tailed Fashion-MNIST, and on photos.
 
-    python benchmarks/imbalance.py [--ratios 10 50 100] [--seeds 0 1 2] [--photos FOLDER] [--epochs 3]
+    python benchmarks/imbalance.py [--photos FOLDER]
 
 Long-tailed: of class k (in the order of the names) 5,400 * ratio^(-k/9) training pictures are kept, drawn by the seed. Validation
 and test stay balanced. Nothing is augmented, so that the remedy is all that differs. Balanced accuracy, recall of the worst
 class and calibration error are means over seeds; the choice of a default is made by the column of validation data.
 """
 
-import argparse
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import stages
 
+from components.shared import scratch
 from components.shared.data import arrays
 from components.train.remedies import REMEDIES
 
+RATIOS = (10, 50, 100)  # largest class / smallest
+SEEDS = (0, 1, 2)
+EPOCHS = 3  # over Fashion-MNIST; of photos, which are fewer, twice as many
 KNOBS = {"augment": {"copies": 1, "balance": 0.0, "flip": True}, "evaluate": {"gallery": 0, "explained": 0}}
 SMALL = {"prepare": {"height": 64, "width": 64, "channels": 3}}  # of photos
 METRICS = ("balanced_accuracy", "worst_class_recall", "expected_calibration_error")
@@ -32,16 +34,14 @@ def long_tail(prepared: Path, folder: Path, ratio: float, seed: int) -> None:
         members = np.flatnonzero(train.labels == label)
         kept.append(rng.permutation(members)[: int(len(members) * ratio ** (-label / (len(classes) - 1)))])
     chosen = np.sort(np.concatenate(kept))
-    images = arrays.create(folder, len(chosen), train.images.shape[1:])
-    images[:] = train.images[chosen]
-    images.flush()
     samples = train.samples()
-    arrays.describe(folder, train.labels[chosen], [samples[index] for index in chosen])
+    stages.write_split(folder, train.images[chosen], train.labels[chosen], [samples[index] for index in chosen])
     arrays.Layout.read(prepared).write(folder)
 
 
 def compare(title: str, folder: Path, augmented: dict[int, str], epochs: int, *changes: dict) -> None:
     """Train and evaluate one CNN for each remedy and seed, and print a table. `augmented`: seed -> training arrays."""
+    title = f"{title}, {len(SEEDS)} seeds"
     print(f"\n{title}\n\n| remedy | validation | balanced accuracy | worst class | calibration error |\n|---|---|---|---|---|")
     results = {}  # remedy -> (seeds, 4): balanced accuracy on validation data, then METRICS on test
     for remedy in REMEDIES:
@@ -58,29 +58,20 @@ def compare(title: str, folder: Path, augmented: dict[int, str], epochs: int, *c
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ratios", type=float, nargs="*", default=[10, 50, 100])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--photos", type=Path, help="a folder of photos with official splits, as `darkroom ingest` takes it")
-    options = parser.parse_args()
-    seeds = f"{len(options.seeds)} seeds"
-    with tempfile.TemporaryDirectory() as scratch:
-        if options.ratios:
-            folder = Path(scratch) / "fashion"
-            folder.mkdir()
-            stages.prepare(folder, "fashion-mnist", KNOBS)
-            for ratio in options.ratios:
-                tails = {seed: f"tail-{ratio:g}-{seed}" for seed in options.seeds}
-                for seed, tail in tails.items():
-                    long_tail(folder / "outputs/prepared", folder / tail, ratio, seed)
-                compare(f"Fashion-MNIST, long-tailed {ratio:g}:1, {seeds}", folder, tails, options.epochs)
-        if options.photos:
-            folder = Path(scratch) / "photos"
-            folder.mkdir()
-            stages.prepare(folder, options.photos.absolute(), KNOBS, SMALL)
-            augmented = dict.fromkeys(options.seeds, "outputs/augmented")
-            compare(f"photos, {seeds}", folder, augmented, 2 * options.epochs, SMALL)
+    photos = stages.arguments(
+        __doc__, {"--photos": {"type": Path, "help": "with official splits, for `darkroom ingest`"}}
+    ).photos
+    with scratch.folder("benchmark") as folder:
+        stages.prepare(folder, "fashion-mnist", KNOBS)
+        for ratio in RATIOS:
+            tails = {seed: f"tail-{ratio}-{seed}" for seed in SEEDS}
+            for seed, tail in tails.items():
+                long_tail(folder / "outputs/prepared", folder / tail, ratio, seed)
+            compare(f"Fashion-MNIST, long-tailed {ratio}:1", folder, tails, EPOCHS)
+    if photos:
+        with scratch.folder("benchmark") as folder:
+            stages.prepare(folder, photos.absolute(), KNOBS, SMALL)
+            compare("photos", folder, dict.fromkeys(SEEDS, "outputs/augmented"), 2 * EPOCHS, SMALL)
 
 
 if __name__ == "__main__":

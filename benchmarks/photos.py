@@ -1,21 +1,21 @@
 """How well photos are learnt from scratch, in the time that the image classification tutorial of Keras takes on them.
 
-    python benchmarks/photos.py FOLDER [--minutes M] [--only cnn lstm] [--seeds 7] [--no-test]
+    python benchmarks/photos.py FOLDER
 
 FOLDER holds photos with official splits, as `darkroom ingest` takes them. The tutorial's network (three convolutions, pictures of
-180x180, rotated, zoomed and mirrored, dropout, Adam, fifteen epochs) runs first; its seconds of training are Darkroom's budget,
-unless --minutes says another. KNOBS are what the README says about photos. With --no-test nothing but validation data is told:
-that is what knobs are chosen by.
+180x180, rotated, zoomed and mirrored, dropout, Adam, fifteen epochs) runs first; its seconds of training are Darkroom's budget.
+KNOBS are what the README says about photos.
 """
 
-import argparse
 import os
-import tempfile
 import time
 from pathlib import Path
 
 import stages
 
+from components.shared import scratch
+
+SEED = 7
 KNOBS = {
     "prepare": {"height": 96, "width": 96, "channels": 3},
     "augment": {"copies": 4, "shift": 0.1, "rotate": 10.0, "scale": 0.15, "brightness": 0.2, "contrast": 0.2, "erase": 0.1},
@@ -57,32 +57,21 @@ def tutorial(photos: Path) -> dict:
 
 
 def show(what: str, record: dict) -> None:
-    found = {"validation": record["validation"]["accuracy"]} | record.get("test", {})
-    figures = [f"{found[key]:.1%}" if key in found else "" for key in ("validation", "accuracy", "balanced_accuracy")]
-    print(f"| {what} | {record['training_seconds']:.0f} | {' | '.join(figures)} |", flush=True)
+    shares = (record["validation"]["accuracy"], record["test"]["accuracy"], record["test"]["balanced_accuracy"])
+    print(f"| {what} | {record['training_seconds']:.0f} | {' | '.join(f'{share:.1%}' for share in shares)} |", flush=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path)
-    parser.add_argument("--minutes", type=float, help="Darkroom's budget; without it, what the tutorial took")
-    parser.add_argument("--only", nargs="+", choices=["cnn", "lstm"], default=["cnn", "lstm"])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[7])
-    parser.add_argument("--no-test", action="store_true", help="do not look at the test split")
-    options = parser.parse_args()
+    photos = stages.arguments(__doc__, {"photos": {"type": Path}}).photos
     print("| photos | seconds of training | validation | test | balanced |\n|---|---|---|---|---|")
-    if options.minutes is None:
-        record = stages.alone(tutorial, options.photos)
-        show("Keras' tutorial", record)
-        options.minutes = record["training_seconds"] / 60
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        stages.prepare(folder, options.photos.absolute(), KNOBS)
-        for name in options.only:
-            for seed in options.seeds:
-                knobs = {"batch_size": 64, "learning_rate": 0.004, "budget_minutes": options.minutes}
-                record = stages.learn(folder, name, KNOBS, {"seed": seed, "train": {name: knobs}}, test=not options.no_test)
-                show(f"Darkroom's {name.upper()}, seed {seed}", record)
+    record = stages.alone(tutorial, photos)
+    show("Keras' tutorial", record)
+    knobs = {"batch_size": 64, "learning_rate": 0.004, "budget_minutes": record["training_seconds"] / 60}
+    with scratch.folder("benchmark") as folder:
+        stages.prepare(folder, photos.absolute(), KNOBS)
+        for name in ("cnn", "lstm"):
+            record = stages.learn(folder, name, KNOBS, {"seed": SEED, "train": {name: knobs}})
+            show(f"Darkroom's {name.upper()}, seed {SEED}", record)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Whether the order of time is learnt: LSTM over frames, CNN on pooled frames, CNN on one frame.
 
-    python benchmarks/sequences.py [--clips 6000] [--epochs 12]
+    python benchmarks/sequences.py
 
 The clips are such that a single frame says nothing: each picture of Fashion-MNIST moves over a dark ground, 48 x 48 pixels, for
 8 frames, from a random place, at 2 to 3 pixels a frame, leaving one side and coming back on the other. The label is the
@@ -8,24 +8,24 @@ direction; every direction has the same pictures in the same places. The middle 
 all. One frame: a CNN on each of the frames alone; the one that is best on validation data counts.
 """
 
-import argparse
 import itertools
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import stages
 from PIL import Image
 
+from components.shared import scratch
 from components.shared.data import arrays, dataset
 from components.shared.pictures.decode import decode
 
-SIDE, FRAMES = 48, 8
+CLIPS, SIDE, FRAMES = 6000, 48, 8  # clips in all, over eight directions
 DIRECTIONS = {"east": (0, 1), "north-east": (-1, 1), "north": (-1, 0), "north-west": (-1, -1), "west": (0, -1),
               "south-west": (1, -1), "south": (1, 0), "south-east": (1, 1)}  # fmt: skip
-LEARNING = {"batch_size": 32, "learning_rate": 0.004}
-KNOBS = {"seed": 0, "prepare": {"height": 24, "width": 24}, "augment": {"copies": 0, "balance": 0.0, "flip": False}}
+LEARNING = {"epochs": 12, "batch_size": 32, "learning_rate": 0.004}
+KNOBS = {"seed": 0, "prepare": {"height": 24, "width": 24}, "augment": {"copies": 0, "balance": 0.0, "flip": False},
+         "train": {"cnn": LEARNING, "lstm": LEARNING}}  # fmt: skip
 
 
 def pictures(count: int, folder: Path) -> np.ndarray:
@@ -52,7 +52,7 @@ def draw(folder: Path, moving: np.ndarray) -> None:
                 Image.fromarray(np.roll(scene, moved, axis=(0, 1))).save(clip / f"{time}.png")
 
 
-def one_frame(folder: Path, *changes: dict) -> dict:
+def one_frame(folder: Path) -> dict:
     """The best single frame, chosen on validation data."""
     prepared = folder / "outputs/prepared"
     layout = arrays.Layout.read(prepared)
@@ -60,33 +60,24 @@ def one_frame(folder: Path, *changes: dict) -> dict:
     for time in range(layout.shape[0]):
         for name in ("train", "validation", "test"):
             whole = arrays.load(prepared / name)
-            images = arrays.create(folder / "single" / name, len(whole), layout.shape[1:])
-            images[:] = whole.images[:, time]
-            images.flush()
-            arrays.describe(folder / "single" / name, whole.labels, whole.samples())
+            stages.write_split(folder / "single" / name, whole.images[:, time], whole.labels, whole.samples())
         single = arrays.Layout(layout.classes, layout.shape[1:], layout.data_digest)
         single.write(folder / "single")
         single.write(folder / "single/train")  # as augment would have, without copies
-        records.append(stages.learn(folder, "cnn", *changes, prepared="single", augmented="single/train"))
+        records.append(stages.learn(folder, "cnn", KNOBS, prepared="single", augmented="single/train"))
         print(f"frame {time}: {records[-1]['validation']['accuracy']:.1%} on validation", file=sys.stderr, flush=True)
     return max(records, key=lambda record: record["validation"]["accuracy"])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=6000, help="in all, over eight directions")
-    parser.add_argument("--epochs", type=int, default=12)
-    options = parser.parse_args()
-    learning = {"epochs": options.epochs, **LEARNING}
-    changes = (KNOBS, {"train": {"cnn": learning, "lstm": learning}})
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        draw(folder / "clips", pictures(options.clips // len(DIRECTIONS), folder))
-        stages.prepare(folder, "clips", *changes)
+    stages.arguments(__doc__)
+    with scratch.folder("benchmark") as folder:
+        draw(folder / "clips", pictures(CLIPS // len(DIRECTIONS), folder))
+        stages.prepare(folder, "clips", KNOBS)
         records = {
-            "LSTM over frames": stages.learn(folder, "lstm", *changes),
-            "CNN, frames pooled": stages.learn(folder, "cnn", *changes),
-            "CNN, best single frame": one_frame(folder, *changes),
+            "LSTM over frames": stages.learn(folder, "lstm", KNOBS),
+            "CNN, frames pooled": stages.learn(folder, "cnn", KNOBS),
+            "CNN, best single frame": one_frame(folder),
         }
     print("| what | accuracy | balanced accuracy | frames shuffled |\n|---|---|---|---|")
     for name, record in records.items():

@@ -1,9 +1,8 @@
-"""The stages of dvc.yaml, run in a folder of their own with some knobs changed: what the benchmarks of learning share."""
+"""What the benchmarks share: a command line, and the stages of dvc.yaml, run in a folder of their own with some knobs changed."""
 
+import argparse
 import json
 import multiprocessing
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -11,20 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from cost import cost
 
 from components.shared import config
+from components.shared.data import arrays
 
 ROOT = Path(__file__).parent.parent
 # No server to track: what a run leaves is kept on disk.
 ENVIRONMENT = {"PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 
 
+def arguments(about: str, options: dict[str, dict] | None = None) -> argparse.Namespace:
+    """The command line of a benchmark; `about` is its docstring, an option's value what argparse's `add_argument` takes."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, how in (options or {}).items():
+        parser.add_argument(name, **how)
+    return parser.parse_args()
+
+
 def darkroom(folder: Path, *arguments: object) -> None:
     """Run one command there; its output is shown where it fails, and ends the benchmark."""
-    done = subprocess.run([sys.executable, "-m", "components", *map(str, arguments)], cwd=folder, capture_output=True, text=True,
-                          env=os.environ | ENVIRONMENT)  # fmt: skip
-    if done.returncode:
-        sys.exit(done.stdout + done.stderr)
+    cost(sys.executable, "-m", "components", *arguments, cwd=folder, memory=None, **ENVIRONMENT)
 
 
 def command(stage: str, **options: object) -> list[str]:
@@ -55,13 +61,9 @@ def prepare(folder: Path, source: object = "fashion-mnist", *changes: dict) -> N
 
 
 def learn(
-    folder: Path,
-    name: str,
-    *changes: dict,
-    prepared: str = "outputs/prepared",
-    augmented: str = "outputs/augmented",
-    test: bool = True,
-) -> dict:
+    folder: Path, name: str, *changes: dict,
+    prepared: str = "outputs/prepared", augmented: str = "outputs/augmented", test: bool = True,
+) -> dict:  # fmt: skip
     """Train the cnn or the lstm: its run.json and, where the test split may be looked at, its metrics.json as `test`."""
     set_knobs(folder, *changes)
     darkroom(folder, *command(f"train@{name}", prepared=prepared, augmented=augmented))
@@ -70,6 +72,14 @@ def learn(
         darkroom(folder, *command(f"evaluate@{name}", prepared=prepared))
         record["test"] = json.loads((folder / f"outputs/evaluation/{name}/metrics.json").read_text())
     return record
+
+
+def write_split(folder: Path, images: Any, labels: Any, samples: list[dict]) -> None:
+    """The arrays of a split, as `prepare` leaves them."""
+    written = arrays.create(folder, len(labels), images.shape[1:])
+    written[:] = images
+    written.flush()
+    arrays.describe(folder, labels, samples)
 
 
 def alone(work: Callable, *arguments: object) -> Any:

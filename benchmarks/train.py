@@ -1,6 +1,6 @@
 """How fast and how well the networks learn, beside the article's own scripts, on Fashion-MNIST in the same run.
 
-    python benchmarks/train.py [--only cnn lstm]
+    python benchmarks/train.py
 
 The article's CNN and LSTM are trained as it writes them: Keras `fit`, batches of 32, Adam, ten epochs. Darkroom trains its
 default twice each: with the article's time as its budget, and with a part of it (an eighth for the CNN, a quarter for the LSTM).
@@ -8,17 +8,15 @@ All learn from the same training split, are watched on the same validation split
 training and validation, without imports. Rates are told against the machine's own matrix product.
 """
 
-import argparse
 import csv
 import os
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import stages
 
-from components.shared import plots
+from components.shared import plots, scratch
 from components.train import cnn, lstm
 
 PART = {"cnn": 8, "lstm": 4}
@@ -117,14 +115,11 @@ def draw(results: dict[str, dict], file: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=["cnn", "lstm"], default=["cnn", "lstm"])
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
+    stages.arguments(__doc__)
+    results = {}
+    with scratch.folder("benchmark") as folder:
         stages.prepare(folder)
-        results = {}
-        for name in options.only:
+        for name in PART:
             title = name.upper()
             baseline = results[f"article's {title}"] = stages.alone(article, name, folder / "outputs/prepared")
             for part in (PART[name], 1):

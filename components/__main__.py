@@ -132,6 +132,8 @@ def _overview() -> argparse.ArgumentParser:
     lines += [f"  {name:{width}}{command.help}" for name, command in TOOLS.items()]
     lines += ["", "`darkroom STEP --help` shows a step's options. Knobs stand in params.yaml.",
               "Exit codes: 0 done; 1 the data or the model did not pass; 2 could not run; 3 a fault of Darkroom's own."]  # fmt: skip
+    from importlib import metadata
+
     from components.shared import options
 
     parser = options.Parser(
@@ -141,16 +143,8 @@ def _overview() -> argparse.ArgumentParser:
         epilog="\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    parser.add_argument("--version", action="version", version=f"darkroom {metadata.version('darkroom')}")
     return parser
-
-
-class _Version(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import version
-
-        print(f"darkroom {version('darkroom')}")
-        parser.exit()
 
 
 def _arguments(step: typing.Callable, name: str, given: list[str]) -> dict:

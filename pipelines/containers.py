@@ -86,12 +86,8 @@ class Step:
     """One container a step."""
 
     def __init__(self, options: argparse.Namespace, root: Path, door: Path, tracking: str) -> None:
-        self.memory, self.data, self.door, self.tracking = (
-            options.memory,
-            Path(options.data).absolute(),
-            door,
-            urlsplit(tracking),
-        )
+        self.memory, self.data, self.door = options.memory, Path(options.data).absolute(), door
+        self.tracking = urlsplit(tracking)
         self.logs = root / "logs" / time.strftime("%Y%m%d-%H%M%S")
         self.logs.mkdir(parents=True)
         self.numbers = itertools.count(1)

@@ -1,10 +1,10 @@
 """Toys drawn by code: small pictures with something to learn in them, and a project folder to run steps in."""
 
-import importlib.util
 import io
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -99,10 +99,10 @@ def by_code(findings: Path) -> dict[str, dict]:
 @pytest.fixture(scope="session")
 def drawn():
     """`drawn(folder, rows, classes)`: a manifest without any picture."""
-    spec = importlib.util.spec_from_file_location("drawn_manifest", ROOT / "benchmarks/drawn_manifest.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.draw
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from size import draw
+
+    return draw
 
 
 @pytest.fixture

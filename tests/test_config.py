@@ -30,13 +30,11 @@ def test_tells_all_faults_of_a_section_together():
     assert len(refusal(epochs=0, batch_size=0, dropout=1.5).splitlines()) == 3
 
 
-def test_takes_a_whole_float_for_an_integer_as_kubeflow_sends_it():
-    assert config.parse(TrainConfig, {**PARAMS["train"]["cnn"], "epochs": 3.0}, path="train.cnn").epochs == 3
-    assert "epochs" in refusal(epochs=3.5)
-
-
-def test_does_not_take_true_for_a_number():
-    assert refusal(epochs=True) == "train.cnn.epochs: expected a number, got true"
+def test_does_not_take_a_float_or_true_for_a_whole_number():
+    assert refusal(epochs=3.0) == "train.cnn.epochs: expected a valid integer, got 3.0"
+    assert refusal(epochs=True) == "train.cnn.epochs: expected a valid integer, got True"
+    assert refusal(dropout=True) == "train.cnn.dropout: expected a valid number, got True"
+    assert "train.cnn.mirror" in refusal(mirror="yes")
 
 
 def test_refuses_a_preset_of_the_other_architecture():

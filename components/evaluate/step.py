@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import pandas as pd
 
 from components.evaluate.config import EvaluateConfig
 from components.shared import destination, files, plots
@@ -31,7 +32,7 @@ def evaluate(
     Raises CannotRun for a model of other classes or of another size. One of other data is scored, and told.
     """
     from components.evaluate import charts, tables
-    from components.evaluate.shuffling import Shuffled
+    from components.evaluate.shuffling import shuffled
     from components.shared.models.scores import calibration, scores
 
     destination.check_folder(evaluation, kind="evaluation", inputs=[model, prepared])
@@ -53,7 +54,8 @@ def evaluate(
     labels, predicted, classes = test.labels, probabilities.argmax(1), layout.classes
     result = scores(labels, probabilities, bins=config.calibration_bins)
     if layout.is_clip:
-        mixed = keras_file.predict(network, Shuffled(test.images), name="shuffled frames")
+        rng = np.random.default_rng(0)  # part of the measure, not of an experiment: no knob
+        mixed = keras_file.predict(network, test.images, name="shuffled frames", change=lambda clips: shuffled(clips, rng))
         # A model that is as good on shuffled frames does not use the order of time.
         result["shuffled_frames_accuracy"] = float((mixed.argmax(1) == labels).mean())
     with files.whole_folder(evaluation, kind="evaluation") as fresh:
@@ -116,11 +118,8 @@ def _mistakes(
 
 def _in_turn(indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The first of each class, then the second of each, and so on: a few of them show all classes."""
-    own = labels[indices]
-    order = np.argsort(own, kind="stable")
-    turn = np.empty(len(indices), int)
-    turn[order] = np.arange(len(indices)) - np.searchsorted(own[order], own[order])
-    return indices[np.lexsort((own, turn))]
+    own = pd.Series(labels[indices])
+    return indices[np.lexsort((own, own.groupby(own).cumcount()))]
 
 
 def _cost(network, model: Path, record: dict, test: arrays.Split) -> dict[str, float]:

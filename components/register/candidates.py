@@ -69,19 +69,17 @@ class Candidate:
 
         Every comparison with NaN is False, so that figures are first held to be figures.
         """
-        shares = {name: self.metrics.get(name) for name in (*ABSOLUTE, config.compare_by)}
-        others = {**dict.fromkeys(FIGURES), **self.metrics}
-        others = {name: value for name, value in others.items() if name not in shares}
-        on_validation = self.record.get("validation", {}).get(config.compare_by)
-        faults = [f"{name} on the test split is {_shown(value)}" for name, value in shares.items() if not _is_share(value)]
-        faults += [f"{name} on the test split is {_shown(value)}" for name, value in others.items() if not _is_finite(value)]
-        faults += [] if _is_share(on_validation) else [f"{config.compare_by} on validation data is {_shown(on_validation)}"]
-        if not faults and self.learnt_from:
-            return [f"{self.architecture}: was scored on {self.learnt_from:,} test samples that it has learnt from, expected none; "
-                    "`dvc repro` trains it on the present split"]  # fmt: skip
-        if faults:
+        shares = (*ABSOLUTE, config.compare_by)
+        names = dict.fromkeys((*shares, *FIGURES, *self.metrics))
+        figures = [(name, "the test split", self.metrics.get(name)) for name in names]
+        figures.append((config.compare_by, "validation data", self.record["validation"].get(config.compare_by)))
+        if faults := [f"{name} on {where} is {'missing' if value is None else repr(value)}" for name, where, value in figures
+                      if not _is_finite(value) or (name in shares and not _is_share(value))]:  # fmt: skip
             return [f"{self.architecture}: {fault}, expected a finite number; `dvc repro -f` trains and scores it anew"
                     for fault in faults]  # fmt: skip
+        if self.learnt_from:
+            return [f"{self.architecture}: was scored on {self.learnt_from:,} test samples that it has learnt from, expected none; "
+                    "`dvc repro` trains it on the present split"]  # fmt: skip
         limits = {name: getattr(config, f"minimum_{name}") for name in ABSOLUTE}
         return [
             f"{self.architecture}: {name} {self.metrics[name]:.4f} is below register.minimum_{name} = {limit:g}"
@@ -116,9 +114,9 @@ def read_all(models: list[Path], evaluations: list[Path], prepared: Path) -> lis
 
 def _read(file: Path, keys: tuple[str, ...]) -> dict:
     content = files.read_json(file)
-    missing = list(keys) if not isinstance(content, dict) else [key for key in keys if key not in content]
-    if missing or not isinstance(content, dict):
-        raise CannotRun(f"{file}: has no {', '.join(missing) or 'figures'}; another version of Darkroom wrote it, or it was edited; "
+    missing = [key for key in keys if key not in content] if isinstance(content, dict) else ["figures"]
+    if missing:
+        raise CannotRun(f"{file}: has no {', '.join(missing)}; another version of Darkroom wrote it, or it was edited; "
                         "`dvc repro -f` makes it anew")  # fmt: skip
     return content
 
@@ -127,9 +125,5 @@ def _is_finite(value: object) -> bool:
     return isinstance(value, int | float) and abs(value) < float("inf")
 
 
-def _is_share(value: object) -> bool:
-    return _is_finite(value) and not isinstance(value, bool) and 0 <= value <= 1
-
-
-def _shown(value: object) -> str:
-    return "missing" if value is None else repr(value)
+def _is_share(value: float) -> bool:
+    return not isinstance(value, bool) and 0 <= value <= 1

@@ -1,7 +1,7 @@
 """A candidate against the champion: on samples that neither has learnt from or was tuned on."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,7 @@ FEW = 20  # samples; fewer say little of a model
 TAGS = (IDENTITY, "sha256", "classes", "shape", "test_digest")  # which each version of ours has
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Whether the candidate becomes champion, and why, in a sentence."""
 
     accepted: bool
@@ -37,7 +36,7 @@ def compare(
     if str(champion.version) == version:
         return Verdict(True, f"It is the champion already (version {version}).")
     try:
-        figures = _figures(champion, candidate, registry, prepared, config)
+        before, now, where, perhaps_learnt = _figures(champion, candidate, registry, prepared, config.compare_by)
     except Incomparable as reason:
         return _without_comparison(champion, str(reason), config)
     except logged_model.Unusable as error:
@@ -46,31 +45,15 @@ def compare(
                 True, f"The champion so far (version {champion.version}) is the same model, but {error}; it is replaced."
             )
         return _without_comparison(champion, f"is not readable: {error}", config)
-    if figures.now >= figures.before - config.tolerance:
-        return Verdict(True, f"No worse than the champion: {figures.text(champion)}.")
-    if figures.perhaps_learnt and config.replace_incomparable_champion:
-        return _without_comparison(
-            champion, f"may owe its score to samples that it has learnt: {figures.text(champion)}", config
-        )
-    return Verdict(False, f"The champion stays: {figures.text(champion)}.")
-
-
-@dataclass(frozen=True)
-class Figures:
-    """One metric of champion and candidate on the same samples."""
-
-    name: str
-    before: float
-    now: float
-    where: str
-    perhaps_learnt: bool = False  # whether the champion has learnt from them was not kept
-
-    def text(self, champion) -> str:
-        """For the verdict, without a full stop."""
-        version, name = champion.version, self.name.replace("_", " ")
-        text = f"{name} {self.now:.4f} {self.where}, the champion so far (version {version}) {self.before:.4f}"
-        caveat = "; it is an older version that does not say which samples it has learnt from, so that it may know these"
-        return text + (caveat if self.perhaps_learnt else "")
+    name = config.compare_by.replace("_", " ")
+    figures = f"{name} {now:.4f} {where}, the champion so far (version {champion.version}) {before:.4f}"
+    if perhaps_learnt:
+        figures += "; it is an older version that does not say which samples it has learnt from, so that it may know these"
+    if now >= before - config.tolerance:
+        return Verdict(True, f"No worse than the champion: {figures}.")
+    if perhaps_learnt and config.replace_incomparable_champion:
+        return _without_comparison(champion, f"may owe its score to samples that it has learnt: {figures}", config)
+    return Verdict(False, f"The champion stays: {figures}.")
 
 
 class Incomparable(Exception):
@@ -85,15 +68,16 @@ def _without_comparison(champion, reason: str, config: RegisterConfig) -> Verdic
                           "true in params.yaml and run `dvc repro`, or give the alias to another version in MLflow.")  # fmt: skip
 
 
-def _figures(champion, candidate: Candidate, registry: Registry, prepared: Path, config: RegisterConfig) -> Figures:
-    """Raises Incomparable, and Unusable when the champion's files cannot be read.
+def _figures(champion, candidate: Candidate, registry: Registry, prepared: Path, metric: str) -> tuple[float, float, str, bool]:
+    """The metric of the champion, that of the candidate, on which samples, and whether the champion may have learnt from them.
 
     On the same test split the recorded values stand. Else both are scored on those of the candidate's test samples that the
     champion has not learnt from. An older champion that does not say what it has learnt from is scored on all of them: that can
     only flatter it, so that a candidate which is no worse all the same is rightly preferred; one that is worse stays behind
     with the caveat, and gets ahead by the same knob as against a champion that cannot be compared at all.
+    Raises Incomparable, and Unusable when the champion's files cannot be read.
     """
-    metric, tags = config.compare_by, champion.tags
+    tags = champion.tags
     missing = [tag for tag in (*TAGS, f"test_{metric}") if tag not in tags]
     if missing:
         raise Incomparable(f"was not registered by Darkroom, or has lost its tags (no {', '.join(missing)})")
@@ -104,7 +88,7 @@ def _figures(champion, candidate: Candidate, registry: Registry, prepared: Path,
         recorded = _number(tags[f"test_{metric}"])
         if recorded is None:
             raise Incomparable(f"has no usable record: its tag test_{metric} is {tags[f'test_{metric}']!r}")
-        return Figures(metric, recorded, now, f"on the same {candidate.metrics['samples']:,} test samples")
+        return recorded, now, f"on the same {candidate.metrics['samples']:,} test samples", False
     shape = list(candidate.record["shape"])
     if list(model.input_shape[1:]) != shape:
         raise Incomparable(f"was scored on another test split, and takes another shape ({tags['shape']}, not {shape})")
@@ -117,17 +101,17 @@ def _figures(champion, candidate: Candidate, registry: Registry, prepared: Path,
     if before is None:
         raise Incomparable("answers with values that are no numbers")
     if learnt is None:
-        return Figures(metric, before, now, f"on all {len(test):,} test samples", perhaps_learnt=True)
+        return before, now, f"on all {len(test):,} test samples", True
     if len(rows) < len(test):
         now = _score(candidate.load(), test, rows, metric)
     few = " (few, which says little)" if len(rows) < FEW else ""
-    return Figures(metric, before, now, f"on the {len(rows):,} of {len(test):,} test samples that neither has learnt from{few}")
+    return before, now, f"on the {len(rows):,} of {len(test):,} test samples that neither has learnt from{few}", False
 
 
 def _score(model, test: arrays.Split, rows: np.ndarray, metric: str) -> float | None:
     from components.shared.models.scores import scores
 
-    probabilities = keras_file.predict(model, _Rows(test.images, rows), name="compare")
+    probabilities = keras_file.predict(model, test.images, name="compare")[rows]
     return scores(test.labels[rows], probabilities)[metric] if np.isfinite(probabilities).all() else None
 
 
@@ -137,17 +121,3 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return value if 0 <= value <= 1 else None  # a share; NaN is none
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Some rows of a mapped array, read piece by piece."""
-
-    images: np.ndarray
-    rows: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, part: slice) -> np.ndarray:
-        return self.images[self.rows[part]]

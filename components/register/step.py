@@ -130,7 +130,7 @@ def _row(candidate: Candidate, config: RegisterConfig) -> dict:
         "training_id": candidate.record["training_id"],
         "version": candidate.version,
         "reasons": candidate.reasons,
-        "validation": values.finite({config.compare_by: candidate.record.get("validation", {}).get(config.compare_by)}),
+        "validation": values.finite({config.compare_by: candidate.record["validation"].get(config.compare_by)}),
         "metrics": metrics,
         "cost": candidate.cost,
         "twins": candidate.twins,

@@ -6,7 +6,7 @@ import reprlib
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from components.shared import yaml_reader
 from components.shared.errors import CannotRun
@@ -16,18 +16,9 @@ PIPELINE_RUN = "DARKROOM_PIPELINE_RUN"
 
 
 class Section(BaseModel):
-    """The knobs of one step. Unknown keys are refused; a whole float counts as an integer (Kubeflow sends `3.0` for 3)."""
+    """The knobs of one step. Unknown keys are refused, and so are values of another type: `true` is no 1, and 3.0 no 3."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_booleans_for_numbers(cls, values: Any) -> Any:
-        # Pydantic takes `true` for 1: in a file that people edit by hand it is a slip.
-        for name, field in cls.model_fields.items():
-            if isinstance(values, dict) and isinstance(values.get(name), bool) and field.annotation in (int, float):
-                raise ValueError(f"{name}: expected a number, got {str(values[name]).lower()}")
-        return values
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 SectionT = TypeVar("SectionT", bound=Section)

@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import re
+import secrets
 import shutil
 import tempfile
 import warnings
@@ -36,14 +37,12 @@ def whole_file(final: Path, *, ours: Callable[[Path], bool] | None = None) -> It
     target = destination.check_file(final, ours=ours) if ours else destination.followed(final)
     with _locked(final, target) if ours else contextlib.nullcontext():
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = _beside(target, secrets.token_hex(4))
         try:
             with room(target):
+                temporary.touch(exist_ok=False)
                 yield temporary
                 _sync(temporary)
-            temporary.chmod(0o666 & ~_umask())
             if ours:
                 destination.check_file(final, ours=ours)
             temporary.replace(target)
@@ -66,14 +65,13 @@ def whole_folder(final: Path, *, kind: str, ours: Callable[[Path], bool] | None 
             with room(target):
                 _mend(target)
                 shutil.rmtree(temporary, ignore_errors=True)
-                temporary.mkdir(mode=0o700)
+                temporary.mkdir()
                 yield temporary
                 if kind:
                     destination.mark(temporary, kind)
                 for file in temporary.rglob("*"):
                     if file.is_file():
                         _sync(file)
-            temporary.chmod(0o777 & ~_umask())
             destination.check_folder(final, kind=kind, ours=ours)  # again: the work may have taken hours
             if target.exists():
                 # Two renames, not one: a folder cannot replace a full one. A kill in between is mended by `_mend`.
@@ -222,14 +220,5 @@ def digest(file: Path, algorithm: str = "sha256") -> str:
 
 
 def _sync(file: Path) -> None:
-    handle = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())

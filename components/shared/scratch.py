@@ -15,7 +15,6 @@ from components.shared.destination import MARKER, SCRATCH
 from components.shared.errors import CannotRun
 
 _PREFIX = "darkroom-"
-_NEARLY_FULL = 2**24  # bytes; what was to be written next was more
 
 
 @contextlib.contextmanager
@@ -32,12 +31,8 @@ def folder(purpose: str = "") -> Iterator[Path]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         (made / MARKER).write_text(SCRATCH, encoding="utf-8")
     try:
-        yield made
-    except OSError:
-        if files.free_bytes(made) < _NEARLY_FULL:  # else it is another disk that is full
-            with files.room(made):
-                raise
-        raise
+        with files.room(made):
+            yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
         os.close(lock)

@@ -1,8 +1,10 @@
 """Trained models on disk: saved whole, loaded only when they are what they were, and how they predict."""
 
+import functools
 import hashlib
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,6 @@ from components.shared.errors import CannotRun, Refused
 from components.shared.models import backend
 
 FILE = "model.keras"
-_FUNCTION = "darkroom_predict"  # attribute of a model
 MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 MAX_SIZE = 4 * 2**30  # bytes unpacked; no network of ours comes near
 # What a network of ours consists of, and nothing else: layers that run code (Lambda) or open files (TFSMLayer, the lookups
@@ -101,25 +102,25 @@ def _nodes(value):
             yield from _nodes(inner)
 
 
-def predict(model, images: np.ndarray, *, name: str = "predict", batch_size: int = 256) -> np.ndarray:
-    """uint8 (n, ...) -> float32 (n, classes) probabilities, batch after batch in order."""
+def predict(
+    model, images: np.ndarray, *, name: str = "predict", batch_size: int = 256, change: Callable | None = None
+) -> np.ndarray:
+    """uint8 (n, ...) -> float32 (n, classes) probabilities, batch after batch in order; `change` is applied to each batch."""
     tf, _ = backend.start()
-    run = _compiled(tf, model)
+    run = _compiled(model)
     found = np.empty((len(images), model.output_shape[-1]), np.float32)
     with tqdm(total=len(images), unit=" samples", desc=name, disable=None) as bar:
         for start in range(0, len(images), batch_size):
-            some = run(tf.constant(images[start : start + batch_size])).numpy()
+            batch = images[start : start + batch_size]
+            some = run(tf.constant(change(batch) if change else batch)).numpy()
             found[start : start + len(some)] = some
             bar.update(len(some))
     return found
 
 
-def _compiled(tf, model):
-    """The model's own function for any number of samples, traced once: a new one for each call would be traced each time."""
-    if not hasattr(model, _FUNCTION):
-        signature = [tf.TensorSpec(model.inputs[0].shape, tf.uint8)]
-        # Past Keras, which would take it for a part of the model.
-        object.__setattr__(
-            model, _FUNCTION, tf.function(lambda pixels: model(pixels, training=False), input_signature=signature)
-        )
-    return getattr(model, _FUNCTION)
+@functools.lru_cache(maxsize=2)
+def _compiled(model):
+    """A model for any number of samples, traced once: a new function for each call would be traced each time."""
+    tf, _ = backend.start()
+    signature = [tf.TensorSpec(model.inputs[0].shape, tf.uint8)]
+    return tf.function(lambda pixels: model(pixels, training=False), input_signature=signature)

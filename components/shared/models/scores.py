@@ -24,12 +24,9 @@ def scores(labels: np.ndarray, probabilities: np.ndarray, *, bins: int = 15) -> 
 
 
 def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean negative logarithm of the probability of the true class, in nats; some rows at a time, in float64."""
-    true, batch = np.empty(len(labels)), max(1, 2**23 // probabilities.shape[1])
-    for start in range(0, len(labels), batch):
-        some = probabilities[start : start + batch].astype(np.float64)
-        some /= some.sum(1, keepdims=True)  # float32 softmax sums to one but for its last digits
-        true[start : start + batch] = some[np.arange(len(some)), labels[start : start + batch]]
+    """Mean negative logarithm of the probability of the true class, in nats, in float64."""
+    true = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    true /= probabilities.sum(axis=1, dtype=np.float64)  # float32 softmax sums to one but for its last digits
     eps = np.finfo(np.float64).eps
     return float(-np.log(np.clip(true, eps, 1 - eps)).mean())
 
