@@ -185,7 +185,7 @@ def test_kubeflows_confusion_matrix_and_page_are_bounded(tmp_path):
     (folder / "roc.csv").write_text("class,false_positive_rate,true_positive_rate,threshold\n(micro-average),0,0,1\n")
     kinds = {"e": Dataset, "m": Metrics, "c": ClassificationMetrics, "r": HTML}
     made = {name: kind(uri=str(folder if name == "e" else tmp_path / name)) for name, kind in kinds.items()}
-    artifacts.show_evaluation(made["e"], metrics=made["m"], curves=made["c"], report=made["r"])
+    artifacts.show_evaluation(folder, metrics=made["m"], curves=made["c"], report=made["r"])
     shown = [row["displayName"] for row in made["c"].metadata["confusionMatrix"]["annotationSpecs"]]
     assert len(shown) == artifacts.SHOWN_CLASSES
     assert {str(n) for n in range(7)} <= set(shown)
