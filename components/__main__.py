@@ -113,7 +113,7 @@ def check(params: dict, *, file: Path) -> None:
             models |= dict.fromkeys(command.sections or (name,), model)
     checks = [lambda: config.seed_of(params, file=file), lambda: config.only(params, {"seed", *models}, file=file)]
     for path, model in models.items():
-        checks.append(lambda p=path, m=model: config.parse(m, config.section_of(params, p, file=file), path=p))
+        checks.append(lambda p=path, m=model: config.parse(m, config.section_of(params, p, file=file), path=p).check())
     faults = []
     for one in checks:
         try:

@@ -116,6 +116,15 @@ def test_a_frame_that_is_there_never_becomes_padding_and_padding_never_a_frame(p
             assert not varied[:, 4:].any(), knobs
 
 
+@pytest.mark.parametrize("strength", [{"contrast": 0.5}, {"erase": 0.5}, {"brightness": 0.5}, {"shift": 0.3, "rotate": 20.0}])
+def test_how_much_padding_follows_changes_no_frame(policy, strength):
+    clips = IMAGES.reshape(10, 4, 16, 16, 3)
+    longer = np.concatenate([clips, np.zeros((10, 12, 16, 16, 3), np.uint8)], axis=1)
+    alone, padded = (vary(images, SIDES[:10], policy(**strength), rng()) for images in (clips, longer))
+    assert np.array_equal(padded[:, :4], alone)
+    assert not np.array_equal(alone, clips)
+
+
 def test_a_still_may_become_black(policy):
     stills = np.full((40, 8, 8, 1), 1, np.uint8)
     assert not vary(stills, SIDES, policy(brightness=1.0), rng()).all()

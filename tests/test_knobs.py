@@ -111,6 +111,16 @@ def test_every_key_is_checked():
     assert "no section train.cnn; train holds: nothing" in refusal(changed("train", to=None))
 
 
+def test_a_severity_of_no_check_and_one_that_is_missing_are_named_before_a_step_has_run():
+    params = config.read_params(PARAMS)
+    params["validate"]["severity"]["W_DRAK"] = params["validate"]["severity"].pop("W_DARK")
+    params["seed"] = None
+    told = refusal(params).splitlines()
+    assert any(line.startswith("validate.severity.W_DRAK: no such check; there are: E_CLASS_MISSING") for line in told)
+    assert "validate.severity.W_DARK: missing; error, warning, info or off" in told
+    assert any(line.startswith("params.yaml: seed: expected") for line in told)
+
+
 def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path):
     file = tmp_path / "params.yaml"
     file.write_text("seed: 1\nmeasure: {}\nseed: 2\n")

@@ -19,12 +19,12 @@ def vary(images: np.ndarray, mirrored: np.ndarray, config: AugmentConfig, rng: n
     moves = np.repeat(_moves(mirrored, height, width, config, rng), time, axis=0)
     pixels = _moved(frames, moves) if (moves != _STILL).any() else frames.astype(np.float32)
     pixels = pixels.reshape(clips.shape)
-    pixels = _lit(pixels, config, rng)
+    pixels = _lit(pixels, ~padding, config, rng)
     # Noise last but for erasing: moved noise would be smoothed, and an erased patch is not noisy.
     if config.noise:
         pixels = pixels + rng.standard_normal(pixels.shape, dtype=np.float32) * (255 * config.noise)
     if config.erase:
-        pixels = _erased(pixels, config.erase, rng)
+        pixels = _erased(pixels, ~padding, config.erase, rng)
     pixels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
     if images.ndim == 5:
         pixels = arrays.lifted(pixels)  # what became black is still a frame,
@@ -61,11 +61,11 @@ def _moved(frames: np.ndarray, moves: np.ndarray) -> np.ndarray:
     ).numpy()  # fmt: skip
 
 
-def _lit(pixels: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+def _lit(pixels: np.ndarray, shown: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
     count = len(pixels)
     if config.contrast:
         gain = rng.uniform(1 - config.contrast, 1 + config.contrast, (count, 1, 1, 1, 1)).astype(np.float32)
-        mean = pixels.mean(axis=(1, 2, 3, 4), keepdims=True)
+        mean = _over_frames(pixels.mean(axis=(2, 3, 4), keepdims=True), shown)
         pixels = (pixels - mean) * gain + mean
     if config.brightness:
         gain = rng.uniform(1 - config.brightness, 1 + config.brightness, (count, 1, 1, 1, 1)).astype(np.float32)
@@ -74,7 +74,7 @@ def _lit(pixels: np.ndarray, config: AugmentConfig, rng: np.random.Generator) ->
     return pixels
 
 
-def _erased(pixels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+def _erased(pixels: np.ndarray, shown: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Random erasing (Zhong et al., 2017): in half of the samples a rectangle of up to `share` of the area turns mean grey."""
     count, _, height, width, _ = pixels.shape
     area = rng.uniform(0.02, max(share, 0.02), count) * height * width
@@ -85,5 +85,11 @@ def _erased(pixels: np.ndarray, share: float, rng: np.random.Generator) -> np.nd
     rows = (y >= top[:, None]) & (y < (top + tall)[:, None])
     columns = (x >= left[:, None]) & (x < (left + wide)[:, None])
     patch = (rows[:, :, None] & columns[:, None, :]) & (rng.random(count) < 0.5)[:, None, None]
-    mean = pixels.mean(axis=(1, 2, 3), keepdims=True)
+    mean = _over_frames(pixels.mean(axis=(2, 3), keepdims=True), shown)
     return np.where(patch[:, None, :, :, None], mean, pixels)
+
+
+def _over_frames(means: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Means of frames, (n, time, 1, 1, c), to those of clips, (n, 1, 1, 1, c), over the frames that are `shown` (n, time)."""
+    weights = shown[:, :, None, None, None].astype(np.float32)
+    return (means * weights).sum(axis=1, keepdims=True) / np.maximum(weights.sum(axis=1, keepdims=True), 1)

@@ -20,6 +20,9 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
+    def check(self) -> None:
+        """Raise CannotRun for what the values of single knobs do not tell; it may take a second."""
+
 
 SectionT = TypeVar("SectionT", bound=Section)
 

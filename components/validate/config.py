@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from components.shared.config import Section
+from components.shared.errors import CannotRun
 
 Severity = Literal["error", "warning", "info", "off"]
 
@@ -34,3 +35,17 @@ class ValidateConfig(Section):
     max_shortcut: float = Field(ge=0, le=1)
     max_drift: float = Field(ge=0, le=1)
     severity: dict[str, Severity]
+
+    def check(self) -> None:
+        """Raise CannotRun unless there is a severity for each check, and for no other."""
+        from components.validate.checks import BY_CODE  # which imports this module, and much else
+
+        wrong = [
+            f"validate.severity.{code}: no such check; there are: {', '.join(sorted(BY_CODE))}"
+            for code in sorted(self.severity.keys() - BY_CODE.keys())
+        ]
+        wrong += [
+            f"validate.severity.{code}: missing; error, warning, info or off" for code in BY_CODE if code not in self.severity
+        ]
+        if wrong:
+            raise CannotRun(*wrong)

@@ -29,7 +29,7 @@ def validate(
     from components.validate.class_chart import classes_per_split
     from components.validate.context import Context
 
-    suite.refuse_unknown_severities(config)
+    config.check()
     digest = manifests.data_digest(manifest)
     accepted = _accepted(validation, digest)
     with files.whole_folder(validation, kind="validation") as fresh:

@@ -2,11 +2,9 @@
 
 import pandas as pd
 
-from components.shared.errors import CannotRun
 from components.validate import expectations
 from components.validate import finding as tables
 from components.validate.checks import BY_CODE, CHECKS, Check
-from components.validate.config import ValidateConfig
 from components.validate.context import Context
 from components.validate.items import Finding
 
@@ -31,19 +29,6 @@ def with_expectations(context: Context, failed: dict[str, str], findings: list[F
     codes = list(BY_CODE)
     both = [*findings, *_findings(BY_CODE[expectations.CODE], broken, context)]
     return sorted(both, key=lambda each: (_ORDER.index(each.severity), codes.index(each.check)))
-
-
-def refuse_unknown_severities(limits: ValidateConfig) -> None:
-    """Raises CannotRun unless params.yaml names a severity for each check, and for no other."""
-    wrong = [
-        f"validate.severity.{code}: no such check; there are: {', '.join(sorted(BY_CODE))}"
-        for code in sorted(limits.severity.keys() - BY_CODE.keys())
-    ]
-    wrong += [
-        f"validate.severity.{code}: missing; error, warning, info or off" for code in BY_CODE if code not in limits.severity
-    ]
-    if wrong:
-        raise CannotRun(*wrong)
 
 
 def _findings(check: Check, result: pd.DataFrame | str | None, context: Context) -> list[Finding]:
