@@ -58,6 +58,20 @@ def test_a_model_that_is_damaged_in_the_store_is_not_registered_but_sent_anew(pr
     assert len(runs()) == 1
 
 
+def test_of_two_models_that_are_damaged_in_the_store_none_is_registered_and_the_next_call_sends_both(project):
+    pair = [make(project, architecture, training=architecture) for architecture in ("cnn", "lstm")]
+    for folders in pair:
+        tracking.send_evaluation(*folders)
+    for logged in logged_files(project):
+        logged.write_bytes(logged.read_bytes()[:-200])
+    with pytest.raises(CannotRun) as caught:
+        register_these(project, *pair)
+    assert ["models/cnn" in fault or "models/lstm" in fault for fault in caught.value.faults] == [True, True]
+    assert versions() == {}
+    assert register_these(project, *pair)["accepted"]
+    assert versions() == {"1": "cnn", "2": "lstm"}
+
+
 def test_a_model_that_another_took_the_place_of_is_not_registered(project):
     folders = make(project, "cnn", training="t1")
     tracking.send_evaluation(*folders)

@@ -8,7 +8,7 @@ from components.register.card import card
 from components.register.comparison import Verdict, compare
 from components.register.config import RegisterConfig
 from components.shared import destination, files
-from components.shared.errors import Refused
+from components.shared.errors import CannotRun, Refused
 from components.shared.runs import tracking, values
 
 
@@ -71,8 +71,15 @@ def _register(passing: list[Candidate], prepared: Path, config: RegisterConfig) 
     why_best = _why_best(best, passing, config)
     mlflow = tracking.connect()
     registry = Registry(mlflow, config.model)
-    for candidate in passing:
-        model_id, sha256 = tracking.verified_model(mlflow, candidate.model)
+    verified, faults = [], []
+    for candidate in passing:  # all are read back before one is registered, so that the next call sends all that are damaged
+        try:
+            verified.append(tracking.verified_model(mlflow, candidate.model))
+        except CannotRun as error:
+            faults += error.faults
+    if faults:
+        raise CannotRun(*faults)
+    for candidate, (model_id, sha256) in zip(passing, verified, strict=True):
         candidate.version = registry.add(_entry(candidate, sha256, f"Passed the gates. {why_best}"), model_id)
         candidate.reasons = [f"{candidate.architecture}: passes the gates"]
     verdict = _settle(mlflow, registry, best, prepared, config)
