@@ -114,14 +114,8 @@ def _npz_pairs(names: set[str], file: Path) -> list[tuple[str, str, str | None]]
 
 def _npz_array(archive: zipfile.ZipFile, name: str, file: Path) -> np.ndarray:
     """One array, after its header was held against its bytes, and its bytes against the memory that is free."""
-    import psutil
-
     member = archive.getinfo(f"{name}.npy" if f"{name}.npy" in archive.namelist() else name)
-    free = psutil.virtual_memory().available
-    if member.file_size > free:
-        raise CannotRun(
-            f"{file}: {name} takes {member.file_size:,} bytes of memory, {free:,} bytes are free; cut it into files"
-        )
+    _refuse_beyond_memory(member.file_size, file)
     with archive.open(member) as stream:
         version = np.lib.format.read_magic(stream)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -131,7 +125,7 @@ def _npz_array(archive: zipfile.ZipFile, name: str, file: Path) -> np.ndarray:
         expected = math.prod(shape) * dtype.itemsize
         if min(shape, default=0) < 0 or expected != member.file_size - stream.tell():
             raise CannotRun(f"{file}: {name} is {shape} of {dtype} by its header, its content has another size: cut short?")
-    with archive.open(member) as stream:
+        stream.seek(0)
         return np.lib.format.read_array(stream, allow_pickle=False)
 
 
@@ -179,12 +173,7 @@ def _labels(labels: np.ndarray, classes: list[str] | None, file: Path) -> np.nda
     if labels.dtype.kind == "b":
         labels = labels.astype(int)
     labels = _text(labels, file)
-    if (
-        labels.dtype.kind == "f"
-        and np.isfinite(labels).all()
-        and (labels == labels.round()).all()
-        and (abs(labels) < _EXACT).all()
-    ):
+    if labels.dtype.kind == "f" and ((labels == labels.round()) & (abs(labels) < _EXACT)).all():
         labels = labels.astype(int)
     if labels.dtype.kind not in ("iu" if classes else "iuU"):
         expected = "whole numbers, the places in `classes`" if classes else "whole numbers or text"
@@ -199,8 +188,6 @@ def _labels(labels: np.ndarray, classes: list[str] | None, file: Path) -> np.nda
 
 def _idx_array(file: Path, check: Callable[[Path, bytes], None] | None) -> np.ndarray:
     """The content of an IDX file, of which never more is unpacked than its header claims."""
-    import psutil
-
     try:
         with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
             head = stream.read(4)
@@ -210,12 +197,12 @@ def _idx_array(file: Path, check: Callable[[Path, bytes], None] | None) -> np.nd
             if len(head) < 4 + 4 * head[3]:
                 raise CannotRun(f"{file}: its header is cut short")
             shape = [int(side) for side in np.frombuffer(head, ">u4", offset=4)]
-            size, free = math.prod(shape), psutil.virtual_memory().available
-            if file.suffix != ".gz" and size != file.stat().st_size - len(head):
-                size = -1
-            if size > free:
-                raise CannotRun(f"{file}: takes {size:,} bytes of memory, {free:,} bytes are free; cut it into files")
-            content = head + stream.read(max(size, 0) + 1)
+            size = math.prod(shape)
+            if file.suffix == ".gz" or size == file.stat().st_size - len(head):
+                _refuse_beyond_memory(size, file)
+                content = head + stream.read(size + 1)
+            else:
+                content = head
     except (OSError, EOFError, zlib.error) as error:
         raise CannotRun(f"{file}: cannot be read ({error})") from None
     values = np.frombuffer(content, np.uint8, offset=len(head))
@@ -224,6 +211,14 @@ def _idx_array(file: Path, check: Callable[[Path, bytes], None] | None) -> np.nd
     if check:
         check(file, content)
     return values.reshape(shape)
+
+
+def _refuse_beyond_memory(size: int, file: Path) -> None:
+    import psutil
+
+    free = psutil.virtual_memory().available
+    if size > free:
+        raise CannotRun(f"{file}: takes {size:,} bytes of memory, {free:,} bytes are free; cut it into files")
 
 
 def _summary(loaded: list) -> str:

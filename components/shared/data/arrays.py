@@ -8,7 +8,7 @@ together: by a group, or as near twins of each other; its number says nothing ou
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,24 +38,14 @@ class Layout:
 
     def write(self, folder: Path) -> None:
         """Write `layout.json`."""
-        content = {
-            "classes": self.classes,
-            "shape": list(self.shape),
-            "data_digest": self.data_digest,
-            "knobs": self.knobs,
-        }
-        files.write_json(folder / "layout.json", content)
+        files.write_json(folder / "layout.json", asdict(self))
 
     @classmethod
     def read(cls, folder: Path) -> "Layout":
-        """Read `layout.json`. Raises CannotRun when it is missing, damaged, or of an older version."""
-        content = files.read_json(folder / "layout.json")
-        try:
-            return cls(content["classes"], tuple(content["shape"]), content["data_digest"], content["knobs"])
-        except (KeyError, TypeError):
-            raise CannotRun(
-                f"{folder}/layout.json: expected classes, shape, data_digest and knobs; `dvc repro -f prepare` makes it anew"
-            ) from None
+        """Read `layout.json`. Raises CannotRun when it is missing or damaged."""
+        names = ("classes", "shape", "data_digest", "knobs")
+        content = files.read_json(folder / "layout.json", *names)
+        return cls(**{name: content[name] for name in names} | {"shape": tuple(content["shape"])})
 
     def difference(self, other: "Layout") -> str | None:
         """What sets two data sets apart, knobs that only one of them has left aside; None when they belong together."""

@@ -1,5 +1,6 @@
 """The manifest: one row per sample with what was measured, a Parquet part per shard, named by the shard's digest."""
 
+import contextlib
 import itertools
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -28,10 +29,7 @@ SCHEMA = pa.schema(
         ("mode", pa.string()),
         ("format", pa.string()),
         ("bytes", pa.int64()),
-        (
-            "pixels_digest",
-            pa.string(),
-        ),  # 128 bits of BLAKE3 of the decoded pixels: the same picture saved twice in different ways
+        ("pixels_digest", pa.string()),  # 128 bits of BLAKE3 of the decoded pixels, however they were saved
         # Of a clip, its middle frame is what the following columns are about. Levels go from 0 black to 255 white.
         ("brightness", pa.float32()),  # mean level
         ("contrast", pa.float32()),  # standard deviation of the levels
@@ -49,10 +47,7 @@ SCHEMA = pa.schema(
         ("preview", pa.binary()),  # JPEG, 96 pixels at most, for people
         ("faces", pa.int32()),  # null where nobody counted (measure.faces)
         # Of a clip, its frames: null for a still.
-        (
-            "frame_digests",
-            pa.list_(pa.field("element", pa.int64())),
-        ),  # 64 bits of each frame's pixels, 0 for a frame of one colour
+        ("frame_digests", pa.list_(pa.field("element", pa.int64()))),  # 64 bits of the pixels, 0 for a frame of one colour
         ("frame_gap", pa.string()),  # the first number that the frames' names leave out
         ("frame_twin", pa.string()),  # the first number that comes twice
         ("trailing", pa.int64()),  # bytes behind the pictures' ends
@@ -186,10 +181,8 @@ def shard_digests(folder: Path) -> dict[str, str]:
 
 
 def _read(part: Path, columns: list[str]) -> pa.Table:
-    try:
+    with _readable(part):
         return pq.read_table(part, columns=columns)
-    except (OSError, pa.ArrowException) as error:
-        raise CannotRun(f"{part}: not a part of a manifest ({error}); delete it and run `dvc repro measure`") from None
 
 
 def _in_order(folder: Path) -> list[Path]:
@@ -198,8 +191,14 @@ def _in_order(folder: Path) -> list[Path]:
 
 def _shard(part: Path) -> str:
     """The name of the shard that a part describes. Raises CannotRun."""
-    try:
+    with _readable(part):
         return pq.read_schema(part).metadata[b"shard"].decode()
+
+
+@contextlib.contextmanager
+def _readable(part: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, pa.ArrowException, KeyError, TypeError) as error:
         raise CannotRun(f"{part}: not a part of a manifest ({error}); delete it and run `dvc repro measure`") from None
 

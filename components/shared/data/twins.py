@@ -23,10 +23,8 @@ def near(manifest: Path, rows: np.ndarray, *, bits: int, correlation: float) -> 
         return np.empty((0, 2), np.int64)
     # In a file that is mapped, whose pages the system takes back.
     with scratch.folder("twins") as folder:
-        thumbnails, hashes = (
-            scratch.mapped(folder / "levels.npy", (len(rows), manifests.THUMBNAIL)),
-            np.empty(len(rows), np.uint64),
-        )
+        thumbnails = scratch.mapped(folder / "levels.npy", (len(rows), manifests.THUMBNAIL))
+        hashes = np.empty(len(rows), np.uint64)
         start = filled = 0
         tables = manifests.parts(manifest, ["hash"])
         for (_, table), levels in zip(tables, manifests.read_bytes(manifest, "thumbnail"), strict=True):
