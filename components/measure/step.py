@@ -6,7 +6,6 @@ import posixpath
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -78,22 +77,19 @@ def _measure_new(parts: dict[Path, Path], config: MeasureConfig) -> int:
     sizes = {shard: dataset.count(shard) for shard in parts}
     # So small that no processor waits long for the last piece, and no smaller.
     size = BATCH * min(max(sum(sizes.values()) // (32 * parallel.processors() * BATCH), 1), 4)
-    with scratch.folder() as folder, ThreadPoolExecutor(1) as writer:
+    with scratch.folder() as folder:
         work = [
             (shard, range(start, min(start + size, count)), config, folder / f"{number}-{start}.arrow")
             for number, (shard, count) in enumerate(sizes.items())
             for start in range(0, max(count, 1), size)
         ]
-        faults, missing, written = 0, Counter(shard for shard, *_ in work), []
+        faults, missing = 0, Counter(shard for shard, *_ in work)
         for index, count in parallel.each(measure_rows, work, weights=[len(rows) for _, rows, *_ in work], name="measure"):
             shard = work[index][0]
             faults += count
             missing[shard] -= 1
             if not missing[shard]:
-                pieces = [piece for other, _, _, piece in work if other == shard]
-                written.append(writer.submit(_put_together, pieces, parts[shard]))
-        for part in written:
-            part.result()
+                _put_together([piece for other, _, _, piece in work if other == shard], parts[shard])
     return faults
 
 

@@ -16,14 +16,17 @@ def size(context: Context) -> pd.DataFrame:
 
 def gap(context: Context) -> pd.DataFrame:
     """Clips whose frames' numbers leave one out."""
-    missing = context.column("frame_gap").dropna()
-    return finding.rows(missing.index, missing.astype(str) + " is missing")
+    return _named_frame(context, "frame_gap", "is missing")
 
 
 def twin(context: Context) -> pd.DataFrame:
     """Clips in which a frame's number comes twice."""
-    twice = context.column("frame_twin").dropna()
-    return finding.rows(twice.index, twice.astype(str) + " comes twice")
+    return _named_frame(context, "frame_twin", "comes twice")
+
+
+def _named_frame(context: Context, column: str, what: str) -> pd.DataFrame:
+    frames = context.column(column).dropna()
+    return finding.rows(frames.index, frames.astype(str) + f" {what}")
 
 
 def frozen(context: Context) -> pd.DataFrame:

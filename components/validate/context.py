@@ -87,9 +87,7 @@ class Context:
     @functools.cached_property
     def repeated(self) -> np.ndarray:
         """Whether another row shows the same: bool (n,)."""
-        repeated = self.picture != np.arange(len(self.picture), dtype=np.int32)
-        repeated[self.picture[repeated]] = True
-        return repeated
+        return np.bincount(self.picture)[self.picture] > 1
 
     def row_in_shard(self, rows: np.ndarray) -> np.ndarray:
         """The number of each of these rows within its shard, int (m,)."""

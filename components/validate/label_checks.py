@@ -1,7 +1,7 @@
 """Checks of labels: missing, misspelt, too rare, contradicted by the same picture, or by what the picture looks like."""
 
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -34,8 +34,8 @@ def unknown(context: Context) -> pd.DataFrame:
         label: slips.get(other, other) for label, other in meant.items()
     }  # a twin of a slip is meant as the slip is
     reasons = {label: f"label {label!r}, did you mean {other!r}?" for label, other in meant.items()}
-    bad = _those(context, meant)
-    return finding.rows(bad.index, bad.map(reasons), suggested=bad.map(meant))
+    found = _with_label(context, reasons)
+    return found.assign(suggested=context.labels[found.index].astype("str").map(meant))
 
 
 def _plain(label: str) -> str:
@@ -80,8 +80,7 @@ def too_small(context: Context) -> pd.DataFrame:
     """Classes with too few samples to split, let alone learn."""
     least = context.limits.min_class_size
     reasons = {label: f"{label!r} {size} < {least}" for label, size in context.label_counts.items() if size < least}
-    bad = _those(context, reasons)
-    return finding.rows(bad.index, bad.map(reasons))
+    return _with_label(context, reasons)
 
 
 def missing(context: Context) -> pd.DataFrame:
@@ -94,13 +93,13 @@ def missing(context: Context) -> pd.DataFrame:
         for label, row in zip(present.index, present.to_numpy(), strict=True)
     }
     reasons = {label: f"{label!r} is missing in {splits}" for label, splits in absent.items() if splits}
-    bad = _those(context, reasons)
+    return _with_label(context, reasons)
+
+
+def _with_label(context: Context, reasons: Mapping[str, str]) -> pd.DataFrame:
+    """The samples that have one of these labels, and its reason."""
+    bad = context.labels[context.labels.isin(list(reasons))].astype("str")
     return finding.rows(bad.index, bad.map(reasons))
-
-
-def _those(context: Context, labels: Collection[str]) -> pd.Series:
-    """The rows that have one of these labels, and it."""
-    return context.labels[context.labels.isin(list(labels))].astype("str")
 
 
 def conflict(context: Context) -> pd.DataFrame:
