@@ -59,10 +59,8 @@ class Checkpoints:
         if not file.exists():
             self._ask(lambda kept: kept.get(f"{self._prefix}/{BEGUN}", file), None)
         try:
-            content = files.read_json(file)
-        except CannotRun:
-            content = None
-        if not isinstance(content, dict) or not all(str(value).isalnum() for value in content.values()):
+            content = files.read_json(file, "training_id", "precision")
+        except CannotRun:  # none, or damaged
             content = begin()
             files.write_json(file, content)
         if self._store:
