@@ -63,9 +63,6 @@ class Checkpoints:
         except CannotRun:  # none, or damaged
             content = begin()
             files.write_json(file, content)
-        if self._store:
-            self._thread.start()
-            self._new.put(True)
         return content
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -75,13 +72,14 @@ class Checkpoints:
             np.savez(stream, progress=np.array(json.dumps(checkpoint.progress)), **checkpoint.arrays)
         for old in self._all()[KEPT:]:
             old.unlink()
-        self._new.put(True)
+        self._tell()
 
     def last(self, names: Collection[str]) -> Checkpoint | None:
         """The newest, here or in the store, that can be read and has arrays of these names, all finite.
 
         A damaged one is said, set aside, and the one before it is taken.
         """
+        self._tell()  # of what it began with
         here = [(file.name, True) for file in self._all()]
         for name, is_here in sorted(here + [(name, False) for name in self._ask(self._stored, [])], reverse=True):
             file, key = self.folder / name, f"{self._prefix}/{name}"
@@ -126,6 +124,12 @@ class Checkpoints:
         except (CannotRun, OSError) as error:
             self._say(error)
             return otherwise
+
+    def _tell(self) -> None:
+        """That there is something new, to a thread which starts only when the network is built: see `_fit`."""
+        if self._store and not self._thread.ident:
+            self._thread.start()
+        self._new.put(True)
 
     def _send(self) -> None:
         """The newest that there is, whenever one has been sent: slower than the training, it leaves some out."""

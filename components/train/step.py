@@ -68,6 +68,8 @@ def _fit(
     checkpoints = Checkpoints(model, hashlib.sha256(json.dumps(inputs).encode()).hexdigest())
     begun = checkpoints.begun(lambda: {"training_id": uuid.uuid4().hex, "precision": _precision(config)})
     precision = begun["precision"]
+    # Anew: Keras draws its seeds from Python's generator, and so does whoever asked the store again when it did not answer.
+    keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
     network = build(layout.shape, len(layout.classes), **settings, normalization=FusedBatchNormalization)
     keras.config.set_dtype_policy("float32")
