@@ -31,7 +31,7 @@ def call(step: str, *, config: str = "", code: str = "", shown: Sequence[Artifac
 
     An artifact, or a list of them, stands for its path; `config` is the step's section as JSON, `code` what the pipeline was
     compiled from, `shown` what the UI shows, also of what was refused (see `artifacts.SHOW`); pages of it go to MLflow, too.
-    `last` is the data of a schedule's run that is done with this step. A step that fails ends the process with its exit code.
+    `last` is the key of a schedule's run (see `newest`) that is done with this step. A step that fails ends the process with its exit code.
     """
     from components import STEPS
     from components.__main__ import call as run
@@ -63,7 +63,7 @@ def call(step: str, *, config: str = "", code: str = "", shown: Sequence[Artifac
             why = show.SHOW[name](Path(artifacts[-1].path), *shown)
             verdict = f"refused: {why}" if why and verdict != PASSED else verdict
         if last and verdict == PASSED:
-            newest.keep(last, code)
+            newest.keep(last)
     for artifact in artifacts:
         artifact.metadata.setdefault(SEAL, seal(Path(artifact.path)))
         artifact.metadata.setdefault(MAKER, section)

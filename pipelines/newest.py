@@ -3,17 +3,19 @@
 import datetime
 import hashlib
 import json
+from collections.abc import Sequence
 
-LAST = "data/last"  # where the store keeps what a schedule's run did last: which data, by which code
+DONE = "done"  # where the store keeps when a schedule's run ended well, under its data, code and knobs
 SECONDS = 60  # for one answer
 NEW = "new"
 
 
-def newest(address: str, code: str) -> tuple[str, str, str]:
-    """The digest that the data.dvc at an address names, the code (with a suffix where something must be made again), and the news.
+def newest(address: str, code: str, knobs: Sequence[int | str]) -> tuple[str, str, str, str]:
+    """The digest that the data.dvc at an address names, the code (with a suffix where something must be made again), the key of
+    such a run, by these knobs, and the news: `new`, or what a person is told.
 
-    `address` is anything that fsspec reads: `s3://bucket/path/data.dvc`, or a raw file of a branch by https. The news is `new`, or
-    what a person is told. Ends the process when it cannot be read.
+    `address` is anything that fsspec reads: `s3://bucket/path/data.dvc`, or a raw file of a branch by https. Ends the process when
+    it cannot be read.
     """
     from pipelines.execution import ending, refuse_other_code
 
@@ -21,23 +23,22 @@ def newest(address: str, code: str) -> tuple[str, str, str]:
         refuse_other_code(code)
         digest = digest_of(address)
         code += _again()
-        done = _last()
-        same = done.get("of") == _of(digest, code)
-        news = f"nothing changed since {done['at']}: {digest} was run by code {code}" if same else NEW
+        key = hashlib.sha256(json.dumps([digest, code, *knobs]).encode()).hexdigest()[:16]
+        at = _ended_well(key)
+        news = f"nothing changed since {at}: {digest} was run by code {code} with these knobs" if at else NEW
         print(f"newest: {address}: {digest}, {news}")
-    return digest, code, news
+    return digest, code, key, news
 
 
-def keep(digest: str, code: str) -> None:
-    """A run of this data by this code ended well: the next one of the schedule has nothing to do."""
-    from components.shared import files, scratch
+def keep(key: str) -> None:
+    """A run of this key ended well: the next one of the schedule has nothing to do."""
+    from components.shared import scratch
     from components.shared.store import open_store
 
     if store := open_store():
         with scratch.folder() as folder:
-            at = datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes")
-            files.write_json(folder / "last", {"of": _of(digest, code), "at": at})
-            store.put(LAST, folder / "last")
+            (folder / "at").write_text(datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"))
+            store.put(f"{DONE}/{key}", folder / "at")
 
 
 def digest_of(address: str) -> str:
@@ -69,10 +70,6 @@ def digest_of(address: str) -> str:
             raise CannotRun(f"{masked(address)}: is no data.dvc; `python -m pipelines publish` puts one there") from None
 
 
-def _of(digest: str, code: str) -> str:
-    return f"{digest} {code}"
-
-
 def marks(store) -> dict[str, str]:
     """What a Store marks to be made again because it was found damaged: the step's section, such as `train.cnn`, and the mark."""
     from components.shared import scratch
@@ -94,12 +91,11 @@ def _again() -> str:
     return f"+{hashlib.sha256(json.dumps(found).encode()).hexdigest()[:8]}" if found else ""
 
 
-def _last() -> dict:
+def _ended_well(key: str) -> str:
+    """When a run of this key did; empty when none has."""
     from components.shared import scratch
     from components.shared.store import open_store
 
     store = open_store()
     with scratch.folder() as folder:
-        if not store or not store.get(LAST, folder / "last"):
-            return {}
-        return json.loads((folder / "last").read_text())
+        return (folder / "at").read_text() if store and store.get(f"{DONE}/{key}", folder / "at") else ""

@@ -113,10 +113,13 @@ def training_pipeline(
             if not newest:
                 steps(digest, code, "")
                 return
-            task = wrappers.newest(address=digest, code=code)
+            task = wrappers.newest(
+                address=digest, code=code, seed=seed, measure=measure, validate=validate, prepare=prepare, augment=augment,
+                train_cnn=train_cnn, train_lstm=train_lstm, evaluate=evaluate, register=register,
+            )  # fmt: skip
             found = add(task, "newest")
             task.set_caching_options(False)
             with dsl.If(found["Output"] == "new", name="new data"):
-                steps(found["digest"], found["code"], found["digest"])
+                steps(found["digest"], found["code"], found["key"])
 
     return darkroom

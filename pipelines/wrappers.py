@@ -17,10 +17,13 @@ component = functools.partial(dsl.component, base_image="darkroom", install_kfp_
 
 
 @component
-def newest(address: str, code: str) -> NamedTuple("Newest", [("digest", str), ("code", str), ("Output", str)]):
+def newest(address: str, code: str, seed: int, measure: str, validate: str, prepare: str, augment: str, train_cnn: str,
+           train_lstm: str, evaluate: str, register: str) -> NamedTuple(
+    "Newest", [("digest", str), ("code", str), ("key", str), ("Output", str)]
+):  # fmt: skip
     from pipelines.newest import newest
 
-    return newest(address, code)
+    return newest(address, code, (seed, measure, validate, prepare, augment, train_cnn, train_lstm, evaluate, register))
 
 
 @component

@@ -27,24 +27,26 @@ def pointer(tmp_path: Path, monkeypatch) -> Path:
 
 def test_the_same_data_is_run_once_and_other_data_again(pointer):
     address = pointer.as_uri()
-    assert newest.newest(address, CODE) == (DIGESTS[0], CODE, "new")
-    assert newest.newest(address, CODE)[2] == "new"  # until a run has ended well
-    newest.keep(DIGESTS[0], CODE)
-    assert newest.newest(address, CODE)[2].startswith("nothing changed since 20")
+    digest, code, key, news = newest.newest(address, CODE, (7, "{}"))
+    assert (digest, code, news) == (DIGESTS[0], CODE, "new")
+    assert newest.newest(address, CODE, (7, "{}"))[3] == "new"  # until a run has ended well
+    newest.keep(key)
+    assert newest.newest(address, CODE, (7, "{}"))[3].startswith("nothing changed since 20")
+    assert newest.newest(address, CODE, (8, "{}"))[3] == "new"  # other knobs
     pointer.write_text(pointer.read_text().replace(DIGESTS[0], DIGESTS[1]))
-    assert newest.newest(address, CODE) == (DIGESTS[1], CODE, "new")
+    assert newest.newest(address, CODE, (7, "{}"))[::3] == (DIGESTS[1], "new")
 
 
 def test_what_was_found_damaged_makes_the_code_another_one_for_the_cache_alone(pointer, tmp_path):
-    newest.keep(DIGESTS[0], CODE)
+    newest.keep(newest.newest(pointer.as_uri(), CODE, ())[2])
     (tmp_path / "mark").write_text("0123")
     open_store().put("again/measure", tmp_path / "mark")
-    _, code, news = newest.newest(pointer.as_uri(), CODE)
+    _, code, key, news = newest.newest(pointer.as_uri(), CODE, ())
     assert news == "new"
     assert code.startswith(f"{CODE}+")
     execution.refuse_other_code(code)
-    newest.keep(DIGESTS[0], code)
-    assert newest.newest(pointer.as_uri(), CODE)[2].startswith("nothing changed")
+    newest.keep(key)
+    assert newest.newest(pointer.as_uri(), CODE, ())[3].startswith("nothing changed")
 
 
 def test_an_address_that_holds_no_data_dvc_ends_the_step_with_what_to_do(pointer, tmp_path):
@@ -52,7 +54,7 @@ def test_an_address_that_holds_no_data_dvc_ends_the_step_with_what_to_do(pointer
         newest.digest_of((tmp_path / "none.dvc").as_uri())
     pointer.write_text("a: 1")
     with pytest.raises(SystemExit) as stopped:
-        newest.newest(pointer.as_uri(), CODE)
+        newest.newest(pointer.as_uri(), CODE, ())
     assert stopped.value.code == 2
     assert "newest: file://" in (tmp_path / "words").read_text()
     assert "is no data.dvc" in (tmp_path / "words").read_text()
@@ -73,7 +75,8 @@ def test_the_steps_of_a_schedule_take_what_the_first_step_found(tmp_path):
     for name in ("digest", "code"):
         given = tasks["measure"][0]["inputs"]["parameters"][name]["componentInputParameter"]
         assert given == f"pipelinechannel--newest-{name}"
-    assert tasks["register"][0]["inputs"]["parameters"]["last"] == {"componentInputParameter": "pipelinechannel--newest-digest"}
+    assert tasks["register"][0]["inputs"]["parameters"]["last"] == {"componentInputParameter": "pipelinechannel--newest-key"}
+    assert tasks["newest"][0]["inputs"]["parameters"].keys() >= {"address", "code", *graph.parameters(PARAMS)}
 
 
 @pytest.mark.slow
@@ -83,7 +86,9 @@ def test_a_run_with_nothing_new_ends_at_once_and_well(pointer, tmp_path, monkeyp
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     kfp_local.init(kfp_local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "root"))
     pipeline = training_pipeline(PARAMS, image="i", code=CODE, data="file:///none", digest=pointer.as_uri(), newest=True)
-    newest.keep(DIGESTS[0], CODE)
+    given, sections = graph.parameters(PARAMS), ("measure", "validate", "prepare", "augment", "train_cnn", "train_lstm")
+    knobs = [given[name] for name in ("seed", *sections, "evaluate", "register")]
+    newest.keep(newest.newest(pointer.as_uri(), CODE, knobs)[2])
     with local._like_the_launcher():
         pipeline()
     assert {path.name for path in tmp_path.glob("root/*/*")} == {"newest", "report"}
