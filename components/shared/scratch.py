@@ -15,6 +15,7 @@ from components.shared.destination import MARKER, SCRATCH
 from components.shared.errors import CannotRun
 
 _PREFIX = "darkroom-"
+_NEARLY_FULL = 2**24  # bytes; what was to be written next was more
 
 
 @contextlib.contextmanager
@@ -31,8 +32,12 @@ def folder(purpose: str = "") -> Iterator[Path]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         (made / MARKER).write_text(SCRATCH, encoding="utf-8")
     try:
-        with files.room(made):
-            yield made
+        yield made
+    except OSError:
+        if files.free_bytes(made) < _NEARLY_FULL:  # else it is another disk that is full
+            with files.room(made):
+                raise
+        raise
     finally:
         shutil.rmtree(made, ignore_errors=True)
         os.close(lock)
