@@ -199,13 +199,15 @@ def test_a_model_that_was_scored_on_what_it_has_learnt_from_is_refused(here):
         register_these(here, (model, evaluation))
 
 
-@pytest.mark.parametrize("name", ["a?b", "a%20b"])
-def test_a_project_whose_path_no_address_can_hold_is_told_so(tmp_path, monkeypatch, name):
+def test_a_project_whose_path_no_address_can_hold_is_told_so(tmp_path, monkeypatch):
     from components.shared.runs.connection import connect
 
+    name = "a%20b"
     (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / name)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(CannotRun, match=r"in a folder with [?] or % in its path; rename the folder"):
+    with pytest.raises(
+        CannotRun, match=r"a%20b: MLflow takes a % with two digits in a path for another letter; rename the folder"
+    ):
         connect()
     assert [path.name for path in tmp_path.iterdir()] == [name]
