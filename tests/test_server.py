@@ -255,7 +255,7 @@ def test_another_member_gets_the_data_out_of_the_store_and_a_damaged_object_is_r
 def test_the_pipeline_takes_its_data_by_reference_out_of_the_store(team, member):
     run(member, team, "python", "-m", "pipelines", "run", "--data", "s3://dvc")
     found = {json.dumps(json.loads(file.read_text()), sort_keys=True) for file in
-             (member / "outputs/kubeflow").glob("processes/darkroom-*/evaluate*/evaluation/metrics.json")}  # fmt: skip
+             (member / "outputs/kubeflow").glob("processes/darkroom-*/evaluate*/evaluation_*/metrics.json")}  # fmt: skip
     of_dvc = {
         json.dumps(json.loads((member / f"outputs/evaluation/{name}/metrics.json").read_text()), sort_keys=True)
         for name in ("cnn", "lstm")

@@ -132,7 +132,7 @@ def _pieces(manifest: Path, columns: list[str]) -> Iterator:
         rows = table.to_pandas()
         rows["label"] = rows["label"].where(~rows["label"].isin(none), None)
         rows["classes"] = len(labels) - len(none)
-        rows["imbalance"] = training.max() / rows["label"].where(_is_trained_on(rows)).map(training)
+        rows["imbalance"] = training.max() / rows["label"].where(_is_trained_on(rows)).map(training).astype(float)
         rows["repeated_source"] = rows["source"].where(repeated[start : start + len(rows)])
         yield rows
         start += len(rows)
