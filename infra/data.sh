@@ -15,7 +15,7 @@ if [ ! -d data ]; then
     }
   fi
 fi
-there=$(darkroom digest data)
+there=$(darkroom digest data) || there="no digest"  # it says which shard is damaged
 if [ "$there" != "$recorded" ]; then
   echo "data/ is not what data.dvc records ($there, expected $recorded)." >&2
   echo "  You changed it:       dvc add data" >&2
