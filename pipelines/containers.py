@@ -26,6 +26,7 @@ TRACKED = {"train", "evaluate", "register"}  # the steps that talk to the tracki
 OUT_OF_MEMORY = 137  # killed; which the kernel does to what passes the limit
 MEMORY = re.compile(r"[1-9][0-9]*[bkmg]?")
 DOOR = "/run/darkroom"
+DOCKER = Path("/var/run/docker.sock")  # its own service, where it runs
 LOCKED = {
     "user": "10001:10001",
     "read_only": True,
@@ -155,7 +156,7 @@ def _engine() -> Iterator[None]:
     from components.shared import scratch
     from components.shared.errors import CannotRun
 
-    if os.environ.get("DOCKER_HOST") or Path("/var/run/docker.sock").exists():
+    if os.environ.get("DOCKER_HOST") or DOCKER.exists():
         yield
         return
     if not shutil.which("podman"):

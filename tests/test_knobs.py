@@ -36,7 +36,7 @@ plain = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, derandomize=True)
 @given(yaml_texts)
 @example("off")
 @example("a: 010\nb: 1e3\nc: off\n")
@@ -47,8 +47,9 @@ plain = st.recursive(
 def test_what_dvc_reads_is_what_darkroom_reads(text):
     try:
         expected = parse_yaml(text, "params.yaml")
-    # ParseError, and what ruamel's own constructors raise, which DVC lets through: where DVC fails, we refuse in a line.
-    except (ParseError, ValueError, KeyError, TypeError, AttributeError, LookupError, AssertionError, NotImplementedError):
+    # DVC's own refusal, and what the constructors of ruamel.yaml raise on such texts and DVC lets through (`!!bool maybe`: KeyError,
+    # `2020-99-99`: ValueError ...). None of it passes the test by itself: where DVC fails, Darkroom must refuse in a line.
+    except (ParseError, ValueError, TypeError, AttributeError, LookupError, AssertionError, NotImplementedError):
         with pytest.raises(CannotRun):
             yaml_reader.parse(text, where="params.yaml")
         return

@@ -90,8 +90,7 @@ def test_the_way_to_the_tracking_server_is_for_its_owner_alone(server):
 def test_the_socket_of_podmans_service_is_in_a_private_folder(tmp_path, monkeypatch):
     """A stand-in for podman's service that only binds the socket: the folder is what is looked at."""
     monkeypatch.delenv("DOCKER_HOST", raising=False)
-    if Path("/var/run/docker.sock").exists():  # then it is used, and no service of podman's is started at all
-        pytest.skip("docker's own socket is taken here")
+    monkeypatch.setattr(containers, "DOCKER", tmp_path / "none")  # where docker runs, no service of podman's would be started
     podman = tmp_path / "podman"
     podman.write_text("#!/usr/bin/env python3\nimport socket, sys, time\ns = socket.socket(socket.AF_UNIX)\n"
                       "s.bind(sys.argv[-1].removeprefix('unix://'))\ns.listen()\ntime.sleep(60)\n")  # fmt: skip
