@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import yaml
@@ -14,6 +15,10 @@ from PIL import Image
 
 from components.measure.config import MeasureConfig
 from components.shared import config as configs
+
+# The same draws everywhere: what fails for one fails for all.
+hypothesis.settings.register_profile("seeded", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("seeded")
 
 ROOT = Path(__file__).parent.parent
 MEASURE = MeasureConfig(faces=False, max_megapixels=100)

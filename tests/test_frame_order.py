@@ -94,14 +94,14 @@ def test_what_is_missing_or_twice_is_told(scheme):
 TEXT = st.text("ab_-. (\u0663\u4e00\u00b2", max_size=6)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None)
 @given(TEXT, TEXT, st.integers(0, 10**6), st.integers(1, 50), st.integers(3, 60), st.integers(0, 8))
 def test_an_evenly_numbered_clip_is_whole_whatever_stands_around(before, behind, start, step, count, width):
     names = [f"{before}{start + step * n:0{width}d}{behind}.png" for n in range(count)]
     assert order(names) == {}
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=30))
 @example(["1" * 5000, "2" * 5000])
 def test_any_names_are_read(names):

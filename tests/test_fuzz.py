@@ -85,7 +85,7 @@ def survive(seed: bytes, mutations: list[tuple[str, int, int]]) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
 
 
-FUZZ = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "derandomize": True}
+FUZZ = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 ANY = (st.sampled_from(SEEDS), st.lists(MUTATION, min_size=1, max_size=6))
 
 

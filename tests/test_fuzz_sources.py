@@ -21,7 +21,7 @@ from components.ingest import archive, array_files, find, sample_table
 from components.shared.errors import CannotRun, Refused
 
 OURS = (Refused, CannotRun)
-FUZZ = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True}
+FUZZ = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 FEW = settings(max_examples=150, **FUZZ)
 MUTATION = st.one_of(
     st.tuples(st.just("flip"), st.integers(0, 2**16), st.integers(1, 255)),

@@ -36,7 +36,7 @@ plain = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=400, deadline=None)
 @given(yaml_texts)
 @example("off")
 @example("a: 010\nb: 1e3\nc: off\n")

@@ -109,7 +109,7 @@ def holds(frame: bytes) -> None:
     assert after.trailing == 0
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None)
 @given(
     parts=st.lists(st.sampled_from(sorted(JPEG_PARTS)), max_size=6),
     between=st.lists(st.sampled_from(sorted(JPEG_PARTS)), max_size=3),
@@ -145,7 +145,7 @@ def test_what_hides_behind_the_pixels_of_a_jpegs_scans_goes(progressive, mode):
     assert CANARY[4:] not in strip(everywhere)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None)
 @given(
     parts=st.lists(st.sampled_from(sorted(PNG_PARTS)), max_size=6),
     later=st.lists(st.sampled_from(sorted(set(PNG_PARTS) - {"PLTE", "tRNS"})), max_size=3),
@@ -207,7 +207,7 @@ def interlace(pixels: np.ndarray) -> bytes:
     return formats.SIGNATURES["PNG"] + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None)
 @given(
     st.tuples(st.integers(8, 40), st.integers(8, 40), st.sampled_from([1, 3])),
     st.integers(1, 8),
@@ -248,7 +248,7 @@ def test_a_profile_gives_the_same_colours_without_its_texts():
     assert ImageCms.ImageCmsProfile(io.BytesIO(clean)).profile.profile_description in (None, "")
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, deadline=None)
 @given(st.integers(0, len(SRGB) - 1), st.binary(min_size=1, max_size=12), st.integers(0, len(SRGB)))
 def test_a_damaged_profile_goes_or_stays_valid(at, what, end):
     damaged = SRGB[:at] + what + SRGB[at + len(what) :]
