@@ -99,9 +99,12 @@ def test_their_severity_is_a_knob_and_what_is_off_is_not_expected(judged):
 
 def test_a_critical_one_that_fails_while_its_check_is_silent_is_not_silent(knobs):
     limits = knobs(ValidateConfig, "validate")
-    failed = {"label is given": "not so for 1 of 9"}
-    assert expectations.broken(failed, {"E_LABEL_EMPTY"}, limits) is None
-    assert expectations.broken(failed, {"W_DARK"}, limits) == "label is given (not so for 1 of 9)"
+    judged = [
+        expectations.Judged("label is given", "E_LABEL_EMPTY", "not so for 1 of 9"),
+        expectations.Judged("others", "E_EXPECTATION", ""),
+    ]
+    assert expectations.broken(judged, {"E_LABEL_EMPTY"}, limits) is None
+    assert expectations.broken(judged, {"W_DARK"}, limits) == "label is given (not so for 1 of 9)"
 
 
 def test_when_its_process_is_killed_the_step_says_so_and_the_next_run_ends_well(judged):
@@ -128,5 +131,6 @@ def test_a_manifest_in_pieces_is_judged_as_one_is_in_one(drawn, tmp_path, knobs,
     whole = great.evaluate(tmp_path / "m", limits, tmp_path / "whole")
     monkeypatch.setattr(great, "_PIECE", 70_000)
     assert great.evaluate(tmp_path / "m", limits, tmp_path / "pieces") == whole
-    assert whole["every sample has a source of its own"] == r"not so for 3 of 140,000: 'same \\x3cb\\x3e.png'"
-    assert whole["width is at least 1"] == "not so for 3 of 140,000: '0'"
+    failed = {each.name: each.failed for each in whole}
+    assert failed["every sample has a source of its own"] == r"not so for 3 of 140,000: 'same \\x3cb\\x3e.png'"
+    assert failed["width is at least 1"] == "not so for 3 of 140,000: '0'"

@@ -22,8 +22,8 @@ from components.measure.step import measure
 from components.shared.data import dataset
 from components.shared.data.dataset import Sample
 from components.shared.errors import CannotRun, Refused
-from components.validate import finding
 from components.validate.config import ValidateConfig
+from components.validate.split_checks import redundant
 from components.validate.step import validate
 
 
@@ -142,7 +142,7 @@ def test_what_goes_of_any_pairs_leaves_no_pair_and_only_goes_for_what_stays(seed
     pairs = rng.integers(0, 60, (90, 2))
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
     rank = rng.permutation(60)
-    goes, stays = finding.redundant(pairs, rank)
+    goes, stays = redundant(pairs, rank)
     gone = np.isin(np.arange(60), goes)
     assert not (~gone[pairs[:, 0]] & ~gone[pairs[:, 1]]).any()
     assert not gone[stays].any()

@@ -20,7 +20,7 @@ from pathlib import Path
 from components.prepare import plan
 from components.prepare.config import PrepareConfig
 from components.shared import config
-from components.validate import class_balance, drift, pairs, suite
+from components.validate import checks, class_balance, drift, pairs
 from components.validate.class_chart import classes_per_split
 from components.validate.config import ValidateConfig
 from components.validate.context import Context
@@ -28,7 +28,7 @@ from components.shared.data import manifest as manifests
 
 def validate(manifest, folder):
     context = Context.read(manifest, ValidateConfig(**params["validate"]))
-    suite.check(context)
+    checks.run(context, list)
     classes_per_split(context, folder / "classes.png")
     pairs.write(context, folder / "pairs.parquet")
     class_balance.facts(context), drift.figures(context)

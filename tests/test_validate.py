@@ -298,6 +298,7 @@ def test_a_screen_holds_what_the_terminal_is_told(stills, judged, capsys):
 def test_every_check_has_a_doc_an_example_and_a_severity(capsys):
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     assert list(params["validate"]["severity"]) == [check.code for check in CHECKS]
+    assert len({check.doc for check in CHECKS}) == len(CHECKS)
     for check in CHECKS:
         assert check.doc.endswith(".")
         assert check.example

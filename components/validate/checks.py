@@ -1,52 +1,25 @@
 """The table of checks: what each looks for, what it is called, and what a person can do about it.
 
 A check is a function of the `Context`. It returns a table with a row per faulty sample (see `finding.rows`), or a text when the
-data set as a whole is at fault; an empty table or None when all is well. To add one: the function, a row here, its severity in
-params.yaml. The function's docstring says what it looks for.
+data set as a whole is at fault; an empty table or None when all is well. Its docstring says what it looks for. To add one: the
+function, or a limit of one column of the manifest (`picture_checks.where`), a row here, its severity in params.yaml.
 """
 
-import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
-
-import pandas as pd
 
 from components.shared import config
 from components.validate import class_balance, clip_checks, drift, expectations, label_checks, picture_checks, split_checks
 from components.validate.context import Context
-
-
-@dataclass(frozen=True)
-class Check:
-    """One row of the table. `code`: stable; `message` says what is wrong, `fix` what to do, `example` how an item reads.
-
-    `action`: what `darkroom fix` does about it; empty where a person has to. `run` is None for what Great Expectations finds.
-    """
-
-    code: str
-    run: Callable[[Context], pd.DataFrame | str | None] | None
-    message: str
-    fix: str
-    example: str
-    action: str = ""
-
-    @property
-    def doc(self) -> str:
-        """What the check looks for, in a line."""
-        run = self.run or expectations.broken
-        return (run.func if isinstance(run, functools.partial) else run).__doc__.splitlines()[0]
-
-
-def _note(code: str, message: str, fix: str, action: str = "") -> Check:
-    return Check(code, functools.partial(picture_checks.noted, code=code), message, fix, "cat/1.png", action)
-
+from components.validate.expectations import Judged
+from components.validate.finding import Check, Finding, findings
+from components.validate.picture_checks import noted, where
 
 REVIEW = "review them in report.html, and remove those that show nothing"
 CHECKS = (
     Check("E_NO_DATA", picture_checks.no_data, "no samples", "darkroom ingest SOURCE data", "0 samples"),
-    Check("E_EXPECTATION", None, "the manifest is not as expected (Great Expectations; see data_docs/index.html)",
+    Check("E_EXPECTATION", expectations.broken, "the manifest is not as expected (Great Expectations; see data_docs/index.html)",
           "of two samples with one path, drop the old one (ingest with --replace) or rename one at the source; if the manifest itself "
           "is wrong, delete it and run `dvc repro measure`",
           "every sample has a source of its own (not so for 2 of 91: 'cat/1.png')"),
@@ -99,12 +72,18 @@ CHECKS = (
           "cat/A.png: beside 'cat/a.png'"),
     Check("W_BLANK", picture_checks.blank, "pictures of nearly one colour (validate.min_contrast, max_common)", REVIEW,
           "cat/1.png: contrast 0.0", "drop"),
-    Check("W_LOW_INFORMATION", picture_checks.low_information, "pictures with hardly anything in them (validate.min_entropy)", REVIEW,
-          "cat/1.png: bits per pixel 0.31", "drop"),
-    Check("W_BLURRED", picture_checks.blurred, "blurred pictures (validate.min_sharpness)", REVIEW, "cat/1.png: sharpness 0.08", "drop"),
-    Check("W_DARK", picture_checks.dark, "dark pictures (validate.dark_below)", REVIEW, "cat/1.png: brightest level 21", "drop"),
-    Check("W_BRIGHT", picture_checks.bright, "overexposed pictures (validate.bright_above)", REVIEW,
-          "cat/1.png: darkest level 243", "drop"),
+    Check("W_LOW_INFORMATION", where("entropy", lambda bits, knobs: bits < knobs.min_entropy, "bits per pixel %.2f",
+                                     "Pictures with hardly anything in them, though they are not blank.", of_blank=False),
+          "pictures with hardly anything in them (validate.min_entropy)", REVIEW, "cat/1.png: bits per pixel 0.31", "drop"),
+    Check("W_BLURRED", where("sharpness", lambda sharp, knobs: sharp < knobs.min_sharpness, "sharpness %.2f",
+                             "Pictures out of focus, or moved.", of_blank=False),
+          "blurred pictures (validate.min_sharpness)", REVIEW, "cat/1.png: sharpness 0.08", "drop"),
+    Check("W_DARK", where("bright_level", lambda level, knobs: level < knobs.dark_below, "brightest level %.0f",
+                          "Pictures without a bright spot.", of_blank=False),
+          "dark pictures (validate.dark_below)", REVIEW, "cat/1.png: brightest level 21", "drop"),
+    Check("W_BRIGHT", where("dark_level", lambda level, knobs: level > knobs.bright_above, "darkest level %.0f",
+                            "Pictures without a dark spot: overexposed.", of_blank=False),
+          "overexposed pictures (validate.bright_above)", REVIEW, "cat/1.png: darkest level 243", "drop"),
     Check("W_SIZE_MIX", picture_checks.odd_size, "pictures of a size unlike the others (validate.max_odd_sizes)",
           "review them: thumbnails and scans among photos are often slips",
           "cat/1.png: 16x16 (side min 16, median 400, max 512; all are resized)", "drop"),
@@ -113,12 +92,13 @@ CHECKS = (
     Check("E_MODE_MIX", picture_checks.mode_mix, "grey and colour pictures mixed (validate.max_other_colours)",
           "prepare.channels: 1 makes them all grey; or set the severity to warning, if colour does not give the class away",
           "6.1% grey among colour pictures, more than 5%"),
-    Check("E_SEQ_SIZE", clip_checks.size, "clips whose frames differ in size", "save all frames of a clip in one size",
-          "run/1: 2 sizes of frames", "drop"),
-    Check("E_SEQ_GAP", clip_checks.gap, "clips with a frame missing", "bring the frame, or number the frames anew",
-          "run/1: frame 7 is missing", "drop"),
-    Check("E_SEQ_DUP", clip_checks.twin, "clips with a frame number that comes twice", "keep one of the two",
-          "run/1: frame 7 comes twice", "drop"),
+    Check("E_SEQ_SIZE", where("frame_sizes", lambda sizes, _: sizes > 1, "%d sizes of frames", "Clips whose frames differ in size."),
+          "clips whose frames differ in size", "save all frames of a clip in one size", "run/1: 2 sizes of frames", "drop"),
+    Check("E_SEQ_GAP", where("frame_gap", lambda frame, _: frame.notna(), "%s is missing", "Clips whose frames' numbers leave one out."),
+          "clips with a frame missing", "bring the frame, or number the frames anew", "run/1: frame 7 is missing", "drop"),
+    Check("E_SEQ_DUP", where("frame_twin", lambda frame, _: frame.notna(), "%s comes twice",
+                             "Clips in which a frame's number comes twice."),
+          "clips with a frame number that comes twice", "keep one of the two", "run/1: frame 7 comes twice", "drop"),
     Check("W_SEQ_FROZEN", clip_checks.frozen, "clips in which nothing moves", REVIEW, "run/1: 8 frames, all the same", "drop"),
     Check("W_SEQ_LENGTH", clip_checks.odd_length, "clips much longer or shorter than the others (validate.max_odd_length)",
           "cut long ones into several; prepare.max_frames thins them", "run/1: 400 frames (min 4, median 12, max 400)", "drop"),
@@ -133,25 +113,48 @@ CHECKS = (
     Check("W_DRIFT", drift.drift, "other than the data accepted before (validate.max_drift)",
           "find out whether the world has changed, or the camera, or the labelling; then retrain rather than reuse",
           "share of 'cat' 0.10 -> 0.41 (L-inf 0.31 > 0.1)"),
-    _note("W_DAMAGED", "JPEGs with damaged data: a part of the picture is made up by the decoder",
-          "fetch them again from where they came, or leave them out; often everything below a line is grey", "drop"),
-    _note("W_GPS", "pictures whose metadata says where they were taken", "darkroom ingest SOURCE data --strip-metadata", "strip_metadata"),
-    _note("W_PERSON", "pictures whose metadata names a person", "darkroom ingest SOURCE data --strip-metadata", "strip_metadata"),
-    _note("W_SERIAL", "pictures whose metadata has a device's serial number",
-          "darkroom ingest SOURCE data --strip-metadata", "strip_metadata"),
+    Check("W_DAMAGED", noted("W_DAMAGED", "JPEG data that the decoder could not read whole and filled in."),
+          "JPEGs with damaged data: a part of the picture is made up by the decoder",
+          "fetch them again from where they came, or leave them out; often everything below a line is grey", action="drop"),
+    Check("W_GPS", noted("W_GPS", "Coordinates in the metadata: who has the picture knows where it was taken."),
+          "pictures whose metadata says where they were taken", "darkroom ingest SOURCE data --strip-metadata", action="strip_metadata"),
+    Check("W_PERSON", noted("W_PERSON", "Names of authors, owners or people shown in the metadata."),
+          "pictures whose metadata names a person", "darkroom ingest SOURCE data --strip-metadata", action="strip_metadata"),
+    Check("W_SERIAL", noted("W_SERIAL", "Serial numbers in the metadata, which tie pictures to one camera."),
+          "pictures whose metadata has a device's serial number",
+          "darkroom ingest SOURCE data --strip-metadata", action="strip_metadata"),
     Check("W_FACES", picture_checks.faces, "pictures with faces in them, as far as the detector sees them (measure.faces)",
           "darkroom ingest SOURCE data --blur-faces", "cat/1.png: 2 faces", "blur_faces"),
-    Check("W_TRAILING", picture_checks.trailing, "files with something behind the picture's end",
+    Check("W_TRAILING", where("trailing", lambda size, _: size > 0, "%d bytes after the end",
+                              "Bytes that no viewer shows, behind the end of a picture."),
+          "files with something behind the picture's end",
           "darkroom ingest SOURCE data --strip-metadata: what hides there is none of the picture",
           "cat/1.png: 28 bytes after the end", "strip_metadata"),
-    _note("W_METADATA", "pictures with broken metadata", "nothing: the pixels are used; save them again to get rid of it"),
+    Check("W_METADATA", noted("W_METADATA", "Metadata that cannot be read, beside pixels that can."),
+          "pictures with broken metadata", "nothing: the pixels are used; save them again to get rid of it"),
     Check("W_MODE", picture_checks.converted, "pictures converted to grey or RGB",
           "nothing, if the preview in outputs/augmented looks right", "cat/1.png: mode P"),
-    _note("W_ALPHA", "pictures with transparency, put on white", "nothing, if white is right behind them"),
-    _note("W_BIT_DEPTH", "pictures of 16 bits a channel, taken as 8", "nothing, if the preview in outputs/augmented looks right"),
-    _note("W_ROTATED", "pictures turned upright, as their EXIF says", "nothing"),
+    Check("W_ALPHA", noted("W_ALPHA", "Pictures with transparent pixels, which are put on white."),
+          "pictures with transparency, put on white", "nothing, if white is right behind them"),
+    Check("W_BIT_DEPTH", noted("W_BIT_DEPTH", "Pictures of 16 bits a channel, whose finer half is not used."),
+          "pictures of 16 bits a channel, taken as 8", "nothing, if the preview in outputs/augmented looks right"),
+    Check("W_ROTATED", noted("W_ROTATED", "Pictures that were saved on their side or mirrored, with a note of how they belong."),
+          "pictures turned upright, as their EXIF says", "nothing"),
 )  # fmt: skip
 BY_CODE = {check.code: check for check in CHECKS}
+_SEVERITIES = ("error", "warning", "info")
+
+
+def run(context: Context, judged: Callable[[], list[Judged]]) -> list[Finding]:
+    """The findings of every check that is not off, the worst first. `judged`: see great.judge; it is awaited last."""
+    found, limits = [], context.limits
+    for check in CHECKS:
+        if limits.severity[check.code] != "off" and check.code != expectations.CODE:
+            found += findings(check, check.run(context), context)
+    broken = expectations.broken(judged(), {each.check.code for each in found}, limits)
+    if limits.severity[expectations.CODE] != "off":
+        found += findings(BY_CODE[expectations.CODE], broken, context)
+    return sorted(found, key=lambda each: (_SEVERITIES.index(each.severity), CHECKS.index(each.check)))
 
 
 def checks(*, params: Annotated[Path, "where the severities stand"] = Path("params.yaml")) -> None:

@@ -7,28 +7,6 @@ from components.validate import finding, picture_checks, suspects
 from components.validate.context import Context
 
 
-def size(context: Context) -> pd.DataFrame:
-    """Clips whose frames differ in size."""
-    sizes = context.column("frame_sizes")
-    bad = sizes[sizes > 1].astype(int)
-    return finding.rows(bad.index, bad.astype(str) + " sizes of frames")
-
-
-def gap(context: Context) -> pd.DataFrame:
-    """Clips whose frames' numbers leave one out."""
-    return _named_frame(context, "frame_gap", "is missing")
-
-
-def twin(context: Context) -> pd.DataFrame:
-    """Clips in which a frame's number comes twice."""
-    return _named_frame(context, "frame_twin", "comes twice")
-
-
-def _named_frame(context: Context, column: str, what: str) -> pd.DataFrame:
-    frames = context.column(column).dropna()
-    return finding.rows(frames.index, frames.astype(str) + f" {what}")
-
-
 def frozen(context: Context) -> pd.DataFrame:
     """Clips in which nothing moves: every frame is the same picture."""
     clips = context.frame_digests[context.decoded[context.is_clip]]

@@ -1,14 +1,71 @@
-"""What a check returns: a table with a row per faulty sample, numbered as in the manifest."""
+"""What a check is, what it returns (a table with a row per faulty sample), and the findings that this becomes."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+
+from components.validate.context import Context
 
 # `other`: number of the sample that it clashes with, -1 for none. `action`: what `darkroom fix` does with this very sample, where
 # that differs from its check's (empty: nothing; `keep`: nothing, unless a person names it). `suggested`: the label or split that
 # it should have. `code`: the finding that it belongs to, where a check has several.
 COLUMNS = {"reason": "str", "other": "int64", "action": "str", "suggested": "str", "code": "str"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """`code`: stable; `message` says what is wrong, `fix` what to do, `example` how an item reads; see checks.py for `run`.
+
+    `action`: what `darkroom fix` does about it; empty where a person has to.
+    """
+
+    code: str
+    run: Callable[..., pd.DataFrame | str | None]
+    message: str
+    fix: str
+    example: str = "cat/1.png"
+    action: str = ""
+
+    @property
+    def doc(self) -> str:
+        """What the check looks for, in a line."""
+        return self.run.__doc__.splitlines()[0]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check has to say of this data. `rows`: see the function `rows`; empty when the data set as a whole is at fault."""
+
+    check: Check
+    code: str
+    severity: str
+    message: str
+    fix: str
+    rows: pd.DataFrame
+
+
+def findings(check: Check, result: pd.DataFrame | str | None, context: Context) -> list[Finding]:
+    """One for a check of the whole; for a check of samples one per code, none when nothing is at fault."""
+    severity, message, fix = context.limits.severity[check.code], check.message, check.fix
+    if result is None or len(result) == 0:
+        return []
+    if isinstance(result, str):
+        return [Finding(check, check.code, severity, f"{message}: {result}", fix, none())]
+    if check.code == "E_UNDECODABLE" and context.limits.quarantine == "skip":
+        share, limit = len(result) / len(context.rows), context.limits.max_quarantined
+        if share <= limit:
+            severity, message = "warning", "skipped, being no whole picture"
+            fix = "nothing: they are left out (validate.quarantine)"
+        else:
+            message += f" ({share:.1%}, more than may be skipped: validate.max_quarantined {limit:.1%})"
+    if check.code == "W_LABEL_SUSPECT" and context.opinion.judged < len(context.rows):
+        message += f" ({context.opinion.judged:,} were judged, a share of every class, to bound the work)"
+    return [
+        Finding(check, str(code), severity, f"{len(part):,} of {len(context.rows):,}: {message}", fix, part)
+        for code, part in result.groupby(result["code"].fillna(check.code), sort=True)
+    ]
 
 
 def rows(faulty: pd.Index | pd.Series, reason: pd.Series | np.ndarray | str, **others: pd.Series | np.ndarray) -> pd.DataFrame:
@@ -35,29 +92,3 @@ def pairs(one: np.ndarray, other: np.ndarray, reason: Callable[[np.ndarray, np.n
     twins = other[first]
     texts = np.asarray(reason(numbers, twins), object)
     return rows(pd.Index(numbers, dtype=int), texts, other=twins, **{name: column[first] for name, column in others.items()})
-
-
-def redundant(pairs: np.ndarray, rank: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """The samples to drop so that of no pair both stay, ascending, and the one that stays in place of each: int (k,) both.
-
-    `pairs`: int (m, 2); `rank`: int (n,); the one of lower rank has the right to stay, of equals the first. Greedy, in the
-    order of ranks: a sample goes only for one that stays. So of a chain A ~ B ~ C, where A is unlike C, B alone goes.
-    """
-    names, number = np.unique(pairs, return_inverse=True)
-    number = number.reshape(-1, 2)
-    order = np.lexsort([names, rank[names] if rank is not None else names])
-    place = np.empty(len(names), np.int64)
-    place[order] = np.arange(len(names))
-    first, second = np.sort(place[number], axis=1).T
-    in_turn = np.lexsort([first, second])
-    kept_for = np.full(len(names), -1, np.int64)
-    gone = bytearray(len(names))
-    for start in range(0, len(in_turn), 1 << 16):  # Python's numbers are large: a part at a time
-        part = in_turn[start : start + (1 << 16)]
-        for stays, goes in zip(first[part].tolist(), second[part].tolist(), strict=True):
-            if not gone[stays] and not gone[goes]:
-                gone[goes] = 1
-                kept_for[goes] = stays
-    going = np.flatnonzero(kept_for >= 0)
-    going = going[np.argsort(names[order[going]])]
-    return names[order[going]], names[order[kept_for[going]]]

@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -16,12 +17,11 @@ from pathlib import Path
 from components.shared import supervise
 from components.shared.errors import CannotRun
 from components.validate.config import ValidateConfig
-from components.validate.expectations import expected
+from components.validate.expectations import Judged, expected
 
 # Names of files and classes must not reach Data Docs as markup, nor as a variable of the templates behind them. Escapes as
 # Python writes them are harmless wherever a page puts them, and different names stay different.
 _ESCAPES = {char: f"\\x{ord(char):02x}" for char in "\\<>&\"'`${}"}
-_SEVERITIES = {"error": "critical", "warning": "warning", "info": "info"}  # our word -> Great Expectations'
 _PIECE = 250_000  # rows that are judged at once, and those of a part more
 
 
@@ -34,16 +34,10 @@ def process() -> ProcessPoolExecutor:
     return pool
 
 
-def judge(manifest: Path, limits: ValidateConfig, docs: Path) -> Callable[[], dict[str, str]]:
+def judge(manifest: Path, limits: ValidateConfig, docs: Path) -> Callable[[], list[Judged]]:
     """Begin to `evaluate` there, and do not wait; what is returned waits for the outcome."""
     with _alive():
-        verdict = process().submit(evaluate, manifest.absolute(), limits, docs.absolute())
-
-    def outcome() -> dict[str, str]:
-        with _alive():
-            return verdict.result()
-
-    return outcome
+        return _alive()(process().submit(evaluate, manifest.absolute(), limits, docs.absolute()).result)
 
 
 @contextmanager
@@ -64,28 +58,24 @@ def load() -> None:
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
 
 
-def evaluate(manifest: Path, limits: ValidateConfig, docs: Path) -> dict[str, str]:
-    """Hold the manifest against what is expected, and write Data Docs; returns the name of what fails, and what was observed."""
+def evaluate(manifest: Path, limits: ValidateConfig, docs: Path) -> list[Judged]:
+    """Hold the manifest against what is expected, and write Data Docs."""
     import great_expectations as gx
-    import great_expectations.expectations as kinds
 
     from components.shared.data import manifest as manifests
 
     suite = expected(limits)
-    columns = sorted({"source", "label", "split", *(each.options.get("column") for each in suite)} & {*manifests.SCHEMA.names})
+    columns = sorted(
+        {"source", "label", "split", *(getattr(each, "column", None) for each in suite)} & {*manifests.SCHEMA.names}
+    )
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)}
     index = {"class_name": "DefaultSiteIndexBuilder"}
     site = {"class_name": "SiteBuilder", "site_index_builder": index, "store_backend": store}
     context.add_data_docs_site(site_name="docs", site_config=site)
-    expectations = [
-        getattr(kinds, each.kind)(**each.options, severity=_SEVERITIES[limits.severity[each.check]],
-                                  description=each.name, meta={"name": each.name})
-        for each in suite
-    ]  # fmt: skip
-    known = context.suites.add(gx.ExpectationSuite(name="manifest", expectations=expectations))
-    results = {each.name: [] for each in suite}
+    known = context.suites.add(gx.ExpectationSuite(name="manifest", expectations=suite))
+    results = defaultdict(list)
     for number, rows in enumerate(_pieces(manifest, columns)):
         name = f"piece {number}"
         batch = context.data_sources.add_pandas(name).add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
@@ -95,7 +85,7 @@ def evaluate(manifest: Path, limits: ValidateConfig, docs: Path) -> dict[str, st
         context.data_sources.delete(name)
         gc.collect()  # the library's objects hold each other, and the rows
     context.build_data_docs(site_names=["docs"])
-    return {name: _observed(pieces) for name, pieces in results.items() if not all(each.success for each in pieces)}
+    return [Judged(**each.meta, failed=_failed(results[each.meta["name"]])) for each in suite]
 
 
 def _pieces(manifest: Path, columns: list[str]) -> Iterator:
@@ -151,9 +141,11 @@ def _harmless(texts):
     return texts
 
 
-def _observed(pieces: list) -> str:
-    """What is wrong, in a few words, by the results of an expectation for all pieces."""
+def _failed(pieces: list) -> str:
+    """What is wrong, in a few words, by the results of an expectation for all pieces; empty when it holds for each."""
     results = [each.result for each in pieces]
+    if all(each.success for each in pieces):
+        return ""
     if not all(results):
         return "it could not be evaluated; Data Docs say why"
     if "unexpected_count" not in results[0]:

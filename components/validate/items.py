@@ -1,6 +1,5 @@
-"""A finding, and its items: a line and a record per faulty sample, complete enough for `darkroom fix` to act on."""
+"""The items of findings: a line and a record per faulty sample, complete enough for `darkroom fix` to act on."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,58 +10,34 @@ import pyarrow.parquet as pq
 from components.shared import files
 from components.shared.page.render import plain
 from components.validate.context import Context
+from components.validate.finding import Finding
 
 KEPT = 1000  # items of one finding in findings.json; `count` says how many there are, findings.parquet has them all
 _SAMPLE = ["id", "shard", "source", "split", "label", "group"]  # columns of the manifest that an item repeats
 _ITEM = ["text", *_SAMPLE, "row", "picture", "reason", "other", "action", "suggested"]
-SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("code", "severity", "message", "fix")]
-    + [(name, pa.int64() if name == "row" else pa.string()) for name in _ITEM]
-)
+_ABOUT = ["code", "severity", "message", "fix"]  # of a finding, which findings.parquet repeats for each
+_SCHEMA = pa.schema([(name, pa.int64() if name == "row" else pa.string()) for name in (*_ABOUT, *_ITEM)])
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One result of validation. `rows`: see `finding.rows`; empty when the data set as a whole is at fault.
-
-    `check`: code of the check; `doc`: its description. `action`: what `darkroom fix` does, empty where a person has to.
-    """
-
-    code: str
-    severity: str
-    message: str
-    fix: str
-    action: str
-    rows: pd.DataFrame
-    check: str
-    doc: str
-
-    def items(self, context: Context, most: int = KEPT) -> list[dict]:
-        """The first items as records; a value that does not apply is None."""
-        table = _table(self, context, self.rows.head(most))
-        return table.astype(object).where(table.notna(), None).to_dict("records")
-
-    def record(self, context: Context) -> dict:
-        """Its entry in findings.json."""
-        return {
-            "code": self.code, "severity": self.severity, "message": self.message, "fix": self.fix, "action": self.action,
-            "count": len(self.rows), "items": self.items(context),
-        }  # fmt: skip
+def record(finding: Finding, context: Context) -> dict:
+    """The entry of a finding in findings.json; a value that does not apply is None."""
+    items = first(finding, context, KEPT)
+    about = {name: getattr(finding, name) for name in _ABOUT} | {"action": finding.check.action, "count": len(finding.rows)}
+    return {**about, "items": items.astype(object).where(items.notna(), None).to_dict("records")}
 
 
 def write_table(findings: list[Finding], context: Context, file: Path) -> None:
     """Write every item of every finding, a row each, with the columns of findings.json: what `darkroom fix` reads."""
-    with files.whole_file(file) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+    with files.whole_file(file) as temporary, pq.ParquetWriter(temporary, _SCHEMA, compression="zstd") as writer:
         for finding in findings:
             for start in range(0, len(finding.rows), 1 << 16):
-                table = _table(finding, context, finding.rows.iloc[start : start + (1 << 16)]).assign(
-                    code=finding.code, severity=finding.severity, message=finding.message, fix=finding.fix
-                )
-                writer.write_table(pa.Table.from_pandas(table[SCHEMA.names], schema=SCHEMA, preserve_index=False))
+                table = first(finding, context, 1 << 16, start).assign(**{name: getattr(finding, name) for name in _ABOUT})
+                writer.write_table(pa.Table.from_pandas(table[_SCHEMA.names], schema=_SCHEMA, preserve_index=False))
 
 
-def _table(finding: Finding, context: Context, rows: pd.DataFrame) -> pd.DataFrame:
-    """The items of these rows, columns as in _ITEM."""
+def first(finding: Finding, context: Context, most: int, start: int = 0) -> pd.DataFrame:
+    """At most so many items of a finding, from this one on."""
+    rows = finding.rows.iloc[start : start + most]
     table = context.some(rows.index, *_SAMPLE, "pixels_digest")
     other = rows["other"].to_numpy()
     sources = context.some(np.maximum(other, 0), "source")["source"].to_numpy(object)
@@ -75,6 +50,6 @@ def _table(finding: Finding, context: Context, rows: pd.DataFrame) -> pd.DataFra
         picture=table["pixels_digest"].fillna(table["id"]),
         reason=reason,
         other=pd.Series(np.where(other >= 0, sources, None), rows.index, dtype="str"),
-        action=rows["action"].fillna(finding.action),
+        action=rows["action"].fillna(finding.check.action),
         suggested=rows["suggested"],
     )[_ITEM]

@@ -1,10 +1,15 @@
 """Checks of single pictures: unreadable, empty, unlike the others, or with private metadata."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
 from components.validate import finding
+from components.validate.config import ValidateConfig
 from components.validate.context import Context
+
+Run = Callable[[Context], pd.DataFrame | str | None]
 
 GREY_MODES = ["L", "1", "LA"]
 
@@ -20,9 +25,32 @@ def undecodable(context: Context) -> pd.DataFrame:
     return finding.rows(bad.index, context.some(bad.index, "fault")["fault"], code=bad)
 
 
-def noted(context: Context, *, code: str) -> pd.DataFrame:
-    """Pictures with a note from the decoder."""
-    return finding.rows(context.notes(code), "")
+def where(
+    column: str, test: Callable[[pd.Series, ValidateConfig], pd.Series], reason: str, doc: str, *, of_blank: bool = True
+) -> Run:
+    """A check of one column of the manifest: the samples whose value passes `test`, which gets the values and the knobs.
+
+    `reason` has a place for the value (%d, %s ...). `of_blank`: whether pictures of nearly one colour are judged, too; they have
+    a finding of their own.
+    """
+
+    def check(context: Context) -> pd.DataFrame:
+        values = context.column(column)
+        values = values[test(values, context.limits) & (of_blank | ~context.blank)]
+        return finding.rows(values.index, np.char.mod(reason, values.to_numpy()))
+
+    check.__doc__ = doc
+    return check
+
+
+def noted(code: str, doc: str) -> Run:
+    """A check of the decoder's notes: the samples that have this one."""
+
+    def check(context: Context) -> pd.DataFrame:
+        return finding.rows(context.notes(code), "")
+
+    check.__doc__ = doc
+    return check
 
 
 def converted(context: Context) -> pd.DataFrame:
@@ -34,15 +62,10 @@ def converted(context: Context) -> pd.DataFrame:
     return finding.rows(bad.index, "mode " + bad.astype(str))
 
 
-def trailing(context: Context) -> pd.DataFrame:
-    """Files with something behind the picture's end."""
-    bad = _above_zero(context, "trailing")
-    return finding.rows(bad.index, bad.astype(str) + " bytes after the end")
-
-
 def faces(context: Context) -> pd.DataFrame:
     """Pictures in which the detector sees faces (measure.faces turns it on)."""
-    seen = _above_zero(context, "faces")
+    seen = context.column("faces")
+    seen = seen[seen > 0].astype(int)
     return finding.rows(seen.index, seen.astype(str) + np.where(seen == 1, " face", " faces"))
 
 
@@ -52,26 +75,6 @@ def blank(context: Context) -> pd.DataFrame:
     flat = "contrast " + contrast.round(1).astype(str)
     same = (100 * common).round(1).astype(str) + " % of the pixels have one level"
     return finding.rows(contrast.index, flat.where(contrast < context.limits.min_contrast, same))
-
-
-def low_information(context: Context) -> pd.DataFrame:
-    """Pictures with hardly anything in them, though they are not blank."""
-    return _beyond(context, "entropy", "bits per pixel", below=context.limits.min_entropy)
-
-
-def blurred(context: Context) -> pd.DataFrame:
-    """Pictures out of focus, or moved."""
-    return _beyond(context, "sharpness", "sharpness", below=context.limits.min_sharpness)
-
-
-def dark(context: Context) -> pd.DataFrame:
-    """Pictures without a bright spot."""
-    return _beyond(context, "bright_level", "brightest level", below=context.limits.dark_below)
-
-
-def bright(context: Context) -> pd.DataFrame:
-    """Pictures without a dark spot: overexposed."""
-    return _beyond(context, "dark_level", "darkest level", above=context.limits.bright_above)
 
 
 def odd_size(context: Context) -> pd.DataFrame:
@@ -103,19 +106,6 @@ def mode_mix(context: Context) -> str | None:
 def side(context: Context) -> pd.Series:
     """The side of a square as large as each picture, in pixels."""
     return np.sqrt(context.column("width").astype(float) * context.column("height"))
-
-
-def _above_zero(context: Context, name: str) -> pd.Series:
-    values = context.column(name)
-    return values[values > 0].astype(int)
-
-
-def _beyond(context: Context, column: str, what: str, *, below: float = -np.inf, above: float = np.inf) -> pd.DataFrame:
-    """A blank picture has its own finding: it is none of the others besides."""
-    values = context.column(column)
-    values = values[((values < below) | (values > above)) & ~context.blank]
-    digits = 0 if column.endswith("_level") else 2
-    return finding.rows(values.index, f"{what} " + pd.Series(np.char.mod(f"%.{digits}f", values), values.index, dtype="str"))
 
 
 def _size(context: Context, rows: pd.Index) -> pd.Series:

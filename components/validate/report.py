@@ -1,4 +1,4 @@
-"""report.html: the verdict first, then each finding with its pictures, then the classes."""
+"""What people read: report.html (the verdict, each finding with its pictures, the classes), and lines for the terminal."""
 
 from pathlib import Path
 
@@ -9,11 +9,13 @@ from components.shared import files
 from components.shared.page import render
 from components.validate.class_chart import per_split
 from components.validate.context import Context
-from components.validate.items import Finding
+from components.validate.finding import Finding
+from components.validate.items import first
 
 SHOWN = 12  # samples of a finding that are shown with their pictures
 LISTED = 100  # and that are listed
 _CLASSES = 200  # that the tables show
+_WIDTH = 110  # characters of a line in the terminal
 
 
 def write(findings: list[Finding], context: Context, summary: dict, file: Path) -> None:
@@ -41,7 +43,7 @@ def write(findings: list[Finding], context: Context, summary: dict, file: Path) 
 
 
 def _shown(finding: Finding, context: Context, previews: dict[int, bytes]) -> dict:
-    items = [item["text"] for item in finding.items(context, most=LISTED)]
+    items = first(finding, context, LISTED)["text"].tolist()
     pictures = _pictures(finding, context, previews)
     return {**vars(finding), "pictures": pictures, "items": items, "count": len(finding.rows)}
 
@@ -67,3 +69,13 @@ def _pictures(finding: Finding, context: Context, previews: dict[int, bytes]) ->
         ]
         shown.append({"reason": fact["reason"] if twin is None else "", "samples": samples})
     return shown
+
+
+def lines(finding: Finding, context: Context) -> list[str]:
+    """What the terminal shows: three lines for an error, two for a warning, one for an info."""
+    lines = [f"{finding.code} {finding.severity}: {finding.message}"]
+    if len(finding.rows) and finding.severity != "info":
+        lines.append(f"    {first(finding, context, 1)['text'].iat[0]}" + (", ..." if len(finding.rows) > 1 else ""))
+    if finding.severity == "error":
+        lines.append(f"    -> {finding.fix}")
+    return [line if len(line) <= _WIDTH else line[: _WIDTH - 3] + "..." for line in lines]

@@ -46,7 +46,7 @@ def near_duplicate(context: Context) -> pd.DataFrame:
     splits, labels = context.split_number, context.label_number
     one, other = context.near.T
     same = (splits[one] == splits[other]) & (labels[one] == labels[other])
-    rows, stays = finding.redundant(context.near[same])
+    rows, stays = redundant(context.near[same])
     return finding.pairs(rows, stays, lambda _, twins: "~ " + context.names(twins))
 
 
@@ -56,7 +56,7 @@ def overlap(context: Context) -> pd.DataFrame:
     splits = context.split_number
     pairs = shared[["one", "other"]].to_numpy(int)
     same = splits[pairs[:, 0]] == splits[pairs[:, 1]]
-    rows, stays = finding.redundant(pairs[same])
+    rows, stays = redundant(pairs[same])
     share = shared.set_index(["one", "other"])["share"]
 
     def reason(rows: np.ndarray, twins: np.ndarray) -> np.ndarray:
@@ -80,6 +80,32 @@ def case_twin(context: Context) -> pd.DataFrame:
     return finding.pairs(rows, first[rows], lambda _, twins: "beside " + context.some(twins, "source")["source"].map(repr))
 
 
+def redundant(pairs: np.ndarray, rank: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The samples to drop so that of no pair both stay, ascending, and the one that stays in place of each: int (k,) both.
+
+    `pairs`: int (m, 2); `rank`: int (n,); the one of lower rank has the right to stay, of equals the first. Greedy, in the
+    order of ranks: a sample goes only for one that stays. So of a chain A ~ B ~ C, where A is unlike C, B alone goes.
+    """
+    names, number = np.unique(pairs, return_inverse=True)
+    number = number.reshape(-1, 2)
+    order = np.lexsort([names, rank[names] if rank is not None else names])
+    place = np.empty(len(names), np.int64)
+    place[order] = np.arange(len(names))
+    first, second = np.sort(place[number], axis=1).T
+    in_turn = np.lexsort([first, second])
+    kept_for = np.full(len(names), -1, np.int64)
+    gone = bytearray(len(names))
+    for start in range(0, len(in_turn), 1 << 16):  # Python's numbers are large: a part at a time
+        part = in_turn[start : start + (1 << 16)]
+        for stays, goes in zip(first[part].tolist(), second[part].tolist(), strict=True):
+            if not gone[stays] and not gone[goes]:
+                gone[goes] = 1
+                kept_for[goes] = stays
+    going = np.flatnonzero(kept_for >= 0)
+    going = going[np.argsort(names[order[going]])]
+    return names[order[going]], names[order[kept_for[going]]]
+
+
 def _across(context: Context, torn: np.ndarray) -> pd.DataFrame:
     """A row for each side of a pair. Of two that are the same, the one goes that is learnt from, or tuned on."""
     if not len(torn):
@@ -91,7 +117,7 @@ def _across(context: Context, torn: np.ndarray) -> pd.DataFrame:
 
     order = {split: order for order, split in enumerate(("", *dataset.SPLITS[::-1]))}
     learnt_from = np.array([order.get(split, 0) for split in context.splits.cat.categories])[context.split_number]
-    goes, stays = finding.redundant(torn, learnt_from)
+    goes, stays = redundant(torn, learnt_from)
     both = np.concatenate([np.stack([goes, stays], axis=1), torn])  # of several pairs of a sample, the first counts
     action = np.repeat(["drop", ""], [len(goes), len(torn)])
     return finding.pairs(both[:, 0], both[:, 1], reason, action=action)

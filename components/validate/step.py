@@ -10,7 +10,6 @@ from components.validate.config import ValidateConfig
 
 ACCEPTED = "accepted/summary.json"  # key in the store
 SCREEN = 16  # lines of findings that the terminal shows
-WIDTH = 110  # characters of one
 
 
 def validate(
@@ -20,12 +19,12 @@ def validate(
     validation: Annotated[Path, "folder for findings.json, summary.json, report.html, data_docs/ ..."],
 ) -> None:
     """Judge the data. An error refuses it (exit code 1) after everything is written; a warning does not."""
-    from components.validate import expectations, great
+    from components.validate import great
 
     destination.check_folder(validation, kind="validation", inputs=[manifest])
     great.process()  # before all that is slow to import
     from components.shared.data import manifest as manifests
-    from components.validate import class_balance, drift, items, pairs, report, suite
+    from components.validate import checks, class_balance, drift, items, pairs, report
     from components.validate.class_chart import classes_per_split
     from components.validate.context import Context
 
@@ -33,15 +32,14 @@ def validate(
     digest = manifests.data_digest(manifest)
     accepted = _accepted(validation, digest)
     with files.whole_folder(validation, kind="validation") as fresh:
-        outcome = great.judge(manifest, config, fresh / "data_docs")
+        judged = great.judge(manifest, config, fresh / "data_docs")
         # Great Expectations is at work now, in its own process: time for what does not need its outcome.
         context = Context.read(manifest, config, accepted)
-        findings = suite.check(context)
         classes_per_split(context, fresh / "classes.png")
         pairs.write(context, fresh / "pairs.parquet")
         facts, figures = class_balance.facts(context), drift.figures(context)
-        failed, opinion = outcome(), vars(context).get("opinion")  # None where no check asked for it
-        findings = suite.with_expectations(context, failed, findings)
+        findings = checks.run(context, judged)
+        opinion = vars(context).get("opinion")  # None where no check asked for it
         severities = Counter(finding.severity for finding in findings)
         summary = {
             "passed": not severities["error"],
@@ -62,16 +60,19 @@ def validate(
             "imbalance": facts,
             "figures": figures,
             "accepted": context.accepted,
-            "expectations": {"evaluated": len(expectations.expected(config)), "failed": failed},
+            "expectations": {
+                "evaluated": len(judged()),
+                "failed": {each.name: each.failed for each in judged() if each.failed},
+            },
             "knobs": {"measure": manifests.knobs(manifest), "validate": config.model_dump()},
         }
-        files.write_json(fresh / "findings.json", [finding.record(context) for finding in findings])
+        files.write_json(fresh / "findings.json", [items.record(finding, context) for finding in findings])
         files.write_json(fresh / "summary.json", summary)
         items.write_table(findings, context, fresh / "findings.parquet")
         report.write(findings, context, summary, fresh / "report.html")
     if summary["passed"] and (kept := store.open_store()):
         kept.put(ACCEPTED, validation / "summary.json")
-    lines = [line for finding in findings for line in _lines(finding, context)]
+    lines = [line for finding in findings for line in report.lines(finding, context)]
     for line in lines[:SCREEN]:
         print(line)
     if len(lines) > SCREEN:
@@ -103,14 +104,3 @@ def _judged_before(validation: Path) -> dict | None:
         if kept is None or not kept.get(ACCEPTED, file):
             file = validation / "summary.json"
         return files.read_json(file, "figures", "passed", "data_digest", "accepted") if file.exists() else None
-
-
-def _lines(finding, context) -> list[str]:
-    """What the terminal shows: three lines for an error, two for a warning, one for an info."""
-    lines = [f"{finding.code} {finding.severity}: {finding.message}"]
-    items = finding.items(context, most=2)
-    if items and finding.severity != "info":
-        lines.append(f"    {items[0]['text']}" + (", ..." if len(items) > 1 else ""))
-    if finding.severity == "error":
-        lines.append(f"    -> {finding.fix}")
-    return [line if len(line) <= WIDTH else line[: WIDTH - 3] + "..." for line in lines]
