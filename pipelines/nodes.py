@@ -15,6 +15,7 @@ STEPS = ("measure", "validate", "gate", "prepare", "augment", "train cnn", "trai
          "report")  # fmt: skip
 # Tasks of versions that were uploaded when these steps shared a component.
 _SHARED = {"train": "train cnn", "train-2": "train lstm", "evaluate": "evaluate cnn", "evaluate-2": "evaluate lstm"}
+STILL = 3600  # seconds in which something happens in every workflow that is not gone: its pods start, run and end
 IDLE = "nothing changed since a run that ended well"
 _TRY = re.compile(r"\(\d+\)$")
 _FRAME = re.compile(r"(root|exit-handler-\d+(\.onExit)?|(?:for-loop|condition)-\d+|iteration-.*|executor|.*-driver)(\(\d+\))?$")
@@ -46,14 +47,42 @@ def moment(text: str) -> datetime.datetime:
     return datetime.datetime.fromisoformat(text) if text else datetime.datetime.now(datetime.UTC)
 
 
-def of_workflow(workflow: dict) -> list[Step]:
-    """The steps that have begun, were skipped or wait, and a driver of Kubeflow's that failed; in order."""
+def _nodes(workflow: dict) -> list[dict]:
+    """Argo's nodes, by the time they began; of a large workflow they are packed."""
     status = workflow.get("status") or {}
     nodes = status.get("nodes")
     if not nodes and (packed := status.get("compressedNodes")):
         nodes = json.loads(gzip.decompress(base64.b64decode(packed)))
+    return sorted((nodes or {}).values(), key=lambda node: node.get("startedAt") or "")
+
+
+def still(workflow: dict) -> bool:
+    """Whether nothing of a workflow can be going any more, though it has no end: it was deleted, and nobody told Kubeflow.
+
+    No pod of it waits or runs, for an hour; or each that runs has had twice its time limit. (The limit counts from when a node
+    took the pod, which is not written.) One that waits may wait for ever.
+    """
+    nodes = _nodes(workflow)
+    pods = [node for node in nodes if node["type"] == "Pod" and node["phase"] in ("Pending", "Running")]
+    ages = [
+        (moment("") - moment(node.get("finishedAt") or node.get("startedAt") or "")).total_seconds() for node in pods or nodes
+    ]
+    if not pods:
+        return bool(ages) and min(ages) > STILL
+    limits = [node["phase"] == "Running" and _limit(node) for node in pods]
+    return all(limit and age > 2 * limit + STILL for age, limit in zip(ages, limits, strict=True))
+
+
+def _limit(node: dict) -> int:
+    """Seconds that a pod may run; 0 where there is no limit."""
+    given = {parameter["name"]: parameter.get("value") for parameter in (node.get("inputs") or {}).get("parameters", [])}
+    return json.loads(given.get("pod-spec-patch") or "{}").get("activeDeadlineSeconds") or 0
+
+
+def of_workflow(workflow: dict) -> list[Step]:
+    """The steps that have begun, were skipped or wait, and a driver of Kubeflow's that failed; in order."""
     groups: dict[tuple, list[dict]] = {}
-    for node in sorted((nodes or {}).values(), key=lambda node: node.get("startedAt") or ""):
+    for node in _nodes(workflow):
         *above, last = (_TRY.sub("", part) for part in node["name"].split("."))
         if last == "executor":
             path, role = (*above,), "executor"

@@ -2,13 +2,14 @@
 
 import argparse
 import contextlib
+import itertools
 import sys
-import time
 
-from pipelines import status
+from pipelines import patience, status
 from pipelines.version import PIPELINE
 
 DONE = 0
+LATEST = 200  # runs in which one that a schedule has going is looked for
 
 
 def schedule(options: argparse.Namespace) -> int:
@@ -16,6 +17,7 @@ def schedule(options: argparse.Namespace) -> int:
 
     One of the same name is replaced: disabled first, deleted when its run has ended.
     """
+    from components.shared.errors import CannotRun
     from pipelines.kubeflow import Kubeflow
     from pipelines.submit import placed, prepared
 
@@ -30,9 +32,12 @@ def schedule(options: argparse.Namespace) -> int:
     former = [known for known in all_of(kubeflow) if known.display_name == name]
     service = kubeflow.schedules
     made = service.recurring_run_service_create_recurring_run(content)
-    for known in former:  # before the new one starts runs
-        service.recurring_run_service_disable_recurring_run(known.recurring_run_id)
-    service.recurring_run_service_enable_recurring_run(made.recurring_run_id)
+    try:
+        for known in former:  # before the new one starts runs
+            service.recurring_run_service_disable_recurring_run(known.recurring_run_id)
+        service.recurring_run_service_enable_recurring_run(made.recurring_run_id)
+    except CannotRun as error:
+        raise CannotRun(f"{error}; schedule {name} starts no runs now: the same command again replaces it") from None
     print(f"schedule {name}: {cron} (UTC), {made.recurring_run_id}" + (", in place of the one before" if former else ""))
     for known in former:
         _delete(kubeflow, known.recurring_run_id, now=options.now)
@@ -45,19 +50,19 @@ def stop(options: argparse.Namespace) -> int:
     from pipelines.kubeflow import Kubeflow
 
     kubeflow = Kubeflow()
-    if run := kubeflow.find(kubeflow.runs.run_service_get_run, options.id):
-        state = status.state_of(run)
-        if state in status.ENDED:
-            print(f"run {options.id}: ended already: {state}")
+    if run := status.find(kubeflow, options.id):
+        if run.state in status.ENDED or run.state == "stopping":
+            print(
+                f"run {options.id}: {'ended already: ' if run.state in status.ENDED else ''}{run.state}"
+                + (f": {run.reason}" if run.reason else "")
+            )
             return DONE
         try:
             kubeflow.runs.run_service_terminate_run(options.id)
         except CannotRun as error:
             if getattr(error, "status", None) != 500:
                 raise
-            raise CannotRun(
-                f"run {options.id}: its workflow is gone, so nothing runs; Kubeflow shows it as {state} for ever ({error})"
-            ) from None
+            raise CannotRun(f"run {options.id}: lost: {status.LOST.format(run.state)} ({error})") from None
         print(f"run {options.id}: stopping")
     elif kubeflow.find(kubeflow.schedules.recurring_run_service_get_recurring_run, options.id):
         kubeflow.schedules.recurring_run_service_disable_recurring_run(options.id)
@@ -78,21 +83,21 @@ def _delete(kubeflow, schedule_id: str, *, now: bool) -> None:
 
     said = False
     try:
-        while going := _going(kubeflow, schedule_id):
-            names = ", ".join(f"{run.display_name} ({run.run_id})" for run in going)
-            if now:
+        for going in patience.answers(lambda: _going(kubeflow, schedule_id), every=status.EVERY, outage=status.OUTAGE):
+            names = ", ".join(f"{run.name} ({run.id})" for run in going)
+            if going and now:
                 for run in going:
                     with contextlib.suppress(CannotRun):  # one whose workflow is gone already cannot be ended
-                        kubeflow.runs.run_service_terminate_run(run.run_id)
+                        kubeflow.runs.run_service_terminate_run(run.id)
                 print(f"schedule {schedule_id}: ended with it: {names}")
-                break
-            if not said:
+            elif going and not said:
+                said = True
                 print(
                     f"schedule {schedule_id}: starts no more runs; deleted when this one has ended: {names}; --now ends it",
                     flush=True,
                 )
-            said = True
-            time.sleep(status.EVERY)
+            if now or not going:
+                break
     except KeyboardInterrupt:
         print(f"it starts no more runs; `python -m pipelines stop {schedule_id}` deletes it later", file=sys.stderr)
         raise
@@ -100,11 +105,15 @@ def _delete(kubeflow, schedule_id: str, *, now: bool) -> None:
     print(f"schedule {schedule_id}: deleted")
 
 
-def _going(kubeflow, schedule_id: str) -> list:
-    answer = kubeflow.runs.run_service_list_runs(page_size=100, sort_by="created_at desc", **kubeflow.here)
-    return [
-        run for run in answer.runs or [] if run.recurring_run_id == schedule_id and status.state_of(run) not in status.ENDED
+def _going(kubeflow, schedule_id: str) -> list[status.Run]:
+    """Its runs that are going; one that is lost, or that somebody deleted meanwhile, is not."""
+    rows = kubeflow.pages(kubeflow.runs.run_service_list_runs, "runs", sort_by="created_at desc", **kubeflow.here)
+    own = [
+        row.run_id
+        for row in itertools.islice(rows, LATEST)
+        if row.recurring_run_id == schedule_id and status.of(row).state in status.GOING
     ]
+    return [run for run in (status.look(kubeflow, run_id) for run_id in own) if run.state in status.GOING]
 
 
 def _cron(text: str) -> str:

@@ -2,13 +2,13 @@
 
 import argparse
 import contextlib
+import itertools
 import json
 import sys
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pipelines import advice, nodes
+from pipelines import advice, nodes, patience
 
 DONE, FAILED = 0, 1
 EVERY = 5.0  # seconds between two requests for a run's state
@@ -19,12 +19,14 @@ TAIL = 10  # lines of a failed step's log
 STATES = {"PENDING": "waiting", "RUNNING": "running", "CANCELING": "stopping", "SUCCEEDED": "succeeded", "SKIPPED": "succeeded",
           "FAILED": "failed", "CANCELED": "stopped", "PAUSED": "paused"}  # fmt: skip
 TOOK = {"running": "running", "waiting": "waiting", "done": "done in", "failed": "failed after", "stopped": "stopped after"}
-ENDED = {"succeeded": DONE, "failed": FAILED, "stopped": FAILED}
-GONE = "its schedule was deleted and its workflow with it: Kubeflow shows it as running for ever, and nothing runs"
+ENDED = {"succeeded": DONE, "failed": FAILED, "stopped": FAILED, "lost": FAILED}
+GOING = ("waiting", "running", "stopping", "paused")
+LATE = 600  # seconds after which a run that somebody stopped has ended, unless it is lost
+LOST = "its workflow is gone, so nothing runs, and Kubeflow says {} for ever (archive it there); `python -m pipelines submit` starts anew"
 
 
 class Run(NamedTuple):
-    """A run as it stands; `ended` is empty while it goes."""
+    """A run as it stands: waiting, running, stopping, paused, succeeded, failed, stopped or lost; `ended` is empty while it goes."""
 
     id: str
     name: str
@@ -32,19 +34,38 @@ class Run(NamedTuple):
     begun: str
     ended: str
     steps: list[nodes.Step]
-    schedule: str = ""  # that started it
+    reason: str = ""  # of a lost one
+
+    def line(self) -> str:
+        """How it is, and for how long."""
+        if not self.begun:
+            return self.state
+        took = (
+            "" if self.state == "lost" else f", {span((nodes.moment(self.ended) - nodes.moment(self.begun)).total_seconds())}"
+        )
+        return f"{self.state}{took}"
 
 
 def look(kubeflow, run_id: str) -> Run:
-    """Raises CannotRun."""
+    """The run of this id. Raises CannotRun."""
+    from components.shared.errors import CannotRun
+
+    if run := find(kubeflow, run_id):
+        return run
+    raise CannotRun(f"{run_id}: no run has this id; `python -m pipelines list` shows them")
+
+
+def find(kubeflow, run_id: str) -> Run | None:
+    """The run of this id; None where there is none. Raises CannotRun."""
     from components.shared.errors import CannotRun
 
     run = kubeflow.find(kubeflow.runs.run_service_get_run, run_id)
     if run is None:
-        raise CannotRun(f"{run_id}: no run has this id; `python -m pipelines list` shows them")
-    state, ended = state_of(run), run.finished_at.isoformat() if run.finished_at and run.finished_at.year > 1970 else ""
+        return None
+    workflow: dict = {}
     try:  # the older API alone knows the reasons; it may be gone one day
-        steps = nodes.of_workflow(json.loads(kubeflow.get(f"v1beta1/runs/{run_id}")["pipeline_runtime"]["workflow_manifest"]))
+        workflow = json.loads(kubeflow.get(f"v1beta1/runs/{run_id}")["pipeline_runtime"]["workflow_manifest"])
+        steps = nodes.of_workflow(workflow)
     except (KeyError, ValueError, TypeError):
         steps = []
     except CannotRun as error:
@@ -52,16 +73,30 @@ def look(kubeflow, run_id: str) -> Run:
             raise
         steps = []
     steps = steps or nodes.of_rows((run.run_details and run.run_details.task_details) or [])
-    if state in ("stopped", "stopping"):
+    found = of(run)
+    if found.state in ("stopped", "stopping"):
         steps = [step._replace(state="stopped", reason="") if step.state == "failed" else step for step in steps]
-    return Run(run_id, run.display_name or "", state, run.created_at.isoformat() if run.created_at else "", ended, steps,
-               run.recurring_run_id or "")  # fmt: skip
+    if found.state in GOING and _lost(kubeflow, run, workflow):
+        return found._replace(steps=steps, state="lost", reason=LOST.format(found.state))
+    return found._replace(steps=steps)
 
 
-def state_of(run) -> str:
-    """A run that somebody stopped ends as FAILED in Kubeflow; its history alone tells."""
+def of(run) -> Run:
+    """What the row of a run tells. One that somebody stopped ends as FAILED in Kubeflow; its history alone tells."""
+    begun, ended = (at.isoformat() if at and at.year > 1970 else "" for at in (run.created_at, run.finished_at))
     before = [entry.state for entry in run.state_history or []][-2:-1]
-    return "stopped" if run.state == "FAILED" and before == ["CANCELING"] else STATES.get(run.state or "PENDING", "unknown")
+    state = "stopped" if run.state == "FAILED" and before == ["CANCELING"] else STATES.get(run.state or "PENDING", "unknown")
+    return Run(run.run_id, run.display_name or "", state, begun, ended, [])
+
+
+def _lost(kubeflow, run, workflow: dict) -> bool:
+    """Whether the workflow of a run without an end is gone: with its schedule, or by all that was heard of it."""
+    find = kubeflow.schedules.recurring_run_service_get_recurring_run
+    if run.recurring_run_id and kubeflow.find(find, run.recurring_run_id) is None:
+        return True
+    if run.state == "CANCELING" and run.state_history and (at := run.state_history[-1].update_time):
+        return (nodes.moment("") - at).total_seconds() > LATE
+    return nodes.still(workflow)
 
 
 def span(seconds: float) -> str:
@@ -88,11 +123,6 @@ def status(options: argparse.Namespace) -> int:
     run = look(kubeflow, options.id)
     for step in run.steps:
         print(line(step))
-    find = kubeflow.schedules.recurring_run_service_get_recurring_run
-    if run.schedule and run.state in ("running", "waiting") and kubeflow.find(find, run.schedule) is None:
-        print(f"{run.name}: {GONE}; `python -m pipelines submit` starts anew")
-        _mlflow(run._replace(state="stopped"))
-        return FAILED
     return _end(kubeflow, run)
 
 
@@ -115,20 +145,10 @@ def follow(kubeflow, run_id: str, retries: Callable[[str], int] = lambda step: 0
 def _follow(kubeflow, run_id: str, retries: Callable[[str], int]) -> int:
     from tqdm import tqdm
 
-    from components.shared.errors import CannotRun
-
     seen: dict[str, tuple] = {}
-    away, again = 0.0, 0
+    again = 0
     with tqdm(total=len(nodes.STEPS), disable=None, leave=False, bar_format=BAR) as bar:
-        while True:
-            try:
-                run, away = look(kubeflow, run_id), 0.0
-            except CannotRun as error:
-                away = away or time.monotonic()
-                if time.monotonic() - away > OUTAGE or getattr(error, "status", None) in (401, 403):
-                    raise
-                time.sleep(EVERY)
-                continue
+        for run in patience.answers(lambda: look(kubeflow, run_id), every=EVERY, outage=OUTAGE):
             for number, step in enumerate(run.steps):
                 late = step.state == "waiting" and step.reason and step.seconds() >= SILENCE
                 key = f"{step.name} {sum(other.name == step.name for other in run.steps[:number])}"
@@ -148,7 +168,6 @@ def _follow(kubeflow, run_id: str, retries: Callable[[str], int]) -> int:
                     f"{fault.name:14} its pod was taken away ({fault.reason}); tried again, {again} of {retries(fault.name)}"
                 )
                 kubeflow.runs.run_service_retry_run(run_id)
-            time.sleep(EVERY)
     return _end(kubeflow, run)
 
 
@@ -157,10 +176,9 @@ def _end(kubeflow, run: Run) -> int:
     from components.shared.errors import CannotRun
 
     fault = nodes.fault(run.steps)
-    took = span((nodes.moment(run.ended) - nodes.moment(run.begun)).total_seconds()) if run.begun else ""
     why = f", at {fault.name}: {fault.reason or 'its log says why'}" if fault else ""
     why = f": {nodes.IDLE}" if run.state == "succeeded" and nodes.idle(run.steps) else why
-    print(f"{run.name}: {run.state}, {took}{why}")
+    print(f"{run.name}: {run.line()}{f': {run.reason}' if run.reason else why}")
     if fault and run.state == "failed":
         tail = []
         with contextlib.suppress(CannotRun):  # it has left none
@@ -189,7 +207,7 @@ def _mlflow(run: Run) -> None:
     if run.state in ENDED:
         fault = nodes.fault(run.steps)
         why = f"the pipeline run {run.state}" + (f" at {fault.name}: {fault.reason}" if fault else "")
-        pipeline_run.close_left_open(why, run=run.id, state="KILLED" if run.state == "stopped" else "FAILED")
+        pipeline_run.close_left_open(why, run=run.id, state="FAILED" if run.state == "failed" else "KILLED")
 
 
 def logs(options: argparse.Namespace) -> int:
@@ -229,21 +247,18 @@ def retry(options: argparse.Namespace) -> int:
 
 
 def show(options: argparse.Namespace) -> int:
-    """List the latest runs and all schedules."""
+    """List the latest runs, a line each: id, state and how long, when it began, name, page; and all schedules."""
     from pipelines import schedules
     from pipelines.kubeflow import Kubeflow
 
     kubeflow = Kubeflow()
-    known = schedules.all_of(kubeflow)
-    ids = {schedule.recurring_run_id for schedule in known}
-    answer = kubeflow.runs.run_service_list_runs(page_size=options.count, sort_by="created_at desc", **kubeflow.here)
-    for run in answer.runs or []:
-        state = state_of(run)
-        if state in ("running", "waiting") and run.recurring_run_id and run.recurring_run_id not in ids:
-            state = "gone"  # with its schedule
-        print(f"{run.run_id}  {state:10}  {run.created_at:%Y-%m-%d %H:%M}  {run.display_name}")
-    for schedule in known:
+    rows = kubeflow.pages(kubeflow.runs.run_service_list_runs, "runs", sort_by="created_at desc", **kubeflow.here)
+    for row in itertools.islice(rows, options.count):
+        run = of(row)
+        run = look(kubeflow, run.id) if run.state in GOING else run
+        print(f"{run.id}  {run.line():24}  {run.begun[:16].replace('T', ' '):16}  {run.name}  {kubeflow.run_page(run.id)}")
+    for schedule in schedules.all_of(kubeflow):
         cron = schedule.trigger and schedule.trigger.cron_schedule
         when = cron.cron if cron else ""
-        print(f"{schedule.recurring_run_id}  {(schedule.status or '').lower():10}  {when:16}  {schedule.display_name}")
+        print(f"{schedule.recurring_run_id}  {(schedule.status or '').lower():24}  {when:16}  {schedule.display_name}")
     return DONE

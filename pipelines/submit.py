@@ -57,7 +57,8 @@ def prepared(options: argparse.Namespace, **kind: bool) -> tuple[dict, object]:
         _again(parameters, settings.store)
     at, differs = commit(), ", ".join(options.set)
     return {
-        "display_name": options.name or f"{PIPELINE} {at}" + (f" · {differs}"[:100] if differs else ""),
+        # Plain characters: not every installation's database takes others.
+        "display_name": options.name or f"{PIPELINE} {at}" + (f": {differs}"[:100] if differs else ""),
         "description": f"Data {digest} of {data}; image {parameters['image']}; code {parameters['code']}"
         + (f"; changed: {differs}" if differs else ""),
         "runtime_config": {"parameters": parameters, "pipeline_root": settings.pipeline_root},

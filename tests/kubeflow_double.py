@@ -22,17 +22,22 @@ import yaml
 
 TOKEN = "canary-t0k3n"
 RECORDED = Path(__file__).parent / "kubeflow"
+TIME = "%Y-%m-%dT%H:%M:%SZ"
 NEVER = "1970-01-01T00:00:00Z"
 # Of a run that succeeded only the nodes of the one with four parts are recorded.
 NODES_OF = {"succeeded": "compressed-nodes"}
 
 
 class Frame(NamedTuple):
-    """A recorded run at a moment (0: its start, 1: as it was recorded), with some of its words changed."""
+    """A recorded run at a moment (0: its start, 1: as it was recorded), with some of its words changed.
+
+    A moment before its end is so many seconds ago.
+    """
 
     situation: str
     at: float = 1.0
     words: tuple[tuple[str, str], ...] = ()
+    ago: float = 0.0
 
 
 class Double:
@@ -91,12 +96,19 @@ def recorded(version: str, frame: Frame) -> dict:
         text = text.replace(json.dumps(old)[1:-1], json.dumps(new)[1:-1])
     answer = json.loads(text)
     if frame.at < 1:
-        rewind(answer, frame.at)
+        moment = rewind(answer, frame.at)
+        late = now() - datetime.timedelta(seconds=frame.ago) - moment
+        text = re.sub(
+            r"2026-[\d-]+T[\d:]+Z",
+            lambda at: (datetime.datetime.fromisoformat(at[0]) + late).strftime(TIME),
+            json.dumps(answer),
+        )
+        return json.loads(text)
     return answer
 
 
-def rewind(answer: dict, at: float) -> None:
-    """What had not begun then goes, what had not ended runs."""
+def rewind(answer: dict, at: float) -> datetime.datetime:
+    """What had not begun then goes, what had not ended runs; that moment."""
     if "run_details" in answer:
         rows = [row for row in answer["run_details"]["task_details"] if row.get("display_name")]
         begin, end, state, running, never = "start_time", "end_time", "state", "RUNNING", "0001-01-01T00:00:00Z"
@@ -109,16 +121,18 @@ def rewind(answer: dict, at: float) -> None:
         answer["run"] |= {"status": "Running", "finished_at": NEVER}
     times = sorted(row[begin] for row in rows)
     first, last = (datetime.datetime.fromisoformat(text) for text in (times[0], times[-1]))
-    now = (first + (last - first) * at).strftime("%Y-%m-%dT%H:%M:%SZ")
-    rows = [row for row in rows if row[begin] <= now]
+    moment = first + (last - first) * at
+    then = moment.strftime(TIME)
+    rows = [row for row in rows if row[begin] <= then]
     for row in rows:
-        if not row[end] or row[end] > now:
+        if not row[end] or row[end] > then:
             row |= {end: never, state: running}
             row.pop("message", None)
     if "run_details" in answer:
         answer["run_details"]["task_details"] = rows
     else:
         status["nodes"] = {row["id"]: row for row in rows}
+    return moment
 
 
 def take(body: bytes, model: str):

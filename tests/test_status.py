@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 import types
 
 import kfp_server_api as api
@@ -224,14 +225,106 @@ def test_kubeflow_that_is_away_for_good_ends_the_waiting_and_not_the_run(double,
     assert "gone (500); the run goes on, `python -m pipelines status r0` looks again" in said()
 
 
-def test_a_run_whose_schedule_was_deleted_is_said_to_be_gone(double, said):  # noqa: F811
-    run = double.play(Frame("schedule-deleted"), recurring_run_id="gone")
+GONE = 3 * 3600  # seconds since anything happened
+
+
+def with_limit(double, seconds: int) -> None:  # noqa: F811
+    """The time limit of each pod, where Kubeflow writes it: the recordings lack it."""
+    answer = double.answer
+
+    def limited(*given):
+        status, found = answer(*given)
+        if "/v1beta1/runs/" in given[1] and status == 200:
+            manifest = json.loads(found["pipeline_runtime"]["workflow_manifest"])
+            for node in manifest["status"]["nodes"].values():
+                patch = {"name": "pod-spec-patch", "value": json.dumps({"activeDeadlineSeconds": seconds, "containers": []})}
+                node["inputs"] = {"parameters": [patch]} if node["type"] == "Pod" else {}
+            found["pipeline_runtime"]["workflow_manifest"] = json.dumps(manifest)
+        return status, found
+
+    double.answer = limited
+
+
+def canceling(double, ago: float) -> str:  # noqa: F811
+    """A run that was stopped so many seconds ago, and has not ended since."""
+    run, answer, at = (
+        double.play(Frame("oom", 0.7)),
+        double.answer,
+        time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - ago)),
+    )
+
+    def stopping(*given):
+        status, found = answer(*given)
+        if f"/v2beta1/runs/{run}" in given[1] and given[0] == "GET":
+            found |= {"state": "CANCELING", "state_history": [{"state": "CANCELING", "update_time": at}]}
+        return status, found
+
+    double.answer = stopping
+    return run
+
+
+@pytest.mark.parametrize("kind", ["schedule", "between pods", "a pod of a day", "stopped"])
+def test_a_run_whose_workflow_is_gone_is_said_to_be_lost(double, said, kind):  # noqa: F811
+    """Kubeflow shows it as going for ever."""
+    double.multi_user = True
+    if kind == "schedule":
+        run = double.play(Frame("schedule-deleted"), recurring_run_id="gone")
+    elif kind == "between pods":
+        run = double.play(Frame("succeeded", 0.5, ago=GONE))
+    elif kind == "a pod of a day":
+        with_limit(double, 600)
+        run = double.play(Frame("oom", 0.7, ago=GONE))
+    else:
+        run = canceling(double, 700)
+    double.trouble = []
     assert main(["status", run]) == 1
-    assert "Kubeflow shows it as running for ever, and nothing runs" in said()
+    shown = said()
+    assert re.search(r": lost: its workflow is gone, .* `python -m pipelines submit` starts anew\n", shown)
     assert main(["list"]) == 0
-    assert re.search(rf"{run}  gone ", said())
+    assert re.search(rf"{run}  lost  ", said())
+    assert main(["stop", run]) == 0
+    assert "ended already: lost" in said()
+    assert main(["retry", run]) == 2
+    assert "lost; only a run that failed or was stopped can be tried again" in said()
+    assert not [request for request in double.requests if ":" in request.rsplit("/", 1)[1]]  # nothing was asked of it
+
+
+@pytest.mark.parametrize("kind", ["between pods", "a pod of a day", "no limit", "waits", "stopping"])
+def test_a_run_that_goes_is_not_said_to_be_lost(double, said, kind):  # noqa: F811
+    if kind == "a pod of a day":
+        with_limit(double, 86_400)
+    frames = {"between pods": Frame("succeeded", 0.5), "waits": Frame("missing-secret")}
+    run = canceling(double, 30) if kind == "stopping" else double.play(frames.get(kind, Frame("oom", 0.7, ago=GONE)))
+    assert main(["status", run]) == 0
+    assert "lost" not in said()
+
+
+def test_a_run_that_is_lost_while_it_is_waited_for_ends_the_waiting(double, said):  # noqa: F811
+    double.next = [Frame("succeeded", 0.5), Frame("succeeded", 0.5, ago=GONE)]
+    assert main(["submit", *UNCHECKED, "--wait"]) == 1
+    assert ": lost: its workflow is gone, " in said()
+
+
+def test_a_lost_run_that_only_stopping_finds_is_told(double, said):  # noqa: F811
+    run = double.play(Frame("schedule-deleted"), recurring_run_id="s1")
+    double.schedules["s1"] = api.V2beta1RecurringRun(recurring_run_id="s1")
     assert main(["stop", run]) == 2
-    assert "its workflow is gone" in said()
+    assert "lost: its workflow is gone, so nothing runs" in said()
+
+
+def test_the_list_tells_of_each_run_in_a_line_what_status_tells(double, said):  # noqa: F811
+    ids = [double.play(Frame(kind), display_name=f"run {kind}") for kind in ("stopped-training", "oom", "cached")]
+    ids.append(double.play(Frame("succeeded", 0.5), display_name="mine"))
+    assert main(["list"]) == 0
+    lines = said().splitlines()
+    for run, line, words in zip(
+        ids, lines, ["stopped, 3 min 34 s", "failed, 3 min 18 s", "succeeded, ", "running, "], strict=True
+    ):
+        assert line.startswith(f"{run}  {words}")
+        assert line.endswith(f"  {double.address}/#/runs/details/{run}")
+        assert re.search(r"  2026-11-26 01:\d\d  run ", line) or "  mine  " in line
+    assert main(["list", "--count", "2"]) == 0
+    assert len(said().splitlines()) == 2
 
 
 def test_logs_are_of_the_step_that_failed_or_of_the_one_that_is_named(double, said):  # noqa: F811
@@ -271,13 +364,11 @@ def test_a_run_that_has_ended_is_not_stopped(double, said):  # noqa: F811
 def test_a_schedule_is_deleted_when_its_run_has_ended(double, said):  # noqa: F811
     assert main(["schedule", *UNCHECKED, "--cron", "0 2 * * *"]) == 0
     (first,) = double.schedules
-    run = double.play(Frame("succeeded", 0.5), Frame("succeeded"), recurring_run_id=first)
+    run = double.play(*[Frame("succeeded", 0.5)] * 3, Frame("succeeded"), recurring_run_id=first)
     looks = []
 
     def listed(*arguments):
         looks.append(double.schedules[first].status)
-        if len(looks) == 3:
-            double.frames[run].pop(0)
         return answer(*arguments)
 
     answer, double.answer = double.answer, lambda *given: (listed if given[1].endswith("/runs") else answer)(*given)
@@ -298,8 +389,10 @@ def test_a_schedule_is_deleted_when_its_run_has_ended(double, said):  # noqa: F8
     assert not double.schedules
     assert main(["schedule", *UNCHECKED, "--cron", "0 2 * * *"]) == 0
     (third,) = double.schedules
-    double.play(Frame("schedule-deleted"), recurring_run_id=third)  # somebody deleted its workflow
-    assert main(["stop", third, "--now"]) == 0
+    double.play(
+        Frame("succeeded", 0.5, ago=GONE), recurring_run_id=third
+    )  # somebody deleted its workflow: it is not waited for
+    assert main(["stop", third]) == 0
     assert not double.schedules
 
 

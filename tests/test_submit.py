@@ -58,7 +58,7 @@ def test_a_run_is_submitted_as_a_version_named_after_the_commit(double, said):
     assert (sent["data"], sent["digest"]) == ("s3://bucket/dvc", "d" * 32 + ".dir")
     assert json.loads(sent["train_cnn"])["epochs"] == 3
     assert "train_lstm" in sent  # Kubeflow's page does not show what is not sent
-    assert run.display_name.replace("+changes", "") == f"darkroom {commit} · train.cnn.epochs=3"
+    assert run.display_name.replace("+changes", "") == f"darkroom {commit}: train.cnn.epochs=3"
     assert "changed: train.cnn.epochs=3" in run.description
     assert version.description
     assert double.pipelines["p0"].description
@@ -259,11 +259,12 @@ def test_schedules_are_made_replaced_listed_and_deleted(double, said):
     assert main(["schedule", *UNCHECKED, "--cron", "0 30 3 * * 1"]) == 0
     (second,) = double.schedules
     assert second != first
+    double.next = [Frame("succeeded", 0.5)] * 3
     assert main(["submit", *UNCHECKED, "--name", "mine"]) == 0
     said()
     assert main(["list"]) == 0
     shown = said()
-    assert f"{second}  enabled     0 30 3 * * 1" in shown
+    assert re.search(rf"{second}  enabled +0 30 3 \* \* 1 +darkroom", shown)
     assert "mine" in shown
     assert main(["stop", "r0"]) == 0
     assert double.frames["r0"] == [Frame("stopped-training")]
@@ -271,6 +272,18 @@ def test_schedules_are_made_replaced_listed_and_deleted(double, said):
     assert not double.schedules
     assert main(["schedule", *UNCHECKED, "--cron", "hourly"]) == 2
     assert "expected five fields" in said()
+
+
+def test_a_schedule_that_cannot_be_enabled_is_said_to_start_nothing(double, said, monkeypatch):
+    answer = double.answer
+    assert main(["schedule", *UNCHECKED, "--cron", "0 2 * * *"]) == 0
+    monkeypatch.setattr(double, "answer", lambda *given: (500, {"message": "gone"}) if "enable" in given[1] else answer(*given))
+    assert main(["schedule", *UNCHECKED, "--cron", "0 3 * * *"]) == 2
+    assert "gone (500); schedule darkroom starts no runs now: the same command again replaces it" in said()
+    assert [made.status for made in double.schedules.values()] == ["DISABLED"] * 2
+    monkeypatch.setattr(double, "answer", answer)
+    assert main(["schedule", *UNCHECKED, "--cron", "0 3 * * *"]) == 0
+    assert [made.status for made in double.schedules.values()] == ["ENABLED"]
 
 
 @pytest.mark.parametrize(

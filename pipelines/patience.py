@@ -1,0 +1,28 @@
+"""One way to wait for what a server is doing: ask again and again, and outlast a server that is away for a while."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def answers(ask: Callable[[], T], *, every: float, outage: float) -> Iterator[T]:
+    """What `ask()` answers, each `every` seconds, for whoever loops to end.
+
+    Raises its CannotRun when it has had no answer for `outage` seconds, and at once when it is that nobody may ask (401, 403).
+    """
+    from components.shared.errors import CannotRun
+
+    away = None
+    while True:
+        try:
+            answer = ask()
+        except CannotRun as error:
+            away = away or time.monotonic()
+            if time.monotonic() - away > outage or getattr(error, "status", None) in (401, 403):
+                raise
+        else:
+            away = None
+            yield answer
+        time.sleep(every)
