@@ -6,8 +6,8 @@ Everything else stays as params.yaml has it, so a variant may take longer or sho
 test split is not looked at.
 """
 
+import measuring
 import numpy as np
-import stages
 
 from components.shared import scratch
 
@@ -28,23 +28,24 @@ VARIANTS = {
 
 
 def main() -> None:
-    options = stages.arguments(__doc__, {
-        "--epochs": {"type": int, "default": 1},
-        "--seeds": {"type": int, "nargs": "+", "default": [1, 2]},
-        "--only": {"nargs": "+", "choices": ["cnn", "lstm"], "default": ["cnn"]},
-        "--variants": {"nargs": "+", "choices": VARIANTS, "default": VARIANTS, "metavar": "NAME", "help": "; ".join(VARIANTS)},
-    })  # fmt: skip
+    options = measuring.arguments(
+        __doc__,
+        epochs={"type": int, "default": 1},
+        seeds={"type": int, "nargs": "+", "default": [1, 2]},
+        only={"nargs": "+", "choices": ["cnn", "lstm"], "default": ["cnn"]},
+        variants={"nargs": "+", "choices": VARIANTS, "default": VARIANTS, "metavar": "NAME", "help": "; ".join(VARIANTS)},
+    )
     with scratch.folder("benchmark") as folder:
-        stages.prepare(folder)
-        stages.set_knobs(folder, {"augment": {"flip": False}})
-        stages.darkroom(folder, *stages.command("augment", augmented="outputs/still"))
+        measuring.prepare(folder)
+        measuring.set_knobs(folder, {"augment": {"flip": False}})
+        measuring.darkroom(folder, *measuring.command("augment", augmented="outputs/still"))
         print("| network | variant | validation accuracy | spread | seconds |\n|---|---|---|---|---|")
         for name in options.only:
             for variant in options.variants:
                 knobs = {"epochs": options.epochs} | VARIANTS[variant]
                 augmented = "outputs/augmented" if knobs.pop("flip", True) else "outputs/still"
                 records = [
-                    stages.learn(folder, name, {"seed": seed, "train": {name: knobs}}, augmented=augmented, test=False)
+                    measuring.learn(folder, name, {"seed": seed, "train": {name: knobs}}, augmented=augmented, test=False)
                     for seed in options.seeds
                 ]
                 accuracy = np.array([record["validation"]["accuracy"] for record in records])

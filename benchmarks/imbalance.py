@@ -10,8 +10,8 @@ class and calibration error are means over seeds; the choice of a default is mad
 import sys
 from pathlib import Path
 
+import measuring
 import numpy as np
-import stages
 
 from components.shared import scratch
 from components.shared.data import arrays
@@ -34,8 +34,10 @@ def long_tail(prepared: Path, folder: Path, ratio: float, seed: int) -> None:
         members = np.flatnonzero(train.labels == label)
         kept.append(rng.permutation(members)[: int(len(members) * ratio ** (-label / (len(classes) - 1)))])
     chosen = np.sort(np.concatenate(kept))
-    samples = train.samples()
-    stages.write_split(folder, train.images[chosen], train.labels[chosen], [samples[index] for index in chosen])
+    images = arrays.create(folder, len(chosen), train.images.shape[1:])
+    images[:] = train.images[chosen]
+    images.flush()
+    arrays.describe(folder, train.labels[chosen], [train.table().take(chosen)])
     arrays.Layout.read(prepared).write(folder)
 
 
@@ -46,7 +48,7 @@ def compare(title: str, folder: Path, augmented: dict[int, str], epochs: int, *c
     results = {}  # remedy -> (seeds, 4): balanced accuracy on validation data, then METRICS on test
     for remedy in REMEDIES:
         knobs = {"imbalance": remedy, "epochs": epochs, "batch_size": 128, "learning_rate": 0.004}
-        found = [stages.learn(folder, "cnn", KNOBS, *changes, {"seed": seed, "train": {"cnn": knobs}}, augmented=arrays_of_seed)
+        found = [measuring.learn(folder, "cnn", KNOBS, *changes, {"seed": seed, "train": {"cnn": knobs}}, augmented=arrays_of_seed)
                  for seed, arrays_of_seed in augmented.items()]  # fmt: skip
         results[remedy] = np.array([[one["validation"]["balanced_accuracy"], *map(one["test"].get, METRICS)] for one in found])
         print(title, remedy, results[remedy].round(4).tolist(), file=sys.stderr, flush=True)
@@ -58,11 +60,9 @@ def compare(title: str, folder: Path, augmented: dict[int, str], epochs: int, *c
 
 
 def main() -> None:
-    photos = stages.arguments(
-        __doc__, {"--photos": {"type": Path, "help": "with official splits, for `darkroom ingest`"}}
-    ).photos
+    photos = measuring.arguments(__doc__, photos={"type": Path, "help": "with official splits, for `darkroom ingest`"}).photos
     with scratch.folder("benchmark") as folder:
-        stages.prepare(folder, "fashion-mnist", KNOBS)
+        measuring.prepare(folder, "fashion-mnist", KNOBS)
         for ratio in RATIOS:
             tails = {seed: f"tail-{ratio}-{seed}" for seed in SEEDS}
             for seed, tail in tails.items():
@@ -70,7 +70,7 @@ def main() -> None:
             compare(f"Fashion-MNIST, long-tailed {ratio}:1", folder, tails, EPOCHS)
     if photos:
         with scratch.folder("benchmark") as folder:
-            stages.prepare(folder, photos.absolute(), KNOBS, SMALL)
+            measuring.prepare(folder, photos.absolute(), KNOBS, SMALL)
             compare("photos", folder, dict.fromkeys(SEEDS, "outputs/augmented"), 2 * EPOCHS, SMALL)
 
 

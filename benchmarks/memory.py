@@ -7,16 +7,13 @@ refuses it more: RLIMIT_DATA). Then `augment` and `train` (half a minute) run un
 data. Memory is what a process has for itself; pages of mapped files are the kernel's, which takes them back when it needs them.
 """
 
-import json
-import sys
 from pathlib import Path
 
+import measuring
 import numpy as np
-import stages
-from cost import cost, of_itself
 from tqdm import tqdm
 
-from components.shared import scratch
+from components.shared import files, scratch
 from components.shared.data import arrays
 
 LIMIT = 2 * 2**30  # bytes that a process may have; with three quarters of it TensorFlow does not load
@@ -38,25 +35,26 @@ def draw(folder: Path, count: int, seed: int) -> None:
 
 
 def main() -> None:
-    stages.arguments(__doc__)
-    limited = ("prlimit", f"--data={LIMIT}", sys.executable, "-m", "components")
+    measuring.arguments(__doc__)
     print("| data | augment | memory | train | pictures learnt from | memory | waiting for data |\n|---" + "|---" * 6 + "|")
     for times in (1, 10):
         count = int(times * LIMIT / np.prod(SHAPE))
         with scratch.folder("benchmark") as folder:
-            params = stages.set_knobs(folder, {"augment": {"copies": 0, "balance": 0.0, "brightness": 0.1},
+            params = measuring.set_knobs(folder, {"augment": {"copies": 0, "balance": 0.0, "brightness": 0.1},
                                                "train": {"cnn": {"budget_minutes": 0.5}}})  # fmt: skip
             prepared = folder / "outputs/prepared"
             draw(prepared / "train", count, 0)
             draw(prepared / "validation", 2000, 1)
             arrays.Layout([str(n) for n in range(CLASSES)], SHAPE, "0" * 32 + ".dir").write(prepared)
-            augment, train = (cost(*limited, *stages.command(stage), cwd=folder, memory=of_itself, **stages.ENVIRONMENT)
-                              for stage in ("augment", "train@cnn"))  # fmt: skip
-            record = json.loads((folder / "outputs/models/cnn/run.json").read_text())
+            limited = ("prlimit", f"--data={LIMIT}", *measuring.PYTHON)
+            augment, train = (
+                measuring.cost(*limited, *measuring.command(stage), cwd=folder) for stage in ("augment", "train@cnn")
+            )
+            record = files.read_json(folder / "outputs/models/cnn/run.json")
             size = (folder / "outputs/augmented/images.npy").stat().st_size / 2**30
             learnt = record["steps"] * params["train"]["cnn"]["batch_size"]
-            print(f"| {size:.1f} GiB | {augment.seconds:.0f} s | {augment.memory:.2f} GiB | {train.seconds:.0f} s | {learnt:,} "
-                  f"| {train.memory:.2f} GiB | {record['waiting_share']:.1%} |", flush=True)  # fmt: skip
+            print(f"| {size:.1f} GiB | {augment.seconds:.0f} s | {augment.private:.2f} GiB | {train.seconds:.0f} s | {learnt:,} "
+                  f"| {train.private:.2f} GiB | {record['waiting_share']:.1%} |", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -5,24 +5,24 @@
 The clips are such that a single frame says nothing: each picture of Fashion-MNIST moves over a dark ground, 48 x 48 pixels, for
 8 frames, from a random place, at 2 to 3 pixels a frame, leaving one side and coming back on the other. The label is the
 direction; every direction has the same pictures in the same places. The middle frame, and the heap of all frames, look alike in
-all. One frame: a CNN on each of the frames alone; the one that is best on validation data counts.
+all. One frame: a CNN on the first one of each clip.
 """
 
 import itertools
-import sys
 from pathlib import Path
 
+import measuring
 import numpy as np
-import stages
 from PIL import Image
 
 from components.shared import scratch
-from components.shared.data import arrays, dataset
+from components.shared.data import dataset
 from components.shared.pictures.decode import decode
 
 CLIPS, SIDE, FRAMES = 6000, 48, 8  # clips in all, over eight directions
 DIRECTIONS = {"east": (0, 1), "north-east": (-1, 1), "north": (-1, 0), "north-west": (-1, -1), "west": (0, -1),
               "south-west": (1, -1), "south": (1, 0), "south-east": (1, 1)}  # fmt: skip
+ONE_FRAME = {"prepare": {"max_frames": 1}}
 LEARNING = {"epochs": 12, "batch_size": 32, "learning_rate": 0.004}
 KNOBS = {"seed": 0, "prepare": {"height": 24, "width": 24}, "augment": {"copies": 0, "balance": 0.0, "flip": False},
          "train": {"cnn": LEARNING, "lstm": LEARNING}}  # fmt: skip
@@ -30,7 +30,7 @@ KNOBS = {"seed": 0, "prepare": {"height": 24, "width": 24}, "augment": {"copies"
 
 def pictures(count: int, folder: Path) -> np.ndarray:
     """uint8 (count, 28, 28) of Fashion-MNIST's training part."""
-    stages.darkroom(folder, "ingest", "fashion-mnist", "pictures")
+    measuring.darkroom(folder, "ingest", "fashion-mnist", "pictures")
     samples = (sample for shard in dataset.shards(folder / "pictures") for sample in dataset.read_samples(shard))
     train = (sample for sample in samples if sample.split == "train")
     return np.stack([decode(sample.frames[0][0]).pixels[:, :, 0] for sample in itertools.islice(train, count)])
@@ -52,33 +52,19 @@ def draw(folder: Path, moving: np.ndarray) -> None:
                 Image.fromarray(np.roll(scene, moved, axis=(0, 1))).save(clip / f"{time}.png")
 
 
-def one_frame(folder: Path) -> dict:
-    """The best single frame, chosen on validation data."""
-    prepared = folder / "outputs/prepared"
-    layout = arrays.Layout.read(prepared)
-    records = []
-    for time in range(layout.shape[0]):
-        for name in ("train", "validation", "test"):
-            whole = arrays.load(prepared / name)
-            stages.write_split(folder / "single" / name, whole.images[:, time], whole.labels, whole.samples())
-        single = arrays.Layout(layout.classes, layout.shape[1:], layout.data_digest)
-        single.write(folder / "single")
-        single.write(folder / "single/train")  # as augment would have, without copies
-        records.append(stages.learn(folder, "cnn", KNOBS, prepared="single", augmented="single/train"))
-        print(f"frame {time}: {records[-1]['validation']['accuracy']:.1%} on validation", file=sys.stderr, flush=True)
-    return max(records, key=lambda record: record["validation"]["accuracy"])
-
-
 def main() -> None:
-    stages.arguments(__doc__)
+    measuring.arguments(__doc__)
     with scratch.folder("benchmark") as folder:
         draw(folder / "clips", pictures(CLIPS // len(DIRECTIONS), folder))
-        stages.prepare(folder, "clips", KNOBS)
+        measuring.prepare(folder, "clips", KNOBS)
         records = {
-            "LSTM over frames": stages.learn(folder, "lstm", KNOBS),
-            "CNN, frames pooled": stages.learn(folder, "cnn", KNOBS),
-            "CNN, best single frame": one_frame(folder),
+            "LSTM over frames": measuring.learn(folder, "lstm", KNOBS),
+            "CNN, frames pooled": measuring.learn(folder, "cnn", KNOBS),
         }
+        for stage in ("prepare", "augment"):
+            measuring.set_knobs(folder, KNOBS, ONE_FRAME)
+            measuring.darkroom(folder, *measuring.command(stage))
+        records["CNN, one frame"] = measuring.learn(folder, "cnn", KNOBS, ONE_FRAME)
     print("| what | accuracy | balanced accuracy | frames shuffled |\n|---|---|---|---|")
     for name, record in records.items():
         found = map(record["test"].get, ("accuracy", "balanced_accuracy", "shuffled_frames_accuracy"))

@@ -1,38 +1,39 @@
-"""How fast and how well the networks learn, beside the article's own scripts, on Fashion-MNIST in the same run.
+"""How fast and how well the networks learn, beside the scripts of tutorials, on the same splits in the same run.
 
-    python benchmarks/train.py
+    python benchmarks/train.py                     # Fashion-MNIST
+    python benchmarks/train.py --photos FOLDER     # photos with official splits, as `darkroom ingest` takes them
 
-The article's CNN and LSTM are trained as it writes them: Keras `fit`, batches of 32, Adam, ten epochs. Darkroom trains its
-default twice each: with the article's time as its budget, and with a part of it (an eighth for the CNN, a quarter for the LSTM).
-All learn from the same training split, are watched on the same validation split, and see the test split once. Time is that of
-training and validation, without imports. Rates are told against the machine's own matrix product.
+Fashion-MNIST: the article's CNN and LSTM as it writes them (Keras `fit`, batches of 32, Adam, ten epochs); Darkroom's defaults
+have the article's time as their budget, or a part of it. Photos: the second network of Keras' image classification tutorial
+(180x180, rotated, zoomed and mirrored, dropout, Adam, fifteen epochs); KNOBS are what the README says about photos. All see the
+test split once. Time is that of training and validation, without imports.
 """
 
 import csv
 import os
 import time
-import timeit
 from pathlib import Path
 
+import measuring
 import numpy as np
-import stages
 
 from components.shared import plots, scratch
-from components.train import cnn, lstm
 
-PART = {"cnn": 8, "lstm": 4}
-NETWORKS = {"cnn": cnn.cnn, "lstm": lstm.lstm}
+PART = {"cnn": 8, "lstm": 4}  # of the article's time
+KNOBS = {
+    "seed": 7,
+    "prepare": {"height": 96, "width": 96, "channels": 3},
+    "augment": {"copies": 4, "shift": 0.1, "rotate": 10.0, "scale": 0.15, "brightness": 0.2, "contrast": 0.2, "erase": 0.1},
+}
 
 
-def article(name: str, folder: Path) -> dict:
-    """The article's script to the letter, but for the split: its curve, its test accuracy and what it took."""
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-    import tensorflow as tf
-    from tensorflow.keras import Sequential, layers
+def article(name: str, prepared: Path) -> dict:
+    """The article's script to the letter, but for the split."""
+    from keras import Sequential, layers
 
     def split(where: str) -> tuple[np.ndarray, np.ndarray]:
-        images = np.load(folder / where / "images.npy").astype("float32") / 255
-        return (images if name == "cnn" else images[..., 0]), np.load(folder / where / "labels.npy")
+        images = np.load(prepared / where / "images.npy").astype("float32") / 255
+        return (images if name == "cnn" else images[..., 0]), np.load(prepared / where / "labels.npy")
 
     if name == "cnn":
         model = Sequential([
@@ -44,57 +45,62 @@ def article(name: str, folder: Path) -> dict:
     else:
         model = Sequential([layers.LSTM(128, activation="tanh", input_shape=(28, 28)), layers.Dense(10, activation="softmax")])
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return _fit(model, split("train"), split("validation"), *split("test"), epochs=10, batch_size=32)
+
+
+def tutorial(photos: Path) -> dict:
+    """https://www.tensorflow.org/tutorials/images/classification, its second model, to the letter but for the official splits."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    train, validation, test = (
+        keras.utils.image_dataset_from_directory(
+            photos / name, image_size=(180, 180), batch_size=32, shuffle=name == "train", verbose=False
+        )
+        for name in ("train", "validation", "test")
+    )  # fmt: skip
+    model = keras.Sequential([
+        layers.RandomFlip("horizontal"), layers.RandomRotation(0.1), layers.RandomZoom(0.1), layers.Rescaling(1 / 255),
+        layers.Conv2D(16, 3, padding="same", activation="relu"), layers.MaxPooling2D(),
+        layers.Conv2D(32, 3, padding="same", activation="relu"), layers.MaxPooling2D(),
+        layers.Conv2D(64, 3, padding="same", activation="relu"), layers.MaxPooling2D(),
+        layers.Dropout(0.2), layers.Flatten(), layers.Dense(128, activation="relu"), layers.Dense(len(train.class_names)),
+    ])  # fmt: skip
+    model.compile(optimizer="adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    labels = np.concatenate([labels for _, labels in test])
+    train, validation = train.cache().shuffle(1000).prefetch(-1), validation.cache().prefetch(-1)
+    return _fit(model, (train,), validation, test, labels, epochs=15)
+
+
+def _fit(model, train: tuple, validation, test, labels: np.ndarray, **settings) -> dict:
+    """What `run.json` and `metrics.json` say of one of ours, and the curve: seconds and accuracy after each epoch."""
+    import keras
+    from sklearn.metrics import balanced_accuracy_score
+
     curve: list[tuple[float, float]] = []
-    train, validation = split("train"), split("validation")
     started = time.monotonic()
-
-    class Watch(tf.keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            curve.append((time.monotonic() - started, logs["val_accuracy"]))
-
-    model.fit(*train, epochs=10, batch_size=32, validation_data=validation, callbacks=[Watch()], verbose=0)
-    accuracy = float(model.evaluate(*split("test"), verbose=0)[1])
-    return {"curve": curve, "test": accuracy, "pictures": 10 * len(train[1]), "seconds": curve[-1][0], "flops": flops(model)}
-
-
-def flops(model) -> int:
-    """Floating-point operations of one picture's training step: three times those of its convolutions and products forward."""
-    total = 0
-    for layer in model.layers:
-        kind, inner = type(layer).__name__, getattr(layer, "forward_layer", layer)
-        if kind == "Conv2D":
-            total += 2 * int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:3]))
-        elif kind == "Dense":
-            total += 2 * int(np.prod(layer.kernel.shape))
-        elif kind in ("LSTM", "Bidirectional"):
-            ways = 2 if kind == "Bidirectional" else 1
-            weights = int(np.prod(inner.cell.kernel.shape)) + int(np.prod(inner.cell.recurrent_kernel.shape))
-            total += 2 * ways * layer.input.shape[1] * weights
-    return 3 * total
+    watch = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda _, logs: curve.append((time.monotonic() - started, logs["val_accuracy"]))
+    )
+    model.fit(*train, validation_data=validation, callbacks=[watch], verbose=0, **settings)
+    predicted = model.predict(test, verbose=0).argmax(axis=1)
+    scores = {"accuracy": (predicted == labels).mean(), "balanced_accuracy": balanced_accuracy_score(labels, predicted)}
+    return {"curve": curve, "training_seconds": curve[-1][0], "validation": {"accuracy": curve[-1][1]}, "test": scores}
 
 
-def ours(name: str, folder: Path, minutes: float) -> dict:
-    """The same of Darkroom's own, with `minutes` as its budget."""
-    record = stages.learn(folder, name, {"train": {name: {"budget_minutes": round(minutes, 3)}}})
+def ours(name: str, folder: Path, seconds: float, *changes: dict) -> dict:
+    """The same of Darkroom's own, with a budget of time."""
+    record = measuring.learn(folder, name, *changes, {"train": {name: {"budget_minutes": round(seconds / 60, 3)}}})
     with (folder / f"outputs/models/{name}/history.csv").open() as stream:
-        curve = [(float(row["seconds"]), float(row["validation_accuracy"])) for row in csv.DictReader(stream)]
-    # The curve's last row may be of a part of an epoch; how many pictures were seen is told by the schedule.
-    pictures = record["steps"] * record["knobs"]["train"]["batch_size"]
-    network = NETWORKS[name]((28, 28, 1), 10, preset="default", dropout=0.0)
-    return {"curve": curve, "test": record["test"]["accuracy"], "flops": flops(network), "pictures": pictures,
-            "seconds": record["training_seconds"], "waiting": record["waiting_share"]}  # fmt: skip
+        record["curve"] = [(float(row["seconds"]), float(row["validation_accuracy"])) for row in csv.DictReader(stream)]
+    return record
 
 
-def product() -> dict[str, float]:
-    """GFLOP/s of a product of two 2048 x 2048 matrices: the most that this machine gives."""
-    import tensorflow as tf
-
-    rates = {}
-    for kind in (tf.float32, tf.bfloat16):
-        square, multiply = tf.cast(tf.random.normal((2048, 2048)), kind), tf.function(tf.matmul)
-        seconds = timeit.repeat(lambda: multiply(square, square).numpy(), number=1, repeat=11)  # noqa: B023 it is called here
-        rates[kind.name] = 2 * 2048**3 / min(seconds) / 1e9
-    return rates
+def show(what: str, record: dict) -> None:
+    """A row of the table."""
+    shares = (record["validation"]["accuracy"], record["test"]["accuracy"], record["test"]["balanced_accuracy"])
+    print(f"| {what} | {record['training_seconds']:.0f} | {' | '.join(f'{share:.2%}' for share in shares)} |", flush=True)
 
 
 def draw(results: dict[str, dict], file: Path) -> None:
@@ -110,27 +116,28 @@ def draw(results: dict[str, dict], file: Path) -> None:
 
 
 def main() -> None:
-    stages.arguments(__doc__)
+    photos = measuring.arguments(__doc__, photos={"type": Path}).photos
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    print("| what | seconds of training | validation | test | balanced |\n|---|---|---|---|---|")
     results = {}
     with scratch.folder("benchmark") as folder:
-        stages.prepare(folder)
+        if photos:
+            show("Keras' tutorial", record := tutorial(photos))
+            measuring.prepare(folder, photos.absolute(), KNOBS)
+            for name in PART:
+                knobs = {"train": {name: {"batch_size": 64, "learning_rate": 0.004}}}
+                show(f"Darkroom's {name.upper()}", ours(name, folder, record["training_seconds"], KNOBS, knobs))
+            return
+        measuring.prepare(folder)
         for name in PART:
             title = name.upper()
-            baseline = results[f"article's {title}"] = stages.alone(article, name, folder / "outputs/prepared")
+            results[f"article's {title}"] = record = article(name, folder / "outputs/prepared")
+            show(f"article's {title}", record)
             for part in (PART[name], 1):
                 label = f"{title}, the article's time" + (f" / {part}" if part > 1 else "")
-                results[label] = ours(name, folder, baseline["seconds"] / 60 / part)
-    rates = product()
-    print(f"matrix product: {rates['float32']:.0f} GFLOP/s float32, {rates['bfloat16']:.0f} bfloat16\n")
-    print("| what | seconds | of the article's | test accuracy | pictures/s | GFLOP/s | of the matrix product | waiting |")
-    print("|---" * 8 + "|")
-    for name, result in results.items():
-        base = results["article's CNN" if "CNN" in name else "article's LSTM"]["seconds"]
-        rate = result["pictures"] / result["seconds"]
-        speed = rate * result["flops"] / 1e9
-        print(f"| {name} | {result['seconds']:.0f} | {result['seconds'] / base:.2f} | {result['test']:.2%} | {rate:,.0f} | {speed:.0f} "
-              f"| {speed / max(rates.values()):.0%} | {result.get('waiting', 0):.1%} |")  # fmt: skip
-    draw(results, stages.ROOT / "benchmarks/pictures/train.png")
+                results[label] = ours(name, folder, record["training_seconds"] / part)
+                show(label, results[label])
+    draw(results, measuring.ROOT / "benchmarks/pictures/train.png")
 
 
 if __name__ == "__main__":

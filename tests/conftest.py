@@ -4,7 +4,6 @@ import io
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import hypothesis
@@ -104,8 +103,7 @@ def by_code(findings: Path) -> dict[str, dict]:
 @pytest.fixture(scope="session")
 def drawn():
     """`drawn(folder, rows, classes)`: a manifest without any picture."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    from size import draw
+    from drawn import draw
 
     return draw
 

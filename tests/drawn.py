@@ -1,0 +1,49 @@
+"""Manifests drawn without any picture, of as many rows and classes as a test wants."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.shared.data import manifest as manifests
+
+PART = 65_536  # rows of a manifest's part
+
+
+def draw(folder: Path, rows: int, classes: int | list[str], seed: int = 0) -> None:
+    """Stills of 28 x 28 grey pixels, all different, in even classes whose features differ a little; a part per 65,536."""
+    folder.mkdir(parents=True)
+    names = classes if isinstance(classes, list) else [f"class {number:05d}" for number in range(classes)]
+    centres = np.random.default_rng(seed).integers(60, 190, (len(names), manifests.FEATURES))
+    for number, start in enumerate(range(0, rows, PART)):
+        count = min(PART, rows - start)
+        rng, index = np.random.default_rng([seed, number]), range(start, start + count)
+        label = np.arange(start, start + count) % len(names)
+        bright, dark = rng.uniform(220, 255, count), rng.uniform(0, 30, count)
+        mean, noise = rng.uniform(60, 190, count), rng.normal(0, 40, (count, manifests.FEATURES))
+        features = np.clip(centres[label] + noise, 0, 255).astype(np.uint8)
+        thumbnails = rng.integers(0, 256, (count, manifests.THUMBNAIL), dtype=np.uint8)
+        columns = {
+            "id": [f"{row:064x}" for row in index], "label": pa.array(names).take(pa.array(label)),
+            "source": [f"{names[row % len(names)]}/{row:09d}.png" for row in index],
+            "shard": pa.array([f"{number:05d}.parquet"]).take(pa.array(np.zeros(count, int))),
+            "pixels_digest": [f"{row:032x}" for row in index], "mode": ["L"] * count, "format": ["PNG"] * count,
+            "hash": rng.integers(0, 2**64, count, dtype=np.uint64),
+            "thumbnail": _binary(thumbnails), "features": _binary(features),
+            "brightness": mean, "red": mean, "green": mean, "blue": mean, "bright_level": bright, "dark_level": dark,
+            "contrast": rng.uniform(20, 80, count), "common": rng.uniform(0, 0.3, count), "entropy": rng.uniform(3, 7, count),
+            "sharpness": rng.uniform(0.6, 1, count),
+            **{name: np.full(count, value) for name, value in
+               {"frames": 1, "width": 28, "height": 28, "frame_sizes": 1, "bytes": 600, "trailing": 0}.items()},
+        }  # fmt: skip
+        arrays = [
+            pa.array(columns[field.name]).cast(field.type) if field.name in columns else pa.nulls(count, field.type)
+            for field in manifests.SCHEMA
+        ]
+        schema = manifests.SCHEMA.with_metadata({"shard": f"{number:05d}.parquet", "measured_by": "drawn {}"})
+        pq.write_table(pa.table(arrays, schema=schema), folder / f"{number:032x}.parquet", compression="zstd")
+
+
+def _binary(values: np.ndarray) -> pa.Array:
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(values.shape[1]), len(values), [None, pa.py_buffer(values.tobytes())])
