@@ -37,7 +37,7 @@ def prepared(options: argparse.Namespace, **kind: bool) -> tuple[dict, object]:
     """
     from components.shared.data import remote
     from components.shared.errors import CannotRun
-    from pipelines import newest
+    from pipelines import newest, pinning
     from pipelines.version import commit
 
     pipeline, settings = graph.for_cluster(options, **kind)
@@ -59,7 +59,7 @@ def prepared(options: argparse.Namespace, **kind: bool) -> tuple[dict, object]:
     return {
         # Plain characters: not every installation's database takes others.
         "display_name": options.name or f"{PIPELINE} {at}" + (f": {differs}"[:100] if differs else ""),
-        "description": f"Data {digest} of {data}; image {parameters['image']}; code {parameters['code']}"
+        "description": f"Data {digest} of {data}; image {pinning.pinned(graph.image())}; code {parameters['code']}"
         + (f"; changed: {differs}" if differs else ""),
         "runtime_config": {"parameters": parameters, "pipeline_root": settings.pipeline_root},
         "service_account": settings.service_account,

@@ -21,8 +21,8 @@ def training_pipeline(
     """From shards to a registered model. Returns the pipeline; `params` (params.yaml) gives the defaults of its parameters.
 
     1. measure: every frame decoded once, into the manifest
-    2. validate: findings, and a verdict; behind it a gate ends the run where the data is refused
-    3. prepare: split, decoded and resized into arrays
+    2. validate: findings, and a verdict
+    3. prepare: ends the run where the data was refused; else split, decoded and resized into arrays
     4. augment: rebalance and vary the training split
     5. train: a CNN and an LSTM, side by side
     6. evaluate: each on the test split
@@ -34,7 +34,7 @@ def training_pipeline(
     this code has ended well before, there is nothing to do, and the run ends at once.
     Without `settings` the tasks have no resources, retries or secrets, as a run on this machine needs.
     """
-    default_image, default_code, default_data, default_digest = image, code, data, digest
+    default_code, default_data, default_digest = code, data, digest
     given = graph.parameters(params)
 
     @dsl.pipeline(name="darkroom", description="Labelled pictures in, a recogniser that can be trusted out.")
@@ -50,7 +50,6 @@ def training_pipeline(
         train_lstm: str = given["train_lstm"],
         evaluate: str = given["evaluate"],
         register: str = given["register"],
-        image: str = default_image,
         code: str = default_code,
     ):
         """Labelled pictures in, a recogniser that can be trusted out.
@@ -67,8 +66,7 @@ def training_pipeline(
             train_lstm: Knobs of the LSTM's training, as JSON.
             evaluate: Knobs of evaluate, as JSON.
             register: Knobs of register, as JSON.
-            image: The image that the steps run in.
-            code: The version of the code in it; each step refuses an image that holds another.
+            code: The version of the code; each step refuses an image that holds another.
         """
 
         def add(task: dsl.PipelineTask, name: str) -> dict:
@@ -90,10 +88,9 @@ def training_pipeline(
         def steps(digest, code, last) -> None:
             manifest = add(wrappers.measure(data=data, digest=digest, config=measure, code=code), "measure")["manifest"]
             judged = add(wrappers.validate(manifest=manifest, config=validate, code=code), "validate")
-            verdict = add(wrappers.gate(verdict=judged["Output"]), "gate")["Output"]
             task = wrappers.prepare(
-                verdict=verdict, data=data, digest=digest, manifest=manifest, validation=judged["validation"], config=prepare,
-                code=code,
+                verdict=judged["Output"], data=data, digest=digest, manifest=manifest, validation=judged["validation"],
+                config=prepare, code=code,
             )  # fmt: skip
             prepared = add(task, "prepare")["prepared"]
             task = wrappers.augment(prepared=prepared, config=augment, seed=seed, code=code)

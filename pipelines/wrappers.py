@@ -1,19 +1,25 @@
-"""A thin component per step: one call of the step function, in our image, with nothing installed at run time.
+"""A thin component per step: one call of the step function. Each runs from this file in the image, by KFP's own executor.
 
-Kubeflow ships the source of each function alone, so what a body needs is imported inside it; the source stands many times in the
-workflow, so it is short. `config` is a section of params.yaml as JSON. `code` is the code's version: it makes Kubeflow's cache
-keys differ when the code does. Artifacts are named so that each name stands once in the UI; what a step says of its end is
-`Output`, as KFP calls a return value, and knows it in a condition.
+What Kubeflow holds of a step stands many times in its workflow, so it is short: the interface and a command, and no source. `config`
+is a section of params.yaml as JSON. `code` is the code's version: it makes Kubeflow's cache keys differ when the code does.
+Artifacts are named so that each name stands once in the UI; what a step says of its end is `Output`, as KFP calls a return value.
 """
 
-import functools
+import sys
 from typing import NamedTuple
 
 from kfp import dsl
 from kfp.dsl import HTML, ClassificationMetrics, Dataset, Input, Markdown, Metrics, Model, Output
 
-# The pipeline's parameter `image` takes its place when a task is made.
-component = functools.partial(dsl.component, base_image="darkroom", install_kfp_package=False)
+from pipelines import execution
+from pipelines.execution import call
+
+
+def component(function):
+    """What `dsl.component` makes for an image that holds the function; the pipeline's parameter `image` takes its image's place."""
+    made = dsl.component(function, base_image="darkroom", target_image="darkroom")
+    made.component_spec.implementation.container.command = ["python3", "-m", "pipelines.wrappers"]
+    return made
 
 
 @component
@@ -28,47 +34,30 @@ def newest(address: str, code: str, seed: int, measure: str, validate: str, prep
 
 @component
 def measure(data: str, digest: str, config: str, code: str, manifest: Output[Dataset]):
-    from pipelines.execution import call
-
     call("measure", data=data, digest=digest, config=config, code=code, manifest=manifest)
 
 
 @component
 def validate(manifest: Input[Dataset], config: str, code: str, validation: Output[Dataset], report: Output[HTML],
              findings: Output[Markdown]) -> str:  # fmt: skip
-    from pipelines.execution import call
-
-    return call("validate", manifest=manifest, config=config, code=code, validation=validation,
-                shown=[report, findings])  # fmt: skip
-
-
-@component
-def gate(verdict: str) -> str:
-    from pipelines.execution import gate
-
-    return gate(verdict, step="validate")
+    return call("validate", manifest=manifest, config=config, code=code, validation=validation, shown=[report, findings])
 
 
 @component
 def prepare(verdict: str, data: str, digest: str, manifest: Input[Dataset], validation: Input[Dataset], config: str, code: str,
             prepared: Output[Dataset]):  # fmt: skip
-    from pipelines.execution import call
-
+    execution.gate(verdict, step="validate")
     call("prepare", data=data, digest=digest, manifest=manifest, verdict=f"{validation.path}/summary.json",
          pairs=f"{validation.path}/pairs.parquet", config=config, code=code, prepared=prepared)  # fmt: skip
 
 
 @component
 def augment(prepared: Input[Dataset], config: str, seed: int, code: str, augmented: Output[Dataset]):
-    from pipelines.execution import call
-
     call("augment", prepared=prepared, config=config, seed=seed, code=code, augmented=augmented)
 
 
 @component
 def train_cnn(augmented: Input[Dataset], prepared: Input[Dataset], config: str, seed: int, code: str, model_cnn: Output[Model]):
-    from pipelines.execution import call
-
     call("train cnn", augmented=augmented, prepared=prepared, config=config, seed=seed, code=code, model=model_cnn)
 
 
@@ -76,16 +65,12 @@ def train_cnn(augmented: Input[Dataset], prepared: Input[Dataset], config: str, 
 def train_lstm(
     augmented: Input[Dataset], prepared: Input[Dataset], config: str, seed: int, code: str, model_lstm: Output[Model]
 ):
-    from pipelines.execution import call
-
     call("train lstm", augmented=augmented, prepared=prepared, config=config, seed=seed, code=code, model=model_lstm)
 
 
 @component
 def evaluate_cnn(model: Input[Model], prepared: Input[Dataset], config: str, code: str, evaluation_cnn: Output[Dataset],
                  metrics_cnn: Output[Metrics], curves_cnn: Output[ClassificationMetrics], report_cnn: Output[HTML]):  # fmt: skip
-    from pipelines.execution import call
-
     call("evaluate cnn", model=model, prepared=prepared, config=config, code=code, evaluation=evaluation_cnn,
          shown=[metrics_cnn, curves_cnn, report_cnn])  # fmt: skip
 
@@ -93,8 +78,6 @@ def evaluate_cnn(model: Input[Model], prepared: Input[Dataset], config: str, cod
 @component
 def evaluate_lstm(model: Input[Model], prepared: Input[Dataset], config: str, code: str, evaluation_lstm: Output[Dataset],
                   metrics_lstm: Output[Metrics], curves_lstm: Output[ClassificationMetrics], report_lstm: Output[HTML]):  # fmt: skip
-    from pipelines.execution import call
-
     call("evaluate lstm", model=model, prepared=prepared, config=config, code=code, evaluation=evaluation_lstm,
          shown=[metrics_lstm, curves_lstm, report_lstm])  # fmt: skip
 
@@ -103,8 +86,6 @@ def evaluate_lstm(model: Input[Model], prepared: Input[Dataset], config: str, co
 def register(cnn: Input[Model], lstm: Input[Model], cnn_evaluation: Input[Dataset], lstm_evaluation: Input[Dataset],
              prepared: Input[Dataset], config: str, code: str, last: str, registration: Output[Dataset],
              verdict: Output[Markdown]) -> str:  # fmt: skip
-    from pipelines.execution import call
-
     return call("register", models=[cnn, lstm], evaluations=[cnn_evaluation, lstm_evaluation], prepared=prepared, config=config,
                 code=code, last=last, registration=registration, shown=[verdict])  # fmt: skip
 
@@ -114,3 +95,10 @@ def report(status: dsl.PipelineTaskFinalStatus, run: str, name: str, workflow: s
     from pipelines.notify import report
 
     report(state=status.state, run=run, name=name, workflow=workflow)
+
+
+if __name__ == "__main__":
+    from kfp.dsl.executor_main import executor_main
+
+    sys.argv += ["--component_module_path", __file__]
+    executor_main()
