@@ -1,12 +1,12 @@
 """What a run needs of the cluster: an account and its rights, secrets, room. Each line a pair of state and text; nothing is changed."""
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from pipelines import access
 from pipelines.settings import Settings
 
-SECONDS, WHOLE = 15, 120  # for one answer; for all of them
+WHOLE = 120  # seconds for all answers
 STORE, LAUNCHER = "mlpipeline-minio-artifact", "kfp-launcher"  # Kubeflow's own secret and config map
 ROLE = "darkroom-step"  # of infra/kubernetes/steps
 # What is called in the name of a step's account: group, resource, name, verbs. A test holds that the role grants just this.
@@ -32,26 +32,14 @@ def lines(how: Settings, *, namespace: str, image: str) -> Lines:
     from components.shared import deadline
 
     try:
-        access = way_in()
+        way = access.way_in()
     except (config.ConfigException, OSError, TypeError, ValueError) as error:  # all that a broken kubeconfig ends in
         yield "?", f"no kubeconfig that can be used, so the cluster was not looked at: {' '.join(str(error).split())[:200]}"
         return
-    access.client_side_validation = False
-    yield "ok", f"Kubernetes at {access.host}, namespace {namespace}"
-    look = Look(client.ApiClient(access), how, namespace, image)
-    yield from deadline.within(WHOLE, lambda: list(look.all()), what=f"Kubernetes at {access.host}")
-
-
-def way_in():
-    """How to reach the cluster: with a pod's own account, or as the kubeconfig says. Raises whatever a broken one ends in."""
-    from kubernetes import client, config
-
-    access = client.Configuration()
-    if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
-        config.load_incluster_config(access)
-    else:  # the library itself reads the variable once, as it is loaded
-        config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=access)
-    return access
+    way.client_side_validation = False
+    yield "ok", f"Kubernetes at {way.host}, namespace {namespace}"
+    look = Look(client.ApiClient(way), how, namespace, image)
+    yield from deadline.within(WHOLE, lambda: list(look.all()), what=f"Kubernetes at {way.host}")
 
 
 class Forbidden(Exception):
@@ -66,7 +54,7 @@ class Look:
 
         self.core, self.authorization = api.CoreV1Api(client), api.AuthorizationV1Api(client)
         self.authentication = api.AuthenticationV1Api(client)
-        self.how, self.namespace, self.image, self.host = how, namespace, image, client.configuration.host
+        self.how, self.namespace, self.image = how, namespace, image
         self.kubectl, self.apply = f"kubectl -n {namespace}", "kubectl apply -k infra/kubernetes/steps"
         if namespace != "kubeflow":
             renamed = f'sed "s/namespace: team$/namespace: {namespace}/"'
@@ -199,21 +187,17 @@ class Look:
 
     def _ask(self, call: Callable, *arguments: Any, **options: Any) -> Any:
         """The answer; None for 404. Raises Forbidden, and CannotRun when there is none."""
-        import urllib3
-        from kubernetes.client import ApiException
-
         from components.shared.errors import CannotRun
 
         try:
-            return call(*arguments, _request_timeout=SECONDS, **options)
-        except (ApiException, urllib3.exceptions.HTTPError) as error:
+            return access.ask(call, *arguments, **options)
+        except CannotRun as error:
             status = getattr(error, "status", None)
-            if status == 404:
-                return None
+            if status not in (403, 404):
+                raise
             if status == 403:
                 raise Forbidden from None
-            reason = f"{error.reason} ({status})" if status else "no answer"
-            raise CannotRun(f"Kubernetes at {self.host}: {reason}; does `kubectl get pods` work?") from None
+            return None
 
 
 def number(quantity: Any) -> Any:

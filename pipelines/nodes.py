@@ -76,7 +76,10 @@ def still(workflow: dict) -> bool:
 def _limit(node: dict) -> int:
     """Seconds that a pod may run; 0 where there is no limit."""
     given = {parameter["name"]: parameter.get("value") for parameter in (node.get("inputs") or {}).get("parameters", [])}
-    return json.loads(given.get("pod-spec-patch") or "{}").get("activeDeadlineSeconds") or 0
+    try:
+        return json.loads(given["pod-spec-patch"])["activeDeadlineSeconds"]
+    except (LookupError, ValueError, TypeError):
+        return 0
 
 
 def of_workflow(workflow: dict) -> list[Step]:

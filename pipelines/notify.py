@@ -8,9 +8,8 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipelines import nodes
+from pipelines import access, nodes
 from pipelines.execution import REASON_FILE
-from pipelines.indexed_job import NAMESPACE
 
 WEBHOOK = "DARKROOM_WEBHOOK"
 TRIES, SECONDS = 3, 10  # seconds for one answer, or one piece of it
@@ -63,18 +62,10 @@ def _end(state: str, workflow: str, said: dict) -> tuple[str, str, str]:
 
 def _steps(workflow: str) -> list[nodes.Step]:
     """The run's steps as Argo has them now; none where they cannot be read, which is said."""
-    from components.shared import deadline
-    from pipelines import cluster
-
-    def ask() -> dict:
-        from kubernetes.client import ApiClient, CustomObjectsApi
-
-        namespace = NAMESPACE.read_text().strip() if NAMESPACE.exists() else os.environ.get("NAMESPACE", "kubeflow")
-        kind = ("argoproj.io", "v1alpha1", namespace, "workflows", workflow)
-        return CustomObjectsApi(ApiClient(cluster.way_in())).get_namespaced_custom_object(*kind, _request_timeout=SECONDS)
-
     try:
-        return nodes.of_workflow(deadline.within(WHOLE, ask, what="Kubernetes"))
+        from kubernetes.client import ApiClient
+
+        return nodes.of_workflow(access.workflow(ApiClient(access.way_in()), workflow))
     except Exception as error:  # of several libraries; a report is not worth a failure
         print(f"report: workflow {workflow} cannot be read: {' '.join(str(error).split())[:200]}")
         return []

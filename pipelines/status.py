@@ -62,10 +62,10 @@ def find(kubeflow, run_id: str) -> Run | None:
     run = kubeflow.find(kubeflow.runs.run_service_get_run, run_id)
     if run is None:
         return None
-    workflow: dict = {}
+    still = False
     try:  # the older API alone knows the reasons; it may be gone one day
         workflow = json.loads(kubeflow.get(f"v1beta1/runs/{run_id}")["pipeline_runtime"]["workflow_manifest"])
-        steps = nodes.of_workflow(workflow)
+        steps, still = nodes.of_workflow(workflow), nodes.still(workflow)
     except (KeyError, ValueError, TypeError):
         steps = []
     except CannotRun as error:
@@ -76,7 +76,7 @@ def find(kubeflow, run_id: str) -> Run | None:
     found = of(run)
     if found.state in ("stopped", "stopping"):
         steps = [step._replace(state="stopped", reason="") if step.state == "failed" else step for step in steps]
-    if found.state in GOING and _lost(kubeflow, run, workflow):
+    if found.state in GOING and (still or _lost(kubeflow, run)):
         return found._replace(steps=steps, state="lost", reason=LOST.format(found.state))
     return found._replace(steps=steps)
 
@@ -89,14 +89,13 @@ def of(run) -> Run:
     return Run(run.run_id, run.display_name or "", state, begun, ended, [])
 
 
-def _lost(kubeflow, run, workflow: dict) -> bool:
-    """Whether the workflow of a run without an end is gone: with its schedule, or by all that was heard of it."""
+def _lost(kubeflow, run) -> bool:
+    """Whether the workflow of a run without an end is gone: with its schedule, or since it was stopped."""
     find = kubeflow.schedules.recurring_run_service_get_recurring_run
     if run.recurring_run_id and kubeflow.find(find, run.recurring_run_id) is None:
         return True
-    if run.state == "CANCELING" and run.state_history and (at := run.state_history[-1].update_time):
-        return (nodes.moment("") - at).total_seconds() > LATE
-    return nodes.still(workflow)
+    at = run.state_history[-1].update_time if run.state == "CANCELING" and run.state_history else None
+    return bool(at) and (nodes.moment("") - at).total_seconds() > LATE
 
 
 def span(seconds: float) -> str:
@@ -207,7 +206,7 @@ def _mlflow(run: Run) -> None:
     if run.state in ENDED:
         fault = nodes.fault(run.steps)
         why = f"the pipeline run {run.state}" + (f" at {fault.name}: {fault.reason}" if fault else "")
-        pipeline_run.close_left_open(why, run=run.id, state="FAILED" if run.state == "failed" else "KILLED")
+        pipeline_run.close_left_open(why, run=run.id, state="KILLED" if run.state in ("stopped", "lost") else "FAILED")
 
 
 def logs(options: argparse.Namespace) -> int:

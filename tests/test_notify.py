@@ -66,7 +66,7 @@ def test_where_the_workflow_may_not_be_read_what_the_steps_said_tells(hook, clus
     (post,) = hook.posts
     assert (post["state"], post["step"], post["reason"]) == ("failed", "train lstm", "SIGTERM in epoch 3")
     assert "/#/experiments/" in post["link"]
-    assert "cannot be read: (403)" in capsys.readouterr().out
+    assert "Forbidden (403)" in capsys.readouterr().out
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nowhere"))
     notify.report(state="RUNNING", run="3-4", name="other", workflow="other-x")
     assert hook.posts[1]["state"] == "ended"  # how, nobody can tell
