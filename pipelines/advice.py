@@ -3,20 +3,18 @@
 import re
 
 STEPS = "under `steps` in pipelines/settings.yaml"
+# The remedies themselves stand once, in cluster.py, with the names of the place.
+CHECK = "`python -m pipelines check` tells the command that mends it; infra/README.md has all of them"
 KINDS = (  # words of the reason, what a waiting pod waits for, what to do
     (r"refused: ", "", "mend what it names; the report of `validate` or `register` has all of it"),
     (r"the image holds code", "", "`make image`, push it, and name it in DARKROOM_IMAGE"),
-    (r"service account|serviceaccount|forbidden|no configuration has been provided", "an account with its rights",
-     "`kubectl apply -k infra/kubernetes/steps` makes it; `service_account` in pipelines/settings.yaml names it"),
-    (r"secret|configmap|CreateContainerConfigError", "a secret",
-     "make it where runs live (infra/README.md), or correct `secrets` in pipelines/settings.yaml"),
-    (r"Unschedulable|Insufficient|exceeded quota", "room", f"ask for less {STEPS}, or give the cluster more"),
+    (r"service account|serviceaccount|forbidden|no configuration has been provided", "an account with its rights", CHECK),
+    (r"secret|configmap|CreateContainerConfigError", "a secret", CHECK),
+    (r"Unschedulable|Insufficient|exceeded quota", "room", CHECK),
     (r"image", "its image", "DARKROOM_IMAGE names one that the nodes can pull, or load it onto them (infra/README.md)"),
     (r"out of memory|memory ran out", "", f"give it more `memory` {STEPS}"),
     (r"deadline", "", f"it took longer than its `timeout` {STEPS}, or its pod never began: image, secret"),
-)  # fmt: skip
-
-
+)
 SAME = r"refused: |changed since it was made|the image holds code|out of memory"  # tried again as it was, it ends the same
 
 

@@ -60,7 +60,11 @@ def stop(options: argparse.Namespace) -> int:
         try:
             kubeflow.runs.run_service_terminate_run(options.id)
         except CannotRun as error:
-            if getattr(error, "status", None) != 500:
+            code = getattr(error, "status", None)
+            if code == 400 and (run := status.look(kubeflow, options.id)).state in status.ENDED:  # meanwhile
+                print(f"run {options.id}: ended already: {run.state}")
+                return DONE
+            if code != 500 or "not found" not in str(error):
                 raise
             raise CannotRun(f"run {options.id}: lost: {status.LOST.format(run.state)} ({error})") from None
         print(f"run {options.id}: stopping")

@@ -76,7 +76,7 @@ def find(kubeflow, run_id: str) -> Run | None:
     found = of(run)
     if found.state in ("stopped", "stopping"):
         steps = [step._replace(state="stopped", reason="") if step.state == "failed" else step for step in steps]
-    if found.state in GOING and (still or _lost(kubeflow, run)):
+    if found.state in GOING and _lost(kubeflow, run, still):
         return found._replace(steps=steps, state="lost", reason=LOST.format(found.state))
     return found._replace(steps=steps)
 
@@ -89,13 +89,15 @@ def of(run) -> Run:
     return Run(run.run_id, run.display_name or "", state, begun, ended, [])
 
 
-def _lost(kubeflow, run) -> bool:
-    """Whether the workflow of a run without an end is gone: with its schedule, or since it was stopped."""
+def _lost(kubeflow, run, still: bool) -> bool:
+    """Whether the workflow of a run without an end is gone: with its schedule, since it was stopped, or since it went on."""
     find = kubeflow.schedules.recurring_run_service_get_recurring_run
     if run.recurring_run_id and kubeflow.find(find, run.recurring_run_id) is None:
         return True
-    at = run.state_history[-1].update_time if run.state == "CANCELING" and run.state_history else None
-    return bool(at) and (nodes.moment("") - at).total_seconds() > LATE
+    # One that is tried again has its old nodes alone, for a while.
+    at = run.state_history[-1].update_time if run.state_history else None
+    since = (nodes.moment("") - at).total_seconds() if at else 0.0
+    return since > LATE if run.state == "CANCELING" else still and since > nodes.STILL
 
 
 def span(seconds: float) -> str:
@@ -220,7 +222,8 @@ def logs(options: argparse.Namespace) -> int:
     step = next(filter(None, fitting), None)
     if step is None:
         there = ", ".join(dict.fromkeys(step.name for step in steps)) or "none"
-        raise CannotRun(f"{options.id}: {name or 'no step'} has left no log in this run; these have: {there}")
+        none = f"{name} has left no log in this run; these have: {there}" if name else "no step has left a log in this run"
+        raise CannotRun(f"{options.id}: {none}")
     print(_log(kubeflow, options.id, step))
     return DONE
 

@@ -183,7 +183,7 @@ def test_a_refusal_is_not_tried_again(double, said):  # noqa: F811
 
 @pytest.mark.parametrize(
     ("words", "told"),
-    [(None, 'for a secret: CreateContainerConfigError: secret "darkroom-storx" not found; make it'),
+    [(None, 'for a secret: CreateContainerConfigError: secret "darkroom-storx" not found; `python -m pipelines check`'),
      ("ErrImagePull: failed to pull and unpack image docker.io/x", "for its image: ErrImagePull: failed to pull"),
      ('pods "x" is forbidden: error looking up service account kubeflow/darkroom-step', "for an account with its rights: pods"),
      ("Unschedulable: 0/1 nodes are available: 1 Insufficient cpu.", "for room: Unschedulable: 0/1 nodes are available")],
@@ -245,28 +245,24 @@ def with_limit(double, seconds: int) -> None:  # noqa: F811
     double.answer = limited
 
 
-def canceling(double, ago: float) -> str:  # noqa: F811
-    """A run that was stopped so many seconds ago, and has not ended since."""
-    run, answer, at = (
-        double.play(Frame("oom", 0.7)),
-        double.answer,
-        time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - ago)),
-    )
+def now(double, state: str, ago: float, frame: Frame) -> str:  # noqa: F811
+    """A run that came into a state so many seconds ago, and has not ended since."""
+    run, answer = double.play(frame), double.answer
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - ago))
 
-    def stopping(*given):
+    def shown(*given):
         status, found = answer(*given)
         if f"/v2beta1/runs/{run}" in given[1] and given[0] == "GET":
-            found |= {"state": "CANCELING", "state_history": [{"state": "CANCELING", "update_time": at}]}
+            found |= {"state": state, "state_history": [{"state": state, "update_time": at}]}
         return status, found
 
-    double.answer = stopping
+    double.answer = shown
     return run
 
 
 @pytest.mark.parametrize("kind", ["schedule", "between pods", "a pod of a day", "stopped"])
 def test_a_run_whose_workflow_is_gone_is_said_to_be_lost(double, said, kind):  # noqa: F811
     """Kubeflow shows it as going for ever."""
-    double.multi_user = True
     if kind == "schedule":
         run = double.play(Frame("schedule-deleted"), recurring_run_id="gone")
     elif kind == "between pods":
@@ -275,8 +271,7 @@ def test_a_run_whose_workflow_is_gone_is_said_to_be_lost(double, said, kind):  #
         with_limit(double, 600)
         run = double.play(Frame("oom", 0.7, ago=GONE))
     else:
-        run = canceling(double, 700)
-    double.trouble = []
+        run = now(double, "CANCELING", 700, Frame("oom", 0.7))
     assert main(["status", run]) == 1
     shown = said()
     assert re.search(r": lost: its workflow is gone, .* `python -m pipelines submit` starts anew\n", shown)
@@ -289,12 +284,17 @@ def test_a_run_whose_workflow_is_gone_is_said_to_be_lost(double, said, kind):  #
     assert not [request for request in double.requests if ":" in request.rsplit("/", 1)[1]]  # nothing was asked of it
 
 
-@pytest.mark.parametrize("kind", ["between pods", "a pod of a day", "no limit", "waits", "stopping"])
+@pytest.mark.parametrize("kind", ["between pods", "a pod of a day", "no limit", "waits", "stopping", "tried again"])
 def test_a_run_that_goes_is_not_said_to_be_lost(double, said, kind):  # noqa: F811
     if kind == "a pod of a day":
         with_limit(double, 86_400)
     frames = {"between pods": Frame("succeeded", 0.5), "waits": Frame("missing-secret")}
-    run = canceling(double, 30) if kind == "stopping" else double.play(frames.get(kind, Frame("oom", 0.7, ago=GONE)))
+    if kind == "tried again":  # of what it did long ago, nothing runs
+        run = now(double, "RUNNING", 30, Frame("succeeded", 0.5, ago=GONE))
+    elif kind == "stopping":
+        run = now(double, "CANCELING", 30, Frame("oom", 0.7))
+    else:
+        run = double.play(frames.get(kind, Frame("oom", 0.7, ago=GONE)))
     assert main(["status", run]) == 0
     assert "lost" not in said()
 
@@ -340,6 +340,8 @@ def test_logs_are_of_the_step_that_failed_or_of_the_one_that_is_named(double, sa
     assert "1053360478 authorization: Bearer ***" in said()
     assert main(["logs", run, "train", "rnn"]) == 2
     assert "train rnn has left no log in this run; these have: " in said()
+    assert main(["logs", double.play(Frame("schedule-deleted"))]) == 2
+    assert ": no step has left a log in this run\n" in said()
 
 
 def test_a_failed_run_goes_on_and_another_does_not(double, said):  # noqa: F811
@@ -359,6 +361,21 @@ def test_a_run_that_has_ended_is_not_stopped(double, said):  # noqa: F811
     assert "ended already: stopped" in said()
     assert main(["stop", "nothing"]) == 2
     assert "nothing: no run or schedule has this id" in said()
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "code", "told"),
+    [(400, "Row not found", 0, "ended already: succeeded"), (500, "database is gone", 2, "database is gone (500)")],
+)
+def test_what_kubeflow_says_of_stopping_is_not_taken_for_something_else(double, said, monkeypatch, status, words, code, told):  # noqa: F811
+    """The run ends while it is asked to; or the database is away, which makes no run lost."""
+    run, answer = double.play(*[Frame("succeeded", 0.5)] * 2, Frame("succeeded")), double.answer
+    refusal = (status, {"message": words})
+    monkeypatch.setattr(double, "answer", lambda *given: refusal if given[1].endswith(":terminate") else answer(*given))
+    assert main(["stop", run]) == code
+    shown = said()
+    assert told in shown
+    assert "lost" not in shown
 
 
 def test_a_schedule_is_deleted_when_its_run_has_ended(double, said):  # noqa: F811
