@@ -19,7 +19,7 @@ def reduced(picture: Picture) -> tuple[np.ndarray, np.ndarray, Image.Image | Non
     grey = picture.pixels.shape[2] == 1
     if grey and factor == 1:
         return picture.pixels[:, :, 0], _GREY, None
-    image = picture.image or as_image(picture.pixels)
+    image = as_image(picture.pixels)
     image = image.reduce(factor) if factor > 1 else image
     colours = _GREY if grey else np.asarray(image.resize((4, 4), Image.Resampling.BOX))
     return np.asarray(image if grey else image.convert("L")), colours, image

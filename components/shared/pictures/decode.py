@@ -4,12 +4,11 @@ Only PNG and JPEG are opened (no other decoder of Pillow or OpenCV is ever reach
 decoded, EXIF rotation is applied, transparency is composed on white.
 """
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, PngImagePlugin
 
 from components.shared.pictures import formats, metadata
 from components.shared.pictures.formats import Undecodable
@@ -33,7 +32,6 @@ class Picture:
     format: str
     notes: tuple[str, ...]  # warning codes: what was converted on the way
     trailing: int = 0  # bytes behind the picture's end
-    image: Image.Image | None = None  # the same pixels as Pillow holds them, where it has them
 
 
 def as_image(pixels: np.ndarray) -> Image.Image:
@@ -55,40 +53,29 @@ def decode(frame: bytes, *, max_pixels: int = MAX_PIXELS, at_least: int | None =
         pixels = _plain(frame, height, width, channels)
         return Picture(pixels, width, height, "L" if channels == 1 else "RGB", "PNG", notes, verdict.trailing)
     try:
-        # Pillow warns about broken metadata and goes on; sizes are refused above and below.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with metadata.opened(frame) as image:
-                formats.refuse_size(*image.size, max_pixels)
-                _refuse_by_header(image)
-                mode, form, size = image.mode, image.format, image.size
-                if form == "PNG":
-                    image.load()  # what a PNG tells may stand behind its pixels
-                rotated, private = metadata.notes(image)
-                if at_least and form == "JPEG":
-                    image.draft(None, (at_least, at_least))
-                whole = form == "JPEG" and image.size == size  # not a draft
-                pixels, found = _jpeg(frame, image) if whole else (None, ())
-                if pixels is None:
-                    image.load()
-                    image, converted = _grey_or_rgb(image)
-                    found += converted
-                else:
-                    image = _with_exif(as_image(pixels), image) if rotated != 1 else None
-                notes += (*found, *sorted(private))
-                if rotated != 1:
-                    image = ImageOps.exif_transpose(image)
-                    notes += ("W_ROTATED",)
-                    size = size[::-1] if rotated >= 5 else size
-                if image is not None:
-                    pixels = np.asarray(image)
+        with metadata.opened(frame) as image:
+            formats.refuse_size(*image.size, max_pixels)
+            _refuse_by_header(image)
+            mode, form, (width, height) = image.mode, image.format, image.size
+            if form == "PNG":
+                image.load()  # what a PNG tells may stand behind its pixels
+            orientation, private = metadata.notes(image)
+            if at_least and form == "JPEG":
+                image.draft(None, (at_least, at_least))
+            whole = form == "JPEG" and image.size == (width, height)  # not a draft
+            pixels, found = _jpeg(frame, image) if whole else (None, ())
+            if pixels is None:
+                image, converted = _grey_or_rgb(image)
+                pixels, found = np.asarray(image), found + converted
     except Undecodable:
         raise
     except Exception as error:  # a decoder may raise anything on hostile bytes
         raise formats.undecodable(error) from None
-    if pixels.ndim == 2:
-        pixels = pixels[:, :, None]
-    return Picture(pixels, size[0], size[1], mode, form, notes, verdict.trailing, image)
+    notes += (*found, *sorted(private))
+    if orientation != 1:
+        pixels, notes = _upright(pixels, orientation), (*notes, "W_ROTATED")
+        width, height = (height, width) if orientation >= 5 else (width, height)
+    return Picture(pixels if pixels.ndim == 3 else pixels[:, :, None], width, height, mode, form, notes, verdict.trailing)
 
 
 def _plain(frame: bytes, height: int, width: int, channels: int) -> np.ndarray:
@@ -119,8 +106,6 @@ def _jpeg(frame: bytes, image: Image.Image) -> tuple[np.ndarray | None, tuple[st
 
 
 def _refuse_by_header(image: Image.Image) -> None:
-    if getattr(image, "n_frames", 1) > 1:
-        raise Undecodable("E_ANIMATED", f"{image.n_frames} frames in one picture; ingest it as a clip")
     if image.mode.startswith("I"):
         raise Undecodable("E_BIT_DEPTH", "16-bit grey; save it with 8 bits")
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
@@ -128,6 +113,7 @@ def _refuse_by_header(image: Image.Image) -> None:
 
 
 def _grey_or_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    image.load()
     if image.mode in ("L", "RGB"):
         return image, ()
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -136,11 +122,12 @@ def _grey_or_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         seen_through = rgba.getextrema()[3][0] < 255
         notes = ("W_ALPHA",) if seen_through else ()
         notes += ("W_MODE",) if image.mode != "RGBA" or not seen_through else ()
-        return _with_exif(Image.alpha_composite(white, rgba).convert("RGB"), image), notes
-    return _with_exif(image.convert("L" if image.mode == "1" else "RGB"), image), ("W_MODE",)
+        return Image.alpha_composite(white, rgba).convert("RGB"), notes
+    return image.convert("L" if image.mode == "1" else "RGB"), ("W_MODE",)
 
 
-def _with_exif(converted: Image.Image, original: Image.Image) -> Image.Image:
-    converted.info.update(original.info)
-    converted.info.pop("transparency", None)  # it is composed, or was one of a palette's
-    return converted
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """The picture as EXIF says that it is to be seen (Exif 3.0, tag 274): from 5 on, rows are columns; then mirrored."""
+    pixels = pixels.swapaxes(0, 1) if orientation >= 5 else pixels
+    down, across = (-1 if orientation in mirrored else 1 for mirrored in ((3, 4, 7, 8), (2, 3, 6, 7)))
+    return np.ascontiguousarray(pixels[::down, ::across])

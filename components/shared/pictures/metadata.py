@@ -10,6 +10,9 @@ from PIL import ExifTags, Image, JpegImagePlugin, PngImagePlugin
 
 from components.shared.pictures import formats
 
+# Pillow warns about broken metadata and goes on; sizes are refused in front of the pixels.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
 # Kind -> EXIF tags that tell it.
 _PRIVATE = {
     "W_GPS": (ExifTags.Base.GPSInfo,),
@@ -76,11 +79,12 @@ def opened(frame: bytes) -> Image.Image:
     """The frame as Pillow reads its header, by its one decoder: of a multi-picture JPEG the first. Raises Undecodable."""
     decoder = JpegImagePlugin.JpegImageFile if frame.startswith(formats.SIGNATURES["JPEG"]) else PngImagePlugin.PngImageFile
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return decoder(io.BytesIO(frame))
+        image = decoder(io.BytesIO(frame))
     except Exception as error:  # a decoder may raise anything on hostile bytes
         raise formats.undecodable(error, header=True) from None
+    if (frames := getattr(image, "n_frames", 1)) > 1:
+        raise formats.Undecodable("E_ANIMATED", f"{frames} frames in one picture; ingest it as a clip")
+    return image
 
 
 def chunk(name: bytes, content: bytes) -> bytes:

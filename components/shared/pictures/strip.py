@@ -34,8 +34,6 @@ def strip(frame: bytes) -> bytes:
     """
     formats.judge(frame, thorough=False)
     image = metadata.opened(metadata.header(frame))
-    if getattr(image, "n_frames", 1) > 1:
-        raise Undecodable("E_ANIMATED", f"{image.n_frames} frames in one picture; ingest it as a clip")
     orientation = metadata.notes(image)[0]
     exif = b""
     if orientation != 1:
