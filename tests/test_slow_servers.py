@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from components.ingest import named
-from components.shared import deadline
+from components.shared import deadline, store
 from components.shared.data import remote
 from components.shared.errors import CannotRun
 from pipelines import kubeflow, notify
@@ -94,7 +94,7 @@ def short(monkeypatch):
     monkeypatch.setattr(named, "WHOLE", 2)
     monkeypatch.setattr(named, "PATIENCE", 1)
     monkeypatch.setattr(named, "LARGEST", 2**20)
-    monkeypatch.setattr(remote, "WHOLE", 2)
+    monkeypatch.setattr(store, "WHOLE", 2)
     for name in [name for name in os.environ if name.startswith("KF") or name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("NO_PROXY", "*")
@@ -145,7 +145,7 @@ def test_a_download_ends(serve, do):
 
 @pytest.mark.parametrize("do", [do for do in SERVERS if do is not endless_body])  # how large a shard is only the store knows
 def test_a_remote_store_ends(serve, do):
-    with pytest.raises(CannotRun, match=r"no answer within 2 seconds|cannot be read|does not hold|is damaged"):
+    with pytest.raises(CannotRun, match=r"no answer within 2 seconds|credentials right|does not hold|is damaged"):
         remote.listing(serve(do), "d" * 32 + ".dir")
 
 

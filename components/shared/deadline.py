@@ -11,6 +11,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 from components.shared.errors import CannotRun
@@ -23,23 +24,19 @@ def within(seconds: float, work: Callable[[], T], *, what: str) -> T:
 
     The work goes on in a thread of its own, which is left behind then: it keeps no process from ending.
     """
-    outcome: dict[str, object] = {}
+    outcome: Future[T] = Future()
     context = contextvars.copy_context()
 
     def run() -> None:
         try:
-            outcome["value"] = context.run(work)
+            outcome.set_result(context.run(work))
         except BaseException as error:  # handed on to whoever waits
-            outcome["error"] = error
+            outcome.set_exception(error)
 
-    thread = threading.Thread(target=run, name=f"within {seconds:g} s", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if "error" in outcome:
-        raise outcome["error"]
-    if "value" not in outcome:
+    threading.Thread(target=run, name=f"within {seconds:g} s", daemon=True).start()
+    if not wait([outcome], seconds).done:
         raise CannotRun(f"{what}: no answer within {seconds:g} seconds")
-    return outcome["value"]
+    return outcome.result()
 
 
 def command(arguments: Sequence[str], *, seconds: float, cwd: str | os.PathLike | None = None) -> subprocess.CompletedProcess:

@@ -82,4 +82,4 @@ class Store:
             raise
         except Exception as error:  # each kind of store has its own
             reason = masked(str(error).splitlines()[0]) if str(error) else type(error).__name__
-            raise CannotRun(f"{where}: {key}: {reason}; are DARKROOM_STORE and its credentials right?") from None
+            raise CannotRun(f"{where}: {key}: {reason}; are its address and credentials right?") from None

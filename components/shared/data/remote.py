@@ -9,12 +9,12 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
-from components.shared import deadline, files, parallel, scratch
+from components.shared import files, parallel, scratch
 from components.shared.data import dataset
 from components.shared.errors import CannotRun
 from components.shared.masking import masked
+from components.shared.store import Store
 
-WHOLE = 600  # seconds for one object, however the store spends them
 OBJECTS = "files/md5"  # where a DVC remote (or cache) keeps its objects
 
 
@@ -59,11 +59,13 @@ def is_remote(data: str) -> bool:
 
 def listing(data: str, digest: str) -> list[tuple[str, str]]:
     """Name and md5 of every shard, as the remote's listing of that digest has them. Raises CannotRun."""
-    listed = _object(data, digest)
-    try:
-        entries = {entry["relpath"]: entry["md5"] for entry in json.loads(listed)}
-    except (ValueError, TypeError, KeyError):
-        entries = {}
+    with scratch.folder("listing") as folder:
+        try:
+            entries = {
+                entry["relpath"]: entry["md5"] for entry in json.loads(_bring(data, digest, folder / "listing").read_bytes())
+            }
+        except (ValueError, TypeError, KeyError):
+            entries = {}
     if dataset.data_digest(entries) != digest:
         raise CannotRun(
             f"{masked(data)}: the listing of {digest} is damaged; `dvc push --force` from where the data is mends it"
@@ -74,30 +76,16 @@ def listing(data: str, digest: str) -> list[tuple[str, str]]:
 
 
 def _fetch(data: str, md5: str, shard: Path) -> None:
-    with files.whole_file(shard) as temporary:
-        temporary.write_bytes(_object(data, md5))
-        if files.digest(temporary, "md5") != md5:
-            raise CannotRun(
-                f"{masked(data)}: {shard.name} is not what its name says (md5 {md5}); delete {_place(md5)} there, and `dvc push`"
-            )
+    if files.digest(_bring(data, md5, shard), "md5") != md5:
+        raise CannotRun(
+            f"{masked(data)}: {shard.name} is not what its name says (md5 {md5}); delete {_place(md5)} there, and `dvc push`"
+        )
 
 
-def _object(data: str, md5: str) -> bytes:
-    import fsspec
-
-    def read() -> bytes:
-        system, root = fsspec.core.url_to_fs(data)
-        return system.cat_file(f"{root.rstrip('/')}/{_place(md5)}")
-
-    try:
-        return deadline.within(WHOLE, read, what=masked(data))
-    except CannotRun:
-        raise
-    except FileNotFoundError:
-        raise CannotRun(f"{masked(data)}: does not hold {md5}; `dvc push` where the data is sends it") from None
-    except Exception as error:  # each kind of store has its own
-        reason = masked(str(error).splitlines()[0]) if str(error) else type(error).__name__
-        raise CannotRun(f"{masked(data)}: cannot be read ({reason}); are its address and credentials right?") from None
+def _bring(data: str, md5: str, file: Path) -> Path:
+    if not Store(data).get(_place(md5), file):
+        raise CannotRun(f"{masked(data)}: does not hold {md5}; `dvc push` where the data is sends it")
+    return file
 
 
 def _place(md5: str) -> str:
