@@ -20,12 +20,10 @@ def read(file: Path, *, missing: str) -> Any:
             text = stream.read(LARGEST + 1)
     except FileNotFoundError:
         raise CannotRun(f"{file}: no such file; {missing}") from None
-    except OSError as error:
-        raise CannotRun(f"{file}: cannot be read ({error.strerror}); expected a YAML file") from None
     except UnicodeDecodeError:
         raise CannotRun(f"{file}: not valid YAML (it is no UTF-8 text)") from None
-    except ValueError as error:  # a NUL in the name
-        raise CannotRun(f"{str(file)!r}: cannot be read ({error})") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise CannotRun(f"{str(file)!r}: cannot be read ({error}); expected a YAML file") from None
     if len(text) > LARGEST:
         raise CannotRun(f"{file}: more than {LARGEST // 2**20} MiB; expected a YAML file of settings")
     return parse(text, where=str(file))
