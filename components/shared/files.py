@@ -149,29 +149,19 @@ def _locked(final: Path, target: Path) -> Iterator[None]:
     import filelock
 
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file, soft = target.with_name(f".{target.name}.lock"), target.with_name(f".{target.name}.soft.lock")
-        with warnings.catch_warnings():
+        with room(target), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that the library helps itself where the disk has no locks
-            lock = filelock.FileLock(file, blocking=False)
+            target.parent.mkdir(parents=True, exist_ok=True)
             try:
+                lock = filelock.FileLock(target.with_name(f".{target.name}.lock"), blocking=False)
                 lock.acquire()
             except OSError as error:
                 if error.errno not in _LOCKLESS:
                     raise
-                lock = filelock.SoftFileLock(soft, blocking=False)
+                lock = filelock.SoftFileLock(target.with_name(f".{target.name}.soft.lock"), blocking=False)
                 lock.acquire()
     except filelock.Timeout:
-        if not file.exists() and not soft.exists():  # the library waits for a file that nobody can make
-            raise CannotRun(f"{final}: cannot be written ({target.parent} takes no files); name another place") from None
         raise CannotRun(f"{final}: another process is writing it; wait for it, or stop it") from None
-    except OSError as error:
-        with room(target):
-            if error.errno in _FULL:
-                raise
-        raise CannotRun(
-            f"{final}: cannot be written ({target.parent}: {error.strerror or error}); name another place"
-        ) from None
     try:
         yield
     finally:

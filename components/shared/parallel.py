@@ -7,14 +7,12 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from components.shared import supervise
-from components.shared.errors import CannotRun
 
 CPUS = "DARKROOM_CPUS"  # processors that a step may use, set by those who start it
 CGROUP = Path("/sys/fs/cgroup")
@@ -69,7 +67,7 @@ def get_ready(module: str) -> None:
 def each(work: Callable, items: Sequence[tuple], *, weights: Sequence[int], name: str) -> Iterator[tuple[int, Any]]:
     """Yield (index, `work(*items[index])`) as each is done; `weights` are the samples of each item, for the bar.
 
-    Raises what `work` raises, and CannotRun when a worker process dies.
+    Raises what `work` raises, and BrokenProcessPool when a worker process dies.
     """
     workers = min(processors(), len(items))
     with tqdm(total=sum(weights), unit=" samples", desc=name, disable=None) as bar:
@@ -84,8 +82,6 @@ def each(work: Callable, items: Sequence[tuple], *, weights: Sequence[int], name
                 for done in as_completed(running):
                     yield running[done], done.result()
                     bar.update(weights[running[done]])
-            except BrokenProcessPool:
-                raise CannotRun(f"{name}: a worker process was killed, perhaps for want of memory; run it again") from None
             finally:
                 pool.shutdown(cancel_futures=True)
 

@@ -82,24 +82,13 @@ def refuse_foreign(file: Path) -> None:
             members = {member.filename: member.file_size for member in content.infolist()}
             if set(members) != MEMBERS or sum(members.values()) > MAX_SIZE:
                 raise Refused(f"{file}: expected {', '.join(sorted(MEMBERS))} of at most 4 GiB, found {sorted(members)}")
-            config = json.loads(content.read("config.json"))
+            objects: list[dict] = []
+            json.loads(content.read("config.json"), object_hook=lambda inner: objects.append(inner) or inner)
     except (zipfile.BadZipFile, ValueError) as error:
         raise CannotRun(f"{file}: damaged or cut short ({error})") from None
-    for node in _nodes(config):
-        module, name = node.get("module"), node.get("class_name")
+    for module, name in ((node.get("module"), node["class_name"]) for node in objects if "class_name" in node):
         if name not in CLASSES.get(module, ()):
             raise Refused(f"{file}: holds {module}.{name}, which no network of Darkroom has; it is not loaded")
-
-
-def _nodes(value):
-    if isinstance(value, dict):
-        if "class_name" in value:
-            yield value
-        for inner in value.values():
-            yield from _nodes(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _nodes(inner)
 
 
 def predict(
