@@ -14,6 +14,7 @@ from PIL import Image
 
 from components.measure.config import MeasureConfig
 from components.shared import config as configs
+from components.shared.data import manifest as manifests
 
 # The same draws everywhere: what fails for one fails for all.
 hypothesis.settings.register_profile("seeded", derandomize=True, deadline=None)
@@ -98,6 +99,11 @@ def by_code(findings: Path) -> dict[str, dict]:
     return {
         each["code"]: {**each, "items": [item["text"] for item in each["items"]], "records": each["items"]} for each in read
     }
+
+
+def measured(manifest: Path):
+    """All rows of a manifest as a pandas DataFrame."""
+    return manifests.frame((table for _, table in manifests.parts(manifest, manifests.SCHEMA.names)), [])
 
 
 @pytest.fixture(scope="session")

@@ -144,12 +144,6 @@ def test_strange_names_of_our_own_files_are_known_again(tmp_path):
         pass
 
 
-def test_parts_of_a_manifest_are_known_without_a_marker(project):
-    Path("manifest/.darkroom").unlink()
-    project("measure", Path("manifest"))
-    assert Path("manifest/.darkroom").read_text().startswith("manifest\n")
-
-
 def test_a_persons_own_parquet_tables_are_no_shards(stills, here):
     Path("tables").mkdir()
     pd.DataFrame({"a": [1]}).to_parquet("tables/mine.parquet")

@@ -7,7 +7,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import MEASURE, ROOT, drawing, png
+from conftest import MEASURE, ROOT, drawing, measured, png
 
 from components.ingest.step import ingest
 from components.measure.step import measure, measure_rows
@@ -23,7 +23,7 @@ def test_a_row_per_sample_with_what_was_measured(stills, tmp_path):
     (stills / "bar" / "white.png").write_bytes(png(white))
     ingest(str(stills), tmp_path / "data", shard_samples=50)
     measure(data=tmp_path / "data", config=MEASURE, manifest=tmp_path / "manifest")
-    rows = manifest.read(tmp_path / "manifest")
+    rows = measured(tmp_path / "manifest")
     assert len(rows) == 91
     row = rows.set_index("source").loc["bar/white.png"]
     assert (row["width"], row["height"], row["mode"], row["format"], row["frames"]) == (30, 20, "RGB", "PNG", 1)
@@ -44,7 +44,7 @@ def test_a_file_that_does_not_decode_is_a_row_with_its_reason(stills, tmp_path):
     (stills / "bar" / "note.png").write_text("not a picture")
     ingest(str(stills), tmp_path / "data")
     measure(data=tmp_path / "data", config=MEASURE, manifest=tmp_path / "manifest")
-    row = manifest.read(tmp_path / "manifest").set_index("source").loc["bar/note.png"]
+    row = measured(tmp_path / "manifest").set_index("source").loc["bar/note.png"]
     assert (row["fault_code"], row["fault"]) == ("E_NOT_IMAGE", "plain text")
 
 
@@ -62,7 +62,7 @@ def test_only_new_shards_are_measured(stills, tmp_path, capsys):
     assert {name: (parts / name).read_bytes() for name in before} == before
     fresh = tmp_path / "fresh"
     measure(data=data, config=MEASURE, manifest=fresh)
-    assert manifest.read(fresh).equals(manifest.read(parts))
+    assert measured(fresh).equals(measured(parts))
 
 
 def test_parts_of_shards_that_are_gone_go_too(stills, tmp_path):
@@ -70,7 +70,7 @@ def test_parts_of_shards_that_are_gone_go_too(stills, tmp_path):
     measure(data=tmp_path / "data", config=MEASURE, manifest=tmp_path / "manifest")
     (tmp_path / "data" / "00002.parquet").unlink()
     measure(data=tmp_path / "data", config=MEASURE, manifest=tmp_path / "manifest")
-    assert len(manifest.read(tmp_path / "manifest")) == 80
+    assert len(measured(tmp_path / "manifest")) == 80
 
 
 def test_a_damaged_shard_is_named(tmp_path):

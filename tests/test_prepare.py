@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import MEASURE, ROOT, SHAPES, draw_clips, draw_stills, drawing, png
+from conftest import MEASURE, ROOT, SHAPES, draw_clips, draw_stills, drawing, measured, png
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -160,7 +160,7 @@ def test_what_looks_the_same_stays_on_one_side_whatever_the_seed(split):
 def test_a_pair_through_a_sample_that_is_left_out_still_ties(stills, tmp_path, config):
     ingest(str(stills), tmp_path / "data")
     measure(data=tmp_path / "data", config=MEASURE, manifest=tmp_path / "manifest")
-    table = manifest.read(tmp_path / "manifest")
+    table = measured(tmp_path / "manifest")
     (left_out,), bars = np.flatnonzero(table["source"] == "box/3.png"), np.flatnonzero(table["label"] == "bar")
     parts = list((tmp_path / "manifest").glob("*.parquet"))
     for part in parts:

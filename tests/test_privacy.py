@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from conftest import MEASURE, by_code, draw_stills
+from conftest import MEASURE, by_code, draw_stills, measured
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from components.fix.step import fix
@@ -14,7 +14,6 @@ from components.ingest.step import ingest
 from components.measure.config import MeasureConfig
 from components.measure.step import measure
 from components.shared.data import dataset
-from components.shared.data import manifest as manifests
 from components.shared.pictures import faces
 from components.shared.pictures.decode import decode
 from components.shared.pictures.formats import Undecodable
@@ -123,7 +122,7 @@ def test_faces_are_counted_by_knob_and_blurred_on_the_way_in(here, knobs, capsys
     source = photographs(here / "source")
     ingest(str(source), here / "data")
     assert judged(here, knobs, faces=True)["W_FACES"]["items"] == ["box/face.jpg: 1 face"]
-    assert manifests.read(here / "manifest").set_index("source").loc["bar/0.png", "faces"] == 0
+    assert measured(here / "manifest").set_index("source").loc["bar/0.png", "faces"] == 0
     ingest(str(source), here / "data", replace=True, blur_faces=True)
     assert "1 faces blurred in 1 pictures" in capsys.readouterr().out
     assert "W_FACES" not in judged(here, knobs, faces=True)

@@ -5,13 +5,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import MEASURE, ROOT, by_code, draw_clips, draw_stills, drawing, png
+from conftest import MEASURE, ROOT, by_code, draw_clips, draw_stills, drawing, measured, png
 from PIL import Image
 
 from components.ingest.step import ingest
 from components.measure.step import measure
 from components.shared.data import dataset, twins
-from components.shared.data import manifest as manifests
 from components.shared.errors import CannotRun, Refused
 from components.validate.checks import CHECKS, checks
 from components.validate.config import ValidateConfig
@@ -220,7 +219,7 @@ def test_what_a_split_must_keep_together_is_written_whatever_the_severities_say(
     off = {check.code: "off" for check in CHECKS}
     _, summary, _ = judged(tmp_path / "s", severity=off)
     pairs = pq.read_table(tmp_path / "validation/pairs.parquet").to_pylist()
-    rows = manifests.read(tmp_path / "manifest")["source"]
+    rows = measured(tmp_path / "manifest")["source"]
     assert [(rows[pair["one"]], rows[pair["other"]], pair["kind"]) for pair in pairs] == [
         ("bar/3.png", "cross/near.png", "near")
     ]
@@ -234,7 +233,7 @@ def test_clips_that_share_frames_are_a_pair_too(tmp_path, judged):
     (clips / "left/window/frame0.png").unlink()
     judged(clips)
     pairs = pq.read_table(tmp_path / "validation/pairs.parquet").to_pylist()
-    rows = manifests.read(tmp_path / "manifest")["source"]
+    rows = measured(tmp_path / "manifest")["source"]
     assert ("left/clip3", "left/window", "frames") in [(rows[pair["one"]], rows[pair["other"]], pair["kind"]) for pair in pairs]
 
 

@@ -19,7 +19,7 @@ from components.measure.config import MeasureConfig
 from components.shared import destination, files, parallel, scratch
 from components.shared.data import dataset
 from components.shared.data.dataset import Sample
-from components.shared.data.manifest import SCHEMA, is_part
+from components.shared.data.manifest import SCHEMA
 from components.shared.data.parts import Parts, code_of
 from components.shared.data.remote import Shards
 from components.shared.errors import CannotRun
@@ -44,13 +44,13 @@ def measure(
     its reason, not a crash.
     """
     shards = Shards(data, digest)
-    destination.check_folder(manifest, kind="manifest", ours=is_part, inputs=[Path(data)] if shards.here else [])
+    destination.check_folder(manifest, kind="manifest", inputs=[Path(data)] if shards.here else [])
     part = {name: f"{shards.md5(name)}.parquet" for name in shards.names}
     if len(set(part.values())) < len(part):
         raise CannotRun(f"{data}: two shards with the same content; delete one of them")
     kept = parts(shards, config)
     new = kept.missing() if kept else [name for name in part if not _is_current(manifest / part[name], name, config)]
-    with files.whole_folder(manifest, kind="manifest", ours=is_part) as fresh:
+    with files.whole_folder(manifest, kind="manifest") as fresh:
         if kept:
             faults = sum(kept.make(new))
             for name in part:

@@ -102,16 +102,13 @@ def load(folder: Path, layout: Layout | None = None) -> Split:
         labels = np.load(folder / "labels.npy", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise CannotRun(f"{folder}: no usable arrays ({error}); `dvc repro` makes them") from None
-    if len(images) != len(labels) or images.dtype != np.uint8:
+    whole = len(images) == len(labels) and images.dtype == np.uint8
+    known = not len(labels) or not layout or 0 <= labels.min() <= labels.max() < len(layout.classes)
+    if not (whole and known) or (layout and images.shape[1:] != layout.shape):
+        expected = f", expected {layout.shape} and {len(layout.classes)} classes" if layout else ""
         raise CannotRun(
-            f"{folder}: {len(images)} {images.dtype} images but {len(labels)} labels; `dvc repro -f` makes them anew"
-        )
-    if layout and (
-        images.shape[1:] != layout.shape or (len(labels) and not 0 <= labels.min() <= labels.max() < len(layout.classes))
-    ):
-        raise CannotRun(
-            f"{folder}: {images.shape[1:]} pixels and labels up to {labels.max()}, expected {layout.shape} and {len(layout.classes)} "
-            "classes; `dvc repro -f` makes them anew"
+            f"{folder}: {len(images)} {images.dtype} images of {images.shape[1:]} but {len(labels)} labels up to "
+            f"{labels.max(initial=0)}{expected}; `dvc repro -f` makes them anew"
         )
     return Split(images, labels, folder)
 

@@ -117,13 +117,13 @@ def is_shard(file: Path) -> bool:
 
 def read_facts(shard: Path) -> pa.Table:
     """Everything about a shard's samples but the pictures: cheap, since Parquet is stored by column."""
-    with _readable(shard):
+    with readable(shard):
         return pq.read_table(shard, columns=FACTS)
 
 
 def count(shard: Path) -> int:
     """How many samples a shard holds."""
-    with _readable(shard):
+    with readable(shard):
         return pq.read_metadata(shard).num_rows
 
 
@@ -134,32 +134,25 @@ def read_samples(shard: Path) -> Iterator[Sample]:
 
 def read_stored(shard: Path, rows: range | None = None) -> Iterator[tuple[str, Sample]]:
     """The same with the id that each was stored under, of some rows alone where they are named."""
-    with _readable(shard), pq.ParquetFile(shard) as file:
-        rows = range(file.metadata.num_rows) if rows is None else rows
-        first, groups, skipped = 0, [], 0
+    with readable(shard), pq.ParquetFile(shard) as file:
+        rows, end = range(file.metadata.num_rows) if rows is None else rows, 0
         for group in range(file.num_row_groups):
-            last = first + file.metadata.row_group(group).num_rows
-            if first < rows.stop and last > rows.start:
-                groups.append(group)
-            elif last <= rows.start:
-                skipped = last
-            first = last
-        sizes = (file.metadata.row_group(group) for group in groups)
-        size = max((group.total_byte_size // max(group.num_rows, 1) for group in sizes), default=0)  # of a sample
-        few = max(1, min(256, HELD // max(size, 1)))
-        samples = (row for batch in file.iter_batches(batch_size=few, row_groups=groups) for row in _rows(batch))
-        for row in itertools.islice(samples, rows.start - skipped, rows.stop - skipped):
-            yield row["id"], Sample(row["label"], row["source"], row["frames"], row["group"], row["split"])
+            about = file.metadata.row_group(group)
+            start, end = end, end + about.num_rows
+            if start >= rows.stop or end <= rows.start:
+                continue
+            few = max(1, min(256, HELD * about.num_rows // max(about.total_byte_size, 1)))
+            batches = file.iter_batches(batch_size=few, row_groups=[group])
+            samples = (sample for batch in batches for sample in _samples(batch))
+            yield from itertools.islice(samples, max(rows.start - start, 0), rows.stop - start)
 
 
-def _rows(batch: pa.RecordBatch) -> Iterator[dict]:
-    if batch.nbytes <= 2 * HELD:
-        yield from (
-            row | {"frames": tuple((frame["bytes"], frame["path"]) for frame in row["frames"])} for row in batch.to_pylist()
-        )
-        return
-    for number, row in enumerate(batch.select(FACTS).to_pylist()):
-        yield row | {"frames": Frames(batch["frames"][number].values)}
+def _samples(batch: pa.RecordBatch) -> Iterator[tuple[str, Sample]]:
+    large = batch.nbytes > 2 * HELD
+    for number, row in enumerate((batch.select(FACTS) if large else batch).to_pylist()):
+        stored = Frames(batch["frames"][number].values) if large else ((one["bytes"], one["path"]) for one in row["frames"])
+        frames = stored if large else tuple(stored)
+        yield row["id"], Sample(row["label"], row["source"], frames, row["group"], row["split"])
 
 
 class Frames(Sequence):
@@ -172,8 +165,6 @@ class Frames(Sequence):
         return len(self.stored)
 
     def __getitem__(self, index: int) -> tuple[bytes, str]:
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
         frame = self.stored[index].as_py()
         return frame["bytes"], frame["path"]
 
@@ -181,7 +172,7 @@ class Frames(Sequence):
 def digest(data: Annotated[Path, "the folder of shards"]) -> None:
     """Print the digest of a folder of shards. Raises CannotRun when there are none, or other files of that ending."""
     for shard in shards(data):
-        with _readable(shard):
+        with readable(shard):
             if not is_shard(shard):
                 raise CannotRun(f"{shard}: is a table of something else; `darkroom ingest` makes shards")
     print(data_digest({shard.name: files.digest(shard, "md5") for shard in shards(data)}))
@@ -198,10 +189,12 @@ def data_digest(shard_digests: dict[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def _readable(shard: Path) -> Iterator[None]:
-    """Turns a damaged or foreign Parquet file into one line that names it."""
+def readable(
+    file: Path, *, what: str = "a shard that can be read", remedy: str = "`dvc checkout` restores it"
+) -> Iterator[None]:
+    """Turns a damaged or foreign Parquet file into one line that names it. Raises CannotRun."""
     try:
         yield
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError, KeyError, TypeError) as error:  # TypeError: a schema without metadata
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CannotRun(f"{shard}: not a shard that can be read ({reason}); `dvc checkout` restores it") from None
+        raise CannotRun(f"{file}: not {what} ({reason}); {remedy}") from None

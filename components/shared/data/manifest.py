@@ -58,24 +58,13 @@ SCHEMA = pa.schema(
 )
 
 
-def read(folder: Path, columns: Collection[str] = ()):
-    """All rows as one pandas DataFrame, ordered by shard and by row, without the bytes that the others give.
-
-    `columns`: only these. Raises CannotRun when there is no manifest.
-    """
-    wanted = [name for name in columns or SCHEMA.names if name not in ("thumbnail", "features", "preview")]
-    table = pa.concat_tables([table for _, table in parts(folder, wanted)])
-    # Column by column, each given back to the system once it is turned: else all of it would be held twice.
-    return table.to_pandas(split_blocks=True, self_destruct=True)
-
-
 def parts(folder: Path, columns: list[str]) -> Iterator[tuple[str, pa.Table]]:
-    """The name of each shard and some columns of its rows, in the order of `read`, one part in memory at a time.
+    """The name of each shard and some columns of its rows, by shard and by row, one part in memory at a time.
 
     Raises CannotRun when there is no manifest, or a part cannot be read.
     """
-    for part in _in_order(folder):
-        yield _shard(part), _read(part, columns)
+    for shard, part in _parts(folder):
+        yield shard, _read(part, columns)
 
 
 def frame(tables: Iterable[pa.Table], few: Collection[str]):
@@ -94,7 +83,7 @@ def frame(tables: Iterable[pa.Table], few: Collection[str]):
 
 
 def column(folder: Path, name: str):
-    """One column as a pandas Series, in the order of `read`; texts as categories, see `frame`."""
+    """One column as a pandas Series, in the order of `parts`; texts as categories, see `frame`."""
     return frame((table for _, table in parts(folder, [name])), [name] if SCHEMA.field(name).type == pa.string() else [])[name]
 
 
@@ -131,14 +120,14 @@ def no_labels(counts) -> list[str]:
 
 
 def starts(folder: Path) -> list[tuple[int, Path]]:
-    """The first row of each part, in the order of `read`, and behind them the number of rows in all; see `some`."""
-    parts = _in_order(folder)
+    """The first row of each part, in the order of `parts`, and behind them the number of rows in all; see `some`."""
+    parts = [part for _, part in _parts(folder)]
     sizes = [pq.read_metadata(part).num_rows for part in parts]
     return [*zip(itertools.accumulate([0, *sizes[:-1]]), parts, strict=True), (sum(sizes), folder)]
 
 
 def some(starts: list[tuple[int, Path]], rows: Sequence[int], columns: list[str]):
-    """These columns of some rows, numbered and named by it as in `read`, in any order: a pandas DataFrame."""
+    """These columns of some rows, numbered and named as `parts` has them, in any order: a pandas DataFrame."""
     wanted, back = np.unique(np.asarray(rows, np.int64), return_inverse=True)
     tables = [pa.schema([SCHEMA.field(name) for name in columns]).empty_table()]
     for (start, part), (end, _) in itertools.pairwise(starts):
@@ -149,10 +138,10 @@ def some(starts: list[tuple[int, Path]], rows: Sequence[int], columns: list[str]
 
 
 def read_bytes(folder: Path, column: str) -> Iterator[np.ndarray]:
-    """`thumbnail` or `features`, a part at a time in the order of `read`: uint8 (rows, length), zeros where null."""
+    """`thumbnail` or `features`, a part at a time in the order of `parts`: uint8 (rows, length), zeros where null."""
     length = SCHEMA.field(column).type.byte_width
-    for part in _in_order(folder):
-        values = _read(part, [column])[column].combine_chunks()
+    for _, table in parts(folder, [column]):
+        values = table[column].combine_chunks()
         filled = values.fill_null(bytes(length))
         yield np.frombuffer(filled.buffers()[1], np.uint8)[filled.offset * length :][: len(filled) * length].reshape(-1, length)
 
@@ -163,21 +152,27 @@ def data_digest(folder: Path) -> str:
 
 
 def knobs(folder: Path) -> dict:
-    """The knobs that the manifest was measured with, `{}` for one that does not tell; see `measured_by` in its parts."""
-    for part in _parts(folder)[:1]:
-        _, brace, text = (pq.read_schema(part).metadata or {}).get(b"measured_by", b"").decode().partition("{")
-        return json.loads(brace + text) if brace else {}
-    return {}
-
-
-def is_part(file: Path) -> bool:
-    """Whether a file is a part of a manifest, as `measure` stamps it. Raises what reading another file raises."""
-    return b"measured_by" in (pq.read_schema(file).metadata or {})
+    """The knobs that the manifest was measured with; see `measured_by` in its parts."""
+    _, brace, text = _stamp(_parts(folder)[0][1], b"measured_by").partition("{")
+    return json.loads(brace + text)
 
 
 def shard_digests(folder: Path) -> dict[str, str]:
     """Name -> md5 of each shard that was measured."""
-    return {_shard(part): part.stem for part in _parts(folder)}
+    return {shard: part.stem for shard, part in _parts(folder)}
+
+
+def _parts(folder: Path) -> list[tuple[str, Path]]:
+    """The parts by the names of their shards. Raises CannotRun."""
+    parts = sorted((_stamp(part, b"shard"), part) for part in folder.glob("*.parquet"))
+    if not parts:
+        raise CannotRun(f"{folder}: no manifest; `dvc repro measure` makes it")
+    return parts
+
+
+def _stamp(part: Path, name: bytes) -> str:
+    with _readable(part):
+        return pq.read_schema(part).metadata[name].decode()
 
 
 def _read(part: Path, columns: list[str]) -> pa.Table:
@@ -185,26 +180,5 @@ def _read(part: Path, columns: list[str]) -> pa.Table:
         return pq.read_table(part, columns=columns)
 
 
-def _in_order(folder: Path) -> list[Path]:
-    return sorted(_parts(folder), key=_shard)
-
-
-def _shard(part: Path) -> str:
-    """The name of the shard that a part describes. Raises CannotRun."""
-    with _readable(part):
-        return pq.read_schema(part).metadata[b"shard"].decode()
-
-
-@contextlib.contextmanager
-def _readable(part: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, pa.ArrowException, KeyError, TypeError) as error:
-        raise CannotRun(f"{part}: not a part of a manifest ({error}); delete it and run `dvc repro measure`") from None
-
-
-def _parts(folder: Path) -> list[Path]:
-    parts = sorted(folder.glob("*.parquet"))
-    if not parts:
-        raise CannotRun(f"{folder}: no manifest; `dvc repro measure` makes it")
-    return parts
+def _readable(part: Path) -> contextlib.AbstractContextManager:
+    return dataset.readable(part, what="a part of a manifest", remedy="delete it and run `dvc repro measure`")

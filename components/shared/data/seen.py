@@ -49,10 +49,8 @@ def read(file: Path) -> np.ndarray:
 def unseen(table: pa.Table, seen: np.ndarray) -> np.ndarray:
     """bool (n,): whether neither the sample's picture nor its group is in `seen`, nor those of a near twin in this table."""
     known = np.isin(keys(table), seen).any(axis=1)
-    if "unit" in table.column_names:  # a table of an older version has none
-        unit = table["unit"].fill_null(-1).to_numpy()
-        known |= np.isin(unit, unit[known & (unit >= 0)])
-    return ~known
+    unit = table["unit"].fill_null(-1).to_numpy()
+    return ~(known | np.isin(unit, unit[known & (unit >= 0)]))
 
 
 def digests(kind: str, names: list[str]) -> np.ndarray:
