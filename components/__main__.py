@@ -17,7 +17,6 @@ from pathlib import Path
 from components import STEPS, TOOLS
 from components.shared import failures
 
-COMMANDS = STEPS | TOOLS
 DONE = 0
 
 
@@ -32,29 +31,30 @@ def main(arguments: list[str] | None = None) -> int:
     if not arguments or arguments[0].startswith("-"):
         return failures.guarded(lambda: overview.parse_args(arguments or ["--help"]) and DONE, name="darkroom")
     name, *rest = arguments
-    if name not in COMMANDS:
-        similar = difflib.get_close_matches(name, COMMANDS, n=1)
+    commands = STEPS | TOOLS
+    if name not in commands:
+        similar = difflib.get_close_matches(name, commands, n=1)
         hint = f"did you mean {similar[0]!r}? " if similar else ""
-        overview.error(f"no command {name[:80]!r}; {hint}there are: {', '.join(COMMANDS)}")
-    advice = COMMANDS[name].supervised
+        overview.error(f"no command {name[:80]!r}; {hint}there are: {', '.join(commands)}")
+    advice = commands[name].supervised
+    if not typed or not advice:
+        return failures.guarded(lambda: _run(name, rest), name=name)
+    from components.shared.supervise import supervise
 
     def run() -> int:
-        return failures.guarded(lambda: _run(name, rest), name=name, advice=advice or failures.MEMORY)
-
-    if not typed or not advice:
-        return run()
-    from components.shared.supervise import supervise
+        return failures.guarded(lambda: _run(name, rest), name=name, advice=advice)
 
     return failures.guarded(lambda: supervise(run, name=name, advice=advice), name=name)
 
 
 def _run(name: str, rest: list[str]) -> None:
     # Config and files are loaded here, not above: `--help` needs neither.
-    if COMMANDS[name].workers:
+    command = (STEPS | TOOLS)[name]
+    if command.workers:
         from components.shared import parallel
 
-        parallel.get_ready(COMMANDS[name].module)
-    step = _function(name)
+        parallel.get_ready(command.module)
+    step = getattr(importlib.import_module(command.module), name)
     from components.shared import config
 
     grouped = os.environ.get(config.PIPELINE_RUN)
@@ -65,10 +65,6 @@ def _run(name: str, rest: list[str]) -> None:
             os.environ.pop(config.PIPELINE_RUN, None)
 
 
-def _function(name: str) -> typing.Callable:
-    return getattr(importlib.import_module(COMMANDS[name].module), name)
-
-
 def call(name: str, *, section: str = "", **values: object) -> None:
     """Run a step with plain values, as a pipeline's wrapper has them: paths as text, the configuration as a dict.
 
@@ -76,10 +72,17 @@ def call(name: str, *, section: str = "", **values: object) -> None:
     """
     from components.shared import config
 
-    hints = typing.get_type_hints(_function(name))
-    checked = {"config": lambda hint, given: config.parse(hint, given, path=section),
-               "seed": lambda _, given: config.checked_seed(given)}  # fmt: skip
-    _function(name)(**{key: checked.get(key, config.value)(hints[key], given) for key, given in values.items()})
+    step = getattr(importlib.import_module(STEPS[name].module), name)
+    for parameter, hint in typing.get_type_hints(step).items():
+        if hint is Path:
+            values[parameter] = Path(values[parameter])
+        elif hint == list[Path]:
+            values[parameter] = [Path(value) for value in values[parameter]]
+        elif parameter == "config":
+            values[parameter] = config.parse(hint, values[parameter], path=section)
+        elif parameter == "seed":
+            values[parameter] = config.checked_seed(values[parameter])
+    step(**values)
 
 
 def parts(name: str, *, section: str, data: str, digest: str, config: dict):
@@ -87,8 +90,8 @@ def parts(name: str, *, section: str, data: str, digest: str, config: dict):
     from components.shared import config as configs
     from components.shared.data.remote import Shards
 
-    model = typing.get_type_hints(_function(name))["config"]
     module = importlib.import_module(STEPS[name].module)
+    model = typing.get_type_hints(getattr(module, name))["config"]
     return module.parts(Shards(data, digest), configs.parse(model, config, path=section))
 
 
@@ -106,7 +109,7 @@ def check(params: dict, *, file: Path) -> None:
 
     models = {}
     for name, command in STEPS.items():
-        if model := typing.get_type_hints(_function(name)).get("config"):
+        if model := typing.get_type_hints(getattr(importlib.import_module(command.module), name)).get("config"):
             models |= dict.fromkeys(command.sections or (name,), model)
     checks = [lambda: config.seed_of(params, file=file), lambda: config.only(params, {"seed", *models}, file=file)]
     for path, model in models.items():
@@ -122,28 +125,23 @@ def check(params: dict, *, file: Path) -> None:
 
 
 def _overview() -> argparse.ArgumentParser:
+    width = max(map(len, STEPS | TOOLS)) + 2
+    lines = ["steps, in their order (`dvc repro` runs all but the first):"]
+    lines += [f"  {name:{width}}{command.help}" for name, command in STEPS.items()]
+    lines += ["", "beside them:"]
+    lines += [f"  {name:{width}}{command.help}" for name, command in TOOLS.items()]
+    lines += ["", "`darkroom STEP --help` shows a step's options. Knobs stand in params.yaml.",
+              "Exit codes: 0 done; 1 the data or the model did not pass; 2 could not run; 3 a fault of Darkroom's own."]  # fmt: skip
     from importlib import metadata
 
     from components.shared import options
-
-    width = max(map(len, COMMANDS)) + 2
-
-    def listed(commands: dict) -> str:
-        return "\n".join(f"  {name:{width}}{command.help}" for name, command in commands.items())
 
     parser = options.Parser(
         prog="darkroom",
         usage="darkroom STEP [options]",
         description="Labelled pictures in, a recogniser that can be trusted out.",
+        epilog="\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"""steps, in their order (`dvc repro` runs all but the first):
-{listed(STEPS)}
-
-beside them:
-{listed(TOOLS)}
-
-`darkroom STEP --help` shows a step's options. Knobs stand in params.yaml.
-Exit codes: 0 done; 1 the data or the model did not pass; 2 could not run; 3 a fault of Darkroom's own.""",
     )
     parser.add_argument("--version", action="version", version=f"darkroom {metadata.version('darkroom')}")
     return parser
@@ -159,8 +157,10 @@ def _arguments(step: typing.Callable, name: str, given: list[str]) -> dict:
     for parameter in inspect.signature(step).parameters.values():
         if parameter.name == "config":
             parser.add_argument("--config", required=True, metavar="SECTION", help="section of params.yaml, such as train.cnn")
-            where = {"type": options.checked(Path), "default": Path("params.yaml"), "metavar": "FILE"}
-            parser.add_argument("--params", **where, help="where the knobs stand")
+            file = options.checked(Path)
+            parser.add_argument(
+                "--params", type=file, default=Path("params.yaml"), metavar="FILE", help="where the knobs stand"
+            )
         elif parameter.name != "seed":
             options.add(parser, parameter, hints[parameter.name])
     values = vars(parser.parse_args(given))

@@ -268,7 +268,7 @@ def test_the_pipeline_takes_its_data_by_reference_out_of_the_store(team, member)
     told = run(member, team, "python", "-m", "pipelines", "run", "--data", "s3://dvc", "--digest", "0" * 32 + ".dir", code=2)
     assert "`dvc push` where the data is sends it" in told
     wrong = team | {"AWS_SECRET_ACCESS_KEY": "wrong-" + "0" * 20}
-    assert "are its address and credentials right?" in run(
+    assert "are its address and its credentials right?" in run(
         member, wrong, "python", "-m", "pipelines", "run", "--data", "s3://dvc", code=2
     )
 

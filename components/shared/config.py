@@ -116,14 +116,14 @@ def parse(model: type[SectionT], values: Any, *, path: str) -> SectionT:
         raise CannotRun(*(_explain(fault, path, model) for fault in error.errors())) from None
 
 
-def value(kind: Any, given: Any) -> Any:
-    """What was given, often a text, as `kind`, which may be annotated with bounds. Raises ValueError with what was expected."""
+def value(kind: Any, text: str) -> Any:
+    """A text of the command line as `kind`, which may be annotated with bounds. Raises ValueError with what was expected."""
     try:
-        return TypeAdapter(kind).validate_python(given)
+        return TypeAdapter(kind).validate_python(text)
     except ValidationError as error:
         fault = error.errors()[0]
         base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
-        raise ValueError(f"expected {_expected(fault['msg'], base)}, got {shorten(given)}") from None
+        raise ValueError(f"expected {_expected(fault['msg'], base)}, got {text[:80]!r}") from None
 
 
 _SHORT = reprlib.Repr()

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-_METAVARS = {Path: "PATH", int: "N", float: "X"}
-
 
 class Parser(argparse.ArgumentParser):
     """A mistake is one line on stderr and exit code 2; an option that is nearly right is named."""
@@ -32,20 +30,22 @@ def add(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint: Any
     if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
         parser.add_argument(parameter.name, type=checked(hint), help=text)
         return
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    how: dict[str, Any] = {"required": parameter.default is parameter.empty}
-    how |= {} if how["required"] else {"default": parameter.default}
+    flag = "--" + parameter.name.replace("_", "-")
+    required = parameter.default is parameter.empty
+    default = None if required else parameter.default
     if kind is bool:
-        how = {"action": "store_true"}
-    elif origin is typing.Literal:
-        how |= {"choices": inner}
+        parser.add_argument(flag, action="store_true", help=text)
+    elif typing.get_origin(kind) is typing.Literal:
+        parser.add_argument(flag, choices=typing.get_args(kind), default=default, help=f"{text} (default: %(default)s)")
+    elif typing.get_origin(kind) in (list, tuple):
+        item = typing.get_args(kind)[0]
+        metavar = "PATH" if item is Path else "TEXT"
+        default = None if required else []
+        parser.add_argument(flag, type=checked(item), nargs="+", required=required, default=default, metavar=metavar, help=text)
     else:
-        several = origin in (list, tuple)
-        item = inner[0] if several else kind
-        how |= {"type": checked(item if several else hint), "metavar": _METAVARS.get(item, "TEXT")}
-        how |= {"nargs": "+"} if several else {}
-    text += " (default: %(default)s)" if how.get("default") not in (None, "", ()) else ""
-    parser.add_argument("--" + parameter.name.replace("_", "-"), help=text, **how)
+        text += "" if default in (None, "") else " (default: %(default)s)"
+        metavar = {Path: "PATH", int: "N", float: "X"}.get(kind, "TEXT")
+        parser.add_argument(flag, type=checked(hint), required=required, default=default, metavar=metavar, help=text)
 
 
 def checked(hint: Any) -> Callable[[str], Any]:

@@ -25,8 +25,8 @@ def open_store() -> "Store | None":
 class Store:
     """Objects under keys such as `parts/measure/0f3a.parquet`. What goes wrong in any call is a CannotRun."""
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    def __init__(self, address: str, known_as: str = STORE) -> None:
+        self._address, self._known_as = address, known_as  # for the message
 
     def get(self, key: str, file: Path) -> bool:
         """Bring an object into a file, whole or not at all; whether there is such an object."""
@@ -82,4 +82,4 @@ class Store:
             raise
         except Exception as error:  # each kind of store has its own
             reason = masked(str(error).splitlines()[0]) if str(error) else type(error).__name__
-            raise CannotRun(f"{where}: {key}: {reason}; are its address and credentials right?") from None
+            raise CannotRun(f"{where}: {key}: {reason}; are {self._known_as} and its credentials right?") from None

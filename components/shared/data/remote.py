@@ -83,7 +83,7 @@ def _fetch(data: str, md5: str, shard: Path) -> None:
 
 
 def _bring(data: str, md5: str, file: Path) -> Path:
-    if not Store(data).get(_place(md5), file):
+    if not Store(data, known_as="its address").get(_place(md5), file):
         raise CannotRun(f"{masked(data)}: does not hold {md5}; `dvc push` where the data is sends it")
     return file
 
