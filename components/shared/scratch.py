@@ -15,11 +15,12 @@ from components.shared.destination import MARKER, SCRATCH
 from components.shared.errors import CannotRun
 
 _PREFIX = "darkroom-"
+_NEARLY_FULL = 2**24  # bytes; what was to be written next was more
 
 
 @contextlib.contextmanager
 def folder(purpose: str = "") -> Iterator[Path]:
-    """Yield a folder that only this user can enter."""
+    """Yield a folder that only this user can enter. Raises CannotRun when the disk of TMPDIR is full."""
     place = _place()
     _clear(place)
     with files.room(place):
@@ -32,6 +33,11 @@ def folder(purpose: str = "") -> Iterator[Path]:
         (made / MARKER).write_text(SCRATCH, encoding="utf-8")
     try:
         yield made
+    except OSError:
+        if files.free_bytes(made) < _NEARLY_FULL:  # else it is another disk that is full
+            with files.room(made):
+                raise
+        raise
     finally:
         shutil.rmtree(made, ignore_errors=True)
         os.close(lock)
