@@ -23,7 +23,7 @@ VARIANTS = {
     "learning rate 0.004, batches of 64": {"learning_rate": 0.004, "batch_size": 64},
     "learning rate 0.004, batches of 256": {"learning_rate": 0.004, "batch_size": 256},
     "float32": {"precision": "float32"},
-    "no mirrored copies (and none in prediction)": {"mirror": False, "flip": False},
+    "no mirror image in prediction": {"mirror": False},
 }
 
 
@@ -37,17 +37,12 @@ def main() -> None:
     )
     with scratch.folder("benchmark") as folder:
         measuring.prepare(folder)
-        measuring.set_knobs(folder, {"augment": {"flip": False}})
-        measuring.darkroom(folder, *measuring.command("augment", augmented="outputs/still"))
         print("| network | variant | validation accuracy | spread | seconds |\n|---|---|---|---|---|")
         for name in options.only:
             for variant in options.variants:
                 knobs = {"epochs": options.epochs} | VARIANTS[variant]
-                augmented = "outputs/augmented" if knobs.pop("flip", True) else "outputs/still"
-                records = [
-                    measuring.learn(folder, name, {"seed": seed, "train": {name: knobs}}, augmented=augmented, test=False)
-                    for seed in options.seeds
-                ]
+                changes = [{"seed": seed, "train": {name: knobs}} for seed in options.seeds]
+                records = [measuring.learn(folder, name, change, test=False) for change in changes]
                 accuracy = np.array([record["validation"]["accuracy"] for record in records])
                 seconds = np.mean([record["training_seconds"] for record in records])
                 print(f"| {name} | {variant} | {accuracy.mean():.2%} | {np.ptp(accuracy):.2%} | {seconds:.0f} |", flush=True)

@@ -7,7 +7,6 @@ and test stay balanced. Nothing is augmented, so that the remedy is all that dif
 class and calibration error are means over seeds; the choice of a default is made by the column of validation data.
 """
 
-import sys
 from pathlib import Path
 
 import measuring
@@ -51,7 +50,6 @@ def compare(title: str, folder: Path, augmented: dict[int, str], epochs: int, *c
         found = [measuring.learn(folder, "cnn", KNOBS, *changes, {"seed": seed, "train": {"cnn": knobs}}, augmented=arrays_of_seed)
                  for seed, arrays_of_seed in augmented.items()]  # fmt: skip
         results[remedy] = np.array([[one["validation"]["balanced_accuracy"], *map(one["test"].get, METRICS)] for one in found])
-        print(title, remedy, results[remedy].round(4).tolist(), file=sys.stderr, flush=True)
     best = max(results, key=lambda remedy: results[remedy][:, 0].mean())
     for remedy, scores in results.items():
         mean, spread = scores.mean(axis=0), scores.std(axis=0)

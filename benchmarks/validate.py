@@ -15,6 +15,7 @@ from pathlib import Path
 
 import measuring
 import numpy as np
+from scipy import ndimage
 
 from components.shared import scratch
 from components.shared.data import dataset
@@ -54,14 +55,11 @@ def against_the_rival(name: str, source: object, python: Path, folder: Path) -> 
 def draw(folder: Path, count: int, classes: int, seed: int = 0) -> None:
     """Shards of 28x28 grey pictures: smooth random ground, one of ten bars by class, noise."""
     folder.mkdir()
-    ramp = np.linspace(0, 3, 28)
-    low = np.minimum(ramp.astype(int), 2)
-    mix = np.zeros((28, 4))
-    mix[np.arange(28), low], mix[np.arange(28), low + 1] = 1 - (ramp - low), ramp - low
     for number, start in enumerate(range(0, count, 8192)):
         rng = np.random.default_rng([seed, number])
         size = min(8192, count - start)
-        pixels = mix @ rng.integers(0, 180, (size, 4, 4)) @ mix.T + rng.integers(0, 20, (size, 28, 28))
+        ground = ndimage.zoom(rng.uniform(0, 180, (size, 4, 4)), (1, 7, 7), order=1)
+        pixels = ground + rng.integers(0, 20, (size, 28, 28))
         labels = rng.integers(0, classes, size)
         for bar in range(10):
             pixels[labels % 10 == bar, 2 + 2 * bar : 6 + 2 * bar, 4:24] += 55

@@ -153,11 +153,6 @@ def test_the_confusion_picture_is_bounded_and_shows_what_is_confused(tmp_path):
     charts.confusion(labels, predicted, [f"class {n}" for n in range(5000)], tmp_path / "confusion.png")
     with Image.open(tmp_path / "confusion.png") as image:
         assert max(image.size) < 2500
-    assert charts._counts(labels, predicted, np.arange(5))[0].tolist() == [0] * 5
-    assert np.array_equal(
-        charts._counts(labels[:50], predicted[:50] % 30, np.arange(30)),
-        metrics.confusion_matrix(labels[:50], predicted[:50] % 30, labels=range(30)),
-    )
 
 
 def test_ten_thousand_classes_are_linear_in_rows(tmp_path):

@@ -86,7 +86,7 @@ def test_right_answers_are_shown_class_after_class():
 
 
 def test_frames_are_shuffled_within_a_clip_and_padding_stays_at_its_end():
-    from components.evaluate.shuffling import shuffled
+    from components.evaluate.step import shuffled
 
     clips = np.zeros((40, 6, 2, 2, 1), np.uint8)
     for time in range(4):

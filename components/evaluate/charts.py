@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from sklearn import metrics
 
 from components.shared import plots
 
@@ -13,7 +14,8 @@ SHOWN_CONFUSED = 60  # rows of the confusion picture: more of them cannot be rea
 def confusion(labels: np.ndarray, predicted: np.ndarray, classes: list[str], file: Path) -> None:
     """Rows are true classes and sum to one; the number is the count. Of many classes those that are confused most often."""
     chosen = most_confused(labels, predicted, len(classes))
-    share = _counts(labels, predicted, chosen) / np.maximum(np.bincount(labels, minlength=len(classes))[chosen, None], 1)
+    counts = metrics.confusion_matrix(labels, predicted, labels=chosen)
+    share = counts / np.maximum(np.bincount(labels, minlength=len(classes))[chosen, None], 1)
     side = min(2.5 + 0.45 * len(chosen), 16)
     names = [plots.label(classes[index], 24) for index in chosen]
     with plots.figure(file, width=side, height=side) as axis:
@@ -24,7 +26,6 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: list[str], fil
         if len(chosen) < len(classes):
             axis.set_title(f"The {len(chosen)} classes of {len(classes):,} that are confused most often")
         if len(chosen) <= 25:
-            counts = _counts(labels, predicted, chosen)
             for row, column in zip(*np.nonzero(counts), strict=True):
                 colour = "white" if share[row, column] > 0.5 else plots.INK
                 axis.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=7)
@@ -35,13 +36,6 @@ def most_confused(labels: np.ndarray, predicted: np.ndarray, classes: int, *, at
     wrong = labels != predicted
     mistakes = np.bincount(labels[wrong], minlength=classes) + np.bincount(predicted[wrong], minlength=classes)
     return np.sort(np.argsort(-mistakes, kind="stable")[:at_most])
-
-
-def _counts(labels: np.ndarray, predicted: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """The confusion matrix of these classes: int (n, n), never larger than they are many."""
-    within = np.isin(labels, chosen) & np.isin(predicted, chosen)
-    row, column = np.searchsorted(chosen, labels[within]), np.searchsorted(chosen, predicted[within])
-    return np.bincount(row * len(chosen) + column, minlength=len(chosen) ** 2).reshape(len(chosen), -1)
 
 
 def reliability(table: list[dict], error: float, file: Path) -> None:

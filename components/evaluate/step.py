@@ -32,7 +32,6 @@ def evaluate(
     Raises CannotRun for a model of other classes or of another size. One of other data is scored, and told.
     """
     from components.evaluate import charts, tables
-    from components.evaluate.shuffling import shuffled
     from components.shared.models.scores import calibration, scores
 
     destination.check_folder(evaluation, kind="evaluation", inputs=[model, prepared])
@@ -94,6 +93,15 @@ def _refuse_other(model: Path, record: dict, prepared: Path, layout: arrays.Layo
     if tuple(record["shape"]) != layout.shape:
         took, expected = ("x".join(map(str, shape)) for shape in (record["shape"], layout.shape))
         raise CannotRun(f"{model}: takes arrays of {took}, expected the {expected} of {prepared}; `dvc repro` trains it anew")
+
+
+def shuffled(clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Clips, uint8 (n, time, h, w, c), with the frames of each in random order; padding (frames of zeros) stays where it is."""
+    mixed = clips.copy()
+    for clip, frames in zip(clips, mixed, strict=True):
+        shown = np.flatnonzero(clip.any(axis=(1, 2, 3)))
+        frames[shown] = clip[rng.permutation(shown)]
+    return mixed
 
 
 def _mistakes(

@@ -6,22 +6,17 @@ _CANDIDATES = 1.02 ** np.arange(-80, 81)  # a fifth to five times
 
 
 def fit(logits: np.ndarray, labels: np.ndarray) -> tuple[float, bool]:
-    """The temperature, and whether the mean of all sides has the lower log loss than the first side alone, each at its own."""
-    candidates = [logits[:1]] + [logits] * (len(logits) > 1)
+    """The temperature: the divisor of least log loss (Guo et al., "On Calibration of Modern Neural Networks", 2017); 1.0 changes nothing.
+
+    `logits` (sides, n, classes): of the picture, and of its mirror image where there is one; `labels` (n,). Returns also whether
+    the mean of both sides has the lower loss than the first side alone, each at its own temperature.
+    """
     _, mirrored, divisor = min(
-        (log_loss(sides / divisor, labels), len(sides) > 1, divisor)
-        for sides in candidates
-        for divisor in [temperature(sides, labels)]
+        (log_loss(logits[:sides] / divisor, labels), sides > 1, float(divisor))
+        for sides in range(1, 1 + len(logits))
+        for divisor in _CANDIDATES
     )
     return divisor, mirrored
-
-
-def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The divisor of least log loss (Guo et al., "On Calibration of Modern Neural Networks", 2017); 1.0 changes nothing.
-
-    `logits` (sides, n, classes): of the picture, and of its mirror image where their probabilities are averaged; `labels` (n,).
-    """
-    return float(min(_CANDIDATES, key=lambda candidate: log_loss(logits / candidate, labels)))
 
 
 def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:

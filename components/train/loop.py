@@ -54,7 +54,7 @@ class Loop:
         self.counts = np.bincount(train.labels, minlength=self.classes)
         self.optimizer = recipe.optimizer(keras, config)
         self.optimizer.build(model.trainable_variables)
-        self.best = [np.array(weight) for weight in model.get_weights()]
+        self._keep_best()
         self._compile()
 
     def run(self, on_epoch: Callable[[int, dict], None], told: threading.Event) -> Progress:
@@ -72,7 +72,7 @@ class Loop:
             raise CannotRun(
                 f"train: out of memory with batches of {self.config.batch_size}; {STEPS['train'].supervised}"
             ) from None
-        self.model.set_weights(self.best)
+        self.model.set_weights(list(self.best.values()))
         layer = self.model.get_layer("logits")
         layer.bias.assign(layer.bias - self._logit_offset)
         return self.progress
@@ -103,7 +103,7 @@ class Loop:
                 rate = recipe.rate(self.config, progress.step, progress.steps)
                 weights = remedies.weights(self.config.imbalance, self.counts, progress=progress.step / progress.steps)
                 self.optimizer.learning_rate.assign(rate)
-                loss, hits = self._step(images, self._targets(labels), weights[labels])
+                loss, hits = self._step(images, labels, weights[labels])
                 loss = float(loss)
                 if not np.isfinite(loss):
                     where = f"batch {progress.step - epoch * self.batches + 1}"
@@ -155,7 +155,7 @@ class Loop:
         times = []
         for _ in range(budget.PROBE):
             started = time.monotonic()
-            self._step(images, self._targets(labels), np.ones(len(labels), np.float32))
+            self._step(images, labels, np.ones(len(labels), np.float32))
             times.append(time.monotonic() - started)
         self._validate()
         started = time.monotonic()
@@ -192,7 +192,7 @@ class Loop:
         value = row[f"validation_{self.config.monitor}"] * (-1 if self.config.monitor == "loss" else 1)
         if (value, -row["validation_loss"]) > (progress.best, -progress.best_loss):
             progress.best, progress.best_loss, progress.best_epoch = value, row["validation_loss"], row["epoch"]
-            self.best = [np.array(weight) for weight in self.model.get_weights()]
+            self._keep_best()
         self._save()
         mark = "  best so far" if progress.best_epoch == row["epoch"] else ""
         print(f"epoch {row['epoch']:>2}/{self._epochs}  loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.4f}  "
@@ -213,12 +213,6 @@ class Loop:
             "validation_balanced_accuracy": float(np.mean(recalls)),
         }
 
-    def _targets(self, labels: np.ndarray) -> np.ndarray:
-        smooth = self.config.label_smoothing
-        targets = np.full((len(labels), self.classes), smooth / self.classes, np.float32)
-        targets[np.arange(len(labels)), labels] += 1 - smooth
-        return targets
-
     def _compile(self) -> None:
         tf, model, optimizer = self.tf, self.model, self.optimizer
         outputs = self.keras.Model(model.input, [model.get_layer("logits").output, model.output])
@@ -227,9 +221,10 @@ class Loop:
         self._logit_offset = offset = share if self.config.imbalance == "logit_adjusted" else none
         focus = remedies.FOCUS if self.config.imbalance == "focal" else 0.0
         images = tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)
-        targets = tf.TensorSpec([None, self.classes], tf.float32)
+        smooth = self.config.label_smoothing
 
-        def measure(logits, probabilities, targets):
+        def measure(logits, probabilities, labels):
+            targets = tf.one_hot(labels, self.classes) * (1 - smooth) + smooth / self.classes
             if self.config.loss == "mean_squared_error":
                 return tf.reduce_mean(tf.square(targets - probabilities), axis=1)
             surprise = -tf.nn.log_softmax(logits + shift)
@@ -237,13 +232,13 @@ class Loop:
                 surprise *= (1 - tf.exp(-surprise)) ** focus
             return tf.reduce_sum(targets * surprise, axis=1)
 
-        @tf.function(input_signature=[images, targets, tf.TensorSpec([None], tf.float32)])
-        def step(images, targets, weights):
+        @tf.function(input_signature=[images, tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float32)])
+        def step(images, labels, weights):
             with tf.GradientTape() as tape:
                 logits, probabilities = outputs(images, training=True)
-                loss = tf.reduce_mean(measure(logits, probabilities, targets) * weights)
+                loss = tf.reduce_mean(measure(logits, probabilities, labels) * weights)
             optimizer.apply(tape.gradient(loss, model.trainable_variables))
-            hits = tf.argmax(probabilities, 1) == tf.argmax(targets, 1)
+            hits = tf.argmax(probabilities, 1, tf.int32) == labels
             return loss, tf.reduce_sum(tf.cast(hits, tf.float32))
 
         self._step = step
@@ -256,20 +251,20 @@ class Loop:
         named = {f"model_{index}": variable for index, variable in enumerate(self.model.variables)}
         return named | {f"optimizer_{index}": variable for index, variable in enumerate(self.optimizer.variables)}
 
-    def _best(self) -> dict[str, np.ndarray]:
-        return {f"best_{index}": weight for index, weight in enumerate(self.best)}
+    def _keep_best(self) -> None:
+        self.best = {f"best_{index}": np.array(weight) for index, weight in enumerate(self.model.get_weights())}
 
     def _save(self) -> None:
-        arrays = {name: np.asarray(variable) for name, variable in self._variables().items()} | self._best()
+        arrays = {name: np.asarray(variable) for name, variable in self._variables().items()} | self.best
         self.checkpoints.save(Checkpoint(arrays, dict(vars(self.progress))))
 
     def _resume(self) -> bool:
-        saved = self.checkpoints.last(self._variables().keys() | self._best().keys())
+        saved = self.checkpoints.last(self._variables().keys() | self.best.keys())
         if saved is None:
             return False
         for name, variable in self._variables().items():
             variable.assign(saved.arrays[name])
-        self.best = [saved.arrays[name] for name in self._best()]
+        self.best = {name: saved.arrays[name] for name in self.best}
         self.progress = Progress(**saved.progress)
         epoch = min(len(self.progress.history) + 1, self._epochs)
         print(f"train: goes on from a checkpoint in epoch {epoch} (batch {self.progress.step:,})")

@@ -108,7 +108,8 @@ def _fit(
     whole = _both_sides(keras, plain) if record["mirrored"] else plain
     # Of the model that ships: in float32, calibrated, with the mirror image where it was chosen.
     probabilities = keras_file.predict(whole, validation.images, name="validation")
-    _refuse_not_finite(whole, probabilities)
+    if not (keras_file.is_finite(whole) and np.isfinite(probabilities).all()):  # no comparison would ever tell that it is bad
+        raise Refused("train: the trained weights are not finite numbers; a tenth of learning_rate, or precision: float32")
     record["validation"] = scores(validation.labels, probabilities)
     record["model"] = keras_file.save(whole, fresh)
     seen.write(fresh / seen.FILE, [training.table(), validation.table()])
@@ -151,12 +152,6 @@ def _both_sides(keras, model):
     return keras.Model(model.input, keras.layers.Average(name="both_sides")([model.output, mirrored]), name=model.name)
 
 
-def _refuse_not_finite(model, probabilities: np.ndarray) -> None:
-    """Refuse a model whose weights or outputs are not numbers: no comparison would ever tell that it is bad."""
-    if not (keras_file.is_finite(model) and np.isfinite(probabilities).all()):
-        raise Refused("train: the trained weights are not finite numbers; a tenth of learning_rate, or precision: float32")
-
-
 def _precision(config: TrainConfig) -> str:
     """Which one is faster is told by timing, and might be told otherwise the next time: it is asked once for a training."""
     if config.precision != "auto":
@@ -168,10 +163,8 @@ def _draw_curves(history: list[dict], best: int, file: Path) -> None:
     epochs = [row["epoch"] for row in history]
     with plots.figure(file, width=8, height=3, columns=2) as axes:
         for axis, what in zip(axes, ("loss", "accuracy"), strict=True):
-            axis.plot(epochs, [row[f"train_{what}"] for row in history], color=plots.BLUE, marker=".", label="training")
-            axis.plot(
-                epochs, [row[f"validation_{what}"] for row in history], color=plots.ORANGE, marker=".", label="validation"
-            )
+            for side, colour in (("train", plots.BLUE), ("validation", plots.ORANGE)):
+                axis.plot(epochs, [row[f"{side}_{what}"] for row in history], color=colour, marker=".", label=side)
             axis.axvline(best, color="#8a90a0", linewidth=0.8, linestyle=":", label="kept")
             axis.set(title=what.capitalize(), xlabel="epoch")
             axis.xaxis.get_major_locator().set_params(integer=True)
