@@ -11,11 +11,12 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,7 +24,7 @@ from pipelines import graph
 from pipelines.execution import REASON_FILE, leave
 
 TRACKED = {"train", "evaluate", "register"}  # the steps that talk to the tracking server
-OUT_OF_MEMORY = 137  # killed; which the kernel does to what passes the limit
+KILLED, STOPPED = 137, 143  # by SIGKILL, as the kernel does to what passes its memory; by SIGTERM
 MEMORY = re.compile(r"[1-9][0-9]*[bkmg]?")
 DOOR = "/run/darkroom"
 DOCKER = Path("/var/run/docker.sock")  # its own service, where it runs
@@ -101,21 +102,23 @@ class Step:
         import docker
 
         from components.shared.config import PIPELINE_RUN
+        from components.shared.store import STORE
 
-        name = command[command.index("--function_to_execute") + 1] if "--function_to_execute" in command else "step"
-        environment = {name: os.environ[name] for name in (REASON_FILE, PIPELINE_RUN) if name in os.environ}
+        function = command[command.index("--function_to_execute") + 1] if "--function_to_execute" in command else "step"
+        name = function.replace("_", " ")
+        environment = {name: os.environ[name] for name in (REASON_FILE, PIPELINE_RUN, STORE) if name in os.environ}
         environment |= {"HOME": "/tmp", **options.pop("environment", {})}  # noqa: S108
         volumes |= {
             str(self.data): {"bind": str(self.data), "mode": "ro"},
             str(self.door): {"bind": DOOR, "mode": "ro"},
         }
         port, hosts = self.tracking.port or {"http": 80, "https": 443}[self.tracking.scheme], {}
-        if name.partition("_")[0] in TRACKED:
+        if name.split()[0] in TRACKED:
             environment |= {key: os.environ[key] for key in PASSED_ON if key in os.environ}
             environment["MLFLOW_TRACKING_URI"] = self.tracking.geturl()
             hosts = {self.tracking.hostname: "127.0.0.1"}
         container = None
-        log = self.logs / f"{next(self.numbers):02}-{name}.log"
+        log = self.logs / f"{next(self.numbers):02}-{function}.log"
         try:
             container = client.containers.run(
                 graph.image(),
@@ -143,10 +146,12 @@ class Step:
             if container is not None:
                 with contextlib.suppress(docker.errors.APIError):
                     container.remove(force=True)
-        if code == OUT_OF_MEMORY:
-            leave(name, f"exit code 137: killed, perhaps out of memory (limit {self.memory}; --memory raises it); log: {log}")
-        elif code:
-            leave(name, f"exit code {code}; log: {log}")
+        how = {
+            KILLED: f": killed, perhaps out of memory (limit {self.memory}; --memory raises it)",
+            STOPPED: ": told to stop; the same command goes on from here",
+        }
+        if code:
+            leave(name, f"exit code {code}{how.get(code, '')}; log: {log}")
         return code
 
 
@@ -162,17 +167,14 @@ def _engine() -> Iterator[None]:
     if not shutil.which("podman"):
         raise CannotRun("no podman or docker on this machine; on Debian or Ubuntu, as root: infra/engine.sh")
     with scratch.folder("podman") as folder:
-        address = f"unix://{folder}/podman.sock"
-        service = subprocess.Popen(
-            ["podman", "system", "service", "--time=0", address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            _wait_for(lambda: Path(folder, "podman.sock").exists(), service, "podman's service")
-            os.environ["DOCKER_HOST"] = address
-            yield
-        finally:
-            os.environ.pop("DOCKER_HOST", None)
-            _end(service)
+        socket_file = folder / "podman.sock"
+        command = ["podman", "system", "service", "--time=0", f"unix://{socket_file}"]
+        with _serving(command, socket_file.exists, "podman's service", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+            os.environ["DOCKER_HOST"] = f"unix://{socket_file}"
+            try:
+                yield
+            finally:
+                del os.environ["DOCKER_HOST"]
 
 
 @contextlib.contextmanager
@@ -199,15 +201,14 @@ def _tracking(root: Path) -> Iterator[tuple[str, str, int]]:
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", address, "--artifacts-destination", str(store / "artifacts")]
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (store / "server.log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | quiet, start_new_session=True)
-    try:
-        _wait_for(lambda: _answers(port), server, f"MLflow's server ({store}/server.log)")
+    name = f"MLflow's server ({store}/server.log)"
+    with (
+        (store / "server.log").open("wb") as log,
+        _serving(command, lambda: _answers(port), name, stdout=log, stderr=log, env=os.environ | quiet),
+    ):
         print(f"tracking: in {store}; mlflow ui --backend-store-uri {shlex.quote(address)} "
               f"--artifacts-destination {shlex.quote(str(store / 'artifacts'))}")  # fmt: skip
         yield f"http://127.0.0.1:{port}", "127.0.0.1", port
-    finally:
-        _end(server)
 
 
 def _answers(port: int) -> bool:
@@ -218,22 +219,23 @@ def _answers(port: int) -> bool:
     return False
 
 
-def _wait_for(ready, process: subprocess.Popen, what: str, seconds: int = 120) -> None:
+@contextlib.contextmanager
+def _serving(command: list[str], ready: Callable[[], bool], name: str, **options) -> Iterator[None]:
+    """A server while the block lasts, from when it is ready; its workers end with it. Raises CannotRun."""
     from components.shared.errors import CannotRun
 
-    end = time.monotonic() + seconds
-    while not ready():
-        if process.poll() is not None or time.monotonic() > end:
-            raise CannotRun(f"{what} did not start")
-        time.sleep(0.2)
-
-
-def _end(process: subprocess.Popen) -> None:
-    """A server's workers with it."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, 15) if os.getpgid(process.pid) == process.pid else process.terminate()
+    process, latest = subprocess.Popen(command, start_new_session=True, **options), time.monotonic() + 120
     try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        while not ready():
+            if process.poll() is not None or time.monotonic() > latest:
+                raise CannotRun(f"{name} did not start")
+            time.sleep(0.2)
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -36,7 +36,9 @@ def run(options: argparse.Namespace) -> int:
     cache = root / ".cache"
     sweep(cache)
     with contextlib.ExitStack() as stack:
-        reason_file = stack.enter_context(_scratch(artifacts, params))
+        # Among the artifacts, where containers see it, too.
+        store = "" if options.no_cache else f"file://{artifacts}/store"
+        reason_file = stack.enter_context(_scratch(artifacts, params, store))
         runner = local.SubprocessRunner(use_venv=False)
         if options.containers:
             reason_file.chmod(0o666)  # a container writes to it as another user
@@ -135,17 +137,18 @@ def sweep(cache: Path) -> None:
 
 
 @contextlib.contextmanager
-def _scratch(artifacts: Path, params: dict) -> Iterator[Path]:
+def _scratch(artifacts: Path, params: dict, store: str) -> Iterator[Path]:
     """A folder for the code that KFP leaves behind for every task, and a file for the reasons of failing steps.
 
-    The tasks' runs in MLflow are grouped by these knobs, unless the caller groups them otherwise.
+    The tasks' runs in MLflow are grouped by these knobs, unless the caller groups them otherwise. Their store is this one.
     """
     from components.shared import config, scratch
     from components.shared.config import PIPELINE_RUN
+    from components.shared.store import STORE
 
-    before = {name: os.environ.get(name) for name in ("TMPDIR", REASON_FILE, PIPELINE_RUN)}
+    before = {name: os.environ.get(name) for name in ("TMPDIR", REASON_FILE, PIPELINE_RUN, STORE)}
     with scratch.folder() as folder, tempfile.NamedTemporaryFile(dir=artifacts) as reason_file:
-        os.environ.update({"TMPDIR": str(folder), REASON_FILE: reason_file.name})
+        os.environ.update({"TMPDIR": str(folder), REASON_FILE: reason_file.name, STORE: store})
         os.environ.setdefault(PIPELINE_RUN, config.as_text(params))
         tempfile.tempdir = None
         try:

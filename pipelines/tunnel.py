@@ -7,6 +7,7 @@ On the host `door` passes what comes through the socket on to the server; in the
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -42,13 +43,16 @@ def door(host: str, port: int) -> Iterator[Path]:
 
 
 def main(socket: str, port: str, *command: str) -> int:
-    """In the container: run a command while 127.0.0.1:port leads out through the socket."""
+    """In the container: run a command while 127.0.0.1:port leads out through the socket. SIGTERM is passed on to it."""
 
     async def listen() -> asyncio.Server:
         return await asyncio.start_server(_passing_on(lambda: asyncio.open_unix_connection(socket)), "127.0.0.1", int(port))
 
     with _in_background(listen):
-        code = subprocess.run(command).returncode
+        process = subprocess.Popen(command)
+        # The first process of a container has no default for it: it would be lost.
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        code = process.wait()
     return code if code >= 0 else 128 - code  # killed by a signal: as a shell says it
 
 

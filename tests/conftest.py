@@ -4,6 +4,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -146,3 +148,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return folder
+
+
+@pytest.fixture(scope="session")
+def image() -> Iterator[dict]:
+    """The image of this very code, built once, and what podman knows of it."""
+    from pipelines import graph
+
+    with pytest.MonkeyPatch.context() as patch:
+        # Podman as it has to be in a sandbox; elsewhere the file does no harm.
+        patch.setenv("CONTAINERS_CONF", str(ROOT / "infra/containers.conf"))
+        done = subprocess.run([ROOT / "infra/image.sh", graph.image()], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        shown = subprocess.run(["podman", "image", "inspect", graph.image()], capture_output=True, text=True, check=True)
+        yield json.loads(shown.stdout)[0]

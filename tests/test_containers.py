@@ -1,9 +1,8 @@
-"""The image, and the whole pipeline in it: real containers, by podman (or docker, where DOCKER_HOST names it)."""
+"""The image, and single steps in it: real containers, by podman (or docker, where DOCKER_HOST names it)."""
 
 import argparse
 import json
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,61 +13,10 @@ import pytest
 import yaml
 from conftest import ROOT, draw_shards
 
-from components.ingest.step import ingest
 from components.shared.store import STORE
 from pipelines import containers, execution, graph
 
 pytestmark = pytest.mark.slow
-
-QUICK = [f"--set={knob}" for knob in (
-    "prepare.height=8", "prepare.width=8", "prepare.channels=1", "augment.copies=1", "augment.flip=false", "train.cnn.epochs=2",
-    "train.cnn.batch_size=64", "train.lstm.epochs=4", "train.lstm.batch_size=64", "register.minimum_accuracy=0.1",
-    # Which precision is faster is decided by the clock, and may differ between two trainings on a busy machine.
-    "train.cnn.precision=float32", "train.lstm.precision=float32",
-    "register.minimum_balanced_accuracy=0.1", "register.minimum_worst_class_recall=0.0",
-)]  # fmt: skip
-CANARY = "canary-t0k3n"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def engine():
-    """Podman as it has to be in a sandbox; elsewhere the file does no harm."""
-    before = os.environ.get("CONTAINERS_CONF")
-    os.environ["CONTAINERS_CONF"] = str(ROOT / "infra/containers.conf")
-    yield
-    os.environ.pop("CONTAINERS_CONF") if before is None else os.environ.update(CONTAINERS_CONF=before)
-
-
-@pytest.fixture(scope="module")
-def image(engine) -> dict:
-    """The image of this very code, and what podman knows of it."""
-    done = subprocess.run([ROOT / "infra/image.sh"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    shown = subprocess.run(["podman", "image", "inspect", graph.image()], capture_output=True, text=True, check=True)
-    return json.loads(shown.stdout)[0]
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("digits")
-    ingest("digits", folder / "data")
-    shutil.copy(ROOT / "params.yaml", folder)
-    return folder
-
-
-def pipelines(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    return subprocess.run(
-        ["python", "-m", "pipelines", *arguments], cwd=folder, capture_output=True, text=True, env=clean | environment
-    )
-
-
-def metrics(root: Path) -> dict[str, bytes]:
-    """Of the CNN and of the LSTM, told apart by the model that was evaluated."""
-    found = {}
-    for file in root.glob("darkroom-*/evaluate*/evaluation_*/metrics.json"):
-        found[json.loads(file.read_bytes())["log_loss"]] = file.read_bytes()
-    return found
 
 
 def test_the_image_says_what_it_is_and_holds_nothing_that_it_should_not(image):
@@ -107,36 +55,6 @@ def test_the_label_is_of_this_commit_also_where_the_code_is_that_of_another(imag
     )
     subprocess.run(["podman", "image", "untag", "localhost/darkroom:other"], check=True)
     assert json.loads(shown.stdout)[0]["Labels"]["org.opencontainers.image.revision"] == commit
-
-
-def test_the_whole_pipeline_in_containers_gives_what_processes_give(image, digits):
-    done = pipelines(digits, "run", "--containers", *QUICK, MLFLOW_TRACKING_TOKEN=CANARY)
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
-    logs = sorted((digits / "outputs/kubeflow/containers/logs").glob("*/*.log"))
-    assert {"train", "evaluate", "register", "report"} <= {log.stem.split("-")[1].split("_")[0] for log in logs}
-    assert any("champion" in log.read_text() for log in logs)
-    assert re.search(r"Darkroom: darkroom-[-\d]+ succeeded", next(log for log in logs if "report" in log.name).read_text())
-    assert CANARY not in done.stdout + done.stderr + "".join(log.read_text() for log in logs)
-    as_processes = pipelines(digits, "run", *QUICK)
-    assert as_processes.returncode == 0, as_processes.stdout[-5000:]
-    in_containers = metrics(digits / "outputs/kubeflow/containers/artifacts")
-    assert len(in_containers) == 2
-    assert in_containers == metrics(digits / "outputs/kubeflow/processes")
-    again = pipelines(digits, "run", "--containers", *QUICK)
-    assert again.returncode == 0
-    assert len(sorted((digits / "outputs/kubeflow/containers/logs").glob("*/*train*.log"))) == 2  # not trained a second time
-    leftover = subprocess.run(["podman", "ps", "--all", "--quiet"], capture_output=True, text=True).stdout
-    assert not leftover.strip()
-
-
-def test_data_that_is_refused_fails_the_run_with_its_reason(image, tmp_path):
-    shutil.copy(ROOT / "params.yaml", tmp_path)
-    ingest("digits", tmp_path / "data")
-    done = pipelines(tmp_path, "run", "--containers", *QUICK, "--set", "prepare.test_fraction=0.0001")
-    assert done.returncode == 1
-    assert "pipelines run: failed at prepare: E_CLASS_MISSING" in done.stderr
-    assert "failed at prepare: E_CLASS_MISSING" in done.stdout  # the exit handler says it too
-    assert "Traceback" not in done.stdout.partition("prepare: started")[2].partition("Darkroom:")[0]
 
 
 @pytest.fixture(scope="module")
@@ -203,16 +121,6 @@ def test_a_step_is_locked_in(step):
     assert step("touch /tmp/x && echo ok")[1] == "ok\n"
 
 
-def test_an_image_of_other_code_is_refused_before_anything_starts(image, digits):
-    stale = f"FROM {graph.image()}\nLABEL darkroom.code=0123456789abcdef\n"
-    made = subprocess.run(["podman", "build", "--quiet", "--tag", "localhost/stale:1", "-"], input=stale, text=True)
-    assert made.returncode == 0
-    done = pipelines(digits, "run", "--containers", DARKROOM_IMAGE="localhost/stale:1")
-    subprocess.run(["podman", "image", "rm", "localhost/stale:1"], check=True)
-    assert done.returncode == 2
-    assert f"holds code 0123456789abcdef, this checkout is {graph.code_digest()}; `make image`" in done.stderr
-
-
 def as_container(folder: Path):
     """A part as a container of the image, which sees `folder` alone; its last words are where Kubernetes looks for them."""
 
@@ -264,15 +172,6 @@ def test_the_parts_of_a_job_are_containers_and_give_what_one_process_gives(image
     double.server.shutdown()
     assert "measure: part 2: " in (tmp_path / "words").read_text()
     assert "00001.parquet: not a shard that can be read" in (tmp_path / "words").read_text()
-
-
-def test_without_an_image_or_an_engine_it_says_what_to_do(digits, monkeypatch):
-    none = pipelines(digits, "run", "--containers", DARKROOM_IMAGE="localhost/none:1")
-    assert none.returncode == 2
-    assert "no image localhost/none:1 on this machine; `make image` builds it" in none.stderr
-    down = pipelines(digits, "run", "--containers", DOCKER_HOST="tcp://127.0.0.1:9")
-    assert down.returncode == 2
-    assert "no container engine answers" in down.stderr
 
 
 def test_the_settings_name_the_image_that_make_builds():
