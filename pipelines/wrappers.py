@@ -5,6 +5,7 @@ is a section of params.yaml as JSON. `code` is the code's version: it makes Kube
 Artifacts are named so that each name stands once in the UI; what a step says of its end is `Output`, as KFP calls a return value.
 """
 
+import json
 import sys
 from typing import NamedTuple
 
@@ -98,7 +99,8 @@ def report(status: dsl.PipelineTaskFinalStatus, run: str, name: str, workflow: s
 
 
 if __name__ == "__main__":
-    from kfp.dsl.executor_main import executor_main
+    from kfp.dsl.executor import Executor
 
-    sys.argv += ["--component_module_path", __file__]
-    executor_main()
+    # KFP's own main would put this folder before all others in sys.path, where `kubeflow` and `version` are names of packages, too.
+    _, given, _, name = sys.argv[1:]
+    Executor(executor_input=json.loads(given), function_to_execute=globals()[name]).execute()
