@@ -128,6 +128,9 @@ def _grey_or_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """The picture as EXIF says that it is to be seen (Exif 3.0, tag 274): from 5 on, rows are columns; then mirrored."""
-    pixels = pixels.swapaxes(0, 1) if orientation >= 5 else pixels
-    down, across = (-1 if orientation in mirrored else 1 for mirrored in ((3, 4, 7, 8), (2, 3, 6, 7)))
-    return np.ascontiguousarray(pixels[::down, ::across])
+    import cv2
+
+    pixels = cv2.transpose(pixels) if orientation >= 5 else pixels
+    across, down, both = 1, 0, -1
+    flip = {2: across, 3: both, 4: down, 6: across, 7: both, 8: down}.get(orientation)
+    return pixels if flip is None else cv2.flip(pixels, flip)
