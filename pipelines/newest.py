@@ -39,6 +39,7 @@ def keep(key: str) -> None:
         with scratch.folder() as folder:
             (folder / "at").write_text(datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"))
             store.put(f"{DONE}/{key}", folder / "at")
+        store.clean(DONE)
 
 
 def digest_of(address: str) -> str:

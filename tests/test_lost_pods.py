@@ -17,9 +17,10 @@ from test_server import free_port, seaweed
 from test_tracking_server import serving
 from test_train import write_layout, write_split
 
-from components.shared import files
+from components.shared import files, store
 from components.shared.runs import pipeline_run
 from components.shared.store import open_store
+from mlflow import MlflowClient
 
 pytestmark = pytest.mark.slow
 
@@ -143,7 +144,68 @@ def test_a_training_goes_on_in_another_pod_in_the_same_run_with_the_same_result(
     (again,) = trainings()
     assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
     assert again.data.metrics["model_validation_accuracy"] == outcome(here / "second")[1]["accuracy"]
-    assert open_store().names("checkpoints") == []
+    assert checkpoints() == []
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_a_finished_model_whose_pod_is_lost_before_its_upload_is_written_out_by_the_next_one(pods, here):
+    first = pods("first")
+    told, _ = first.communicate(timeout=300)
+    assert first.returncode == 0, told
+    (run,) = trainings()
+    client = MlflowClient()
+    client.set_terminated(run.info.run_id, "KILLED")  # the signal came last of all
+    client.set_tag(run.info.run_id, "darkroom.ended", "train cnn: pod deleted")
+    second = pods("second")
+    told, _ = second.communicate(timeout=300)
+    assert second.returncode == 0, told
+    assert "as an earlier pod of this pipeline run had finished it" in told
+    assert "epoch" not in told
+    assert content(here / "second/models/cnn") == content(here / "first/models/cnn")
+    (again,) = trainings()
+    assert (again.info.run_id, again.info.status, again.data.tags.get("darkroom.ended")) == (run.info.run_id, "FINISHED", None)
+
+    (kept,) = open_store().names("checkpoints")
+    (here / "cut").write_bytes((here / "first/models/cnn/model.keras").read_bytes()[:2000])
+    open_store().put(kept, here / "cut")
+    for name, environment in (("damaged", {}), ("another", {"DARKROOM_PIPELINE_RUN": "another"})):
+        anew = pods(name, **environment)
+        told, _ = anew.communicate(timeout=300)
+        assert anew.returncode == 0, told
+        assert ("the finished model in the store is damaged" in told) == (name == "damaged")
+        assert "epoch  1/" in told
+    assert len(trainings()) == 3
+    with pytest.MonkeyPatch.context() as patch:
+        open_store().clean("checkpoints")
+        assert len(open_store().names("checkpoints")) == 2
+        patch.setattr(store, "DAYS", -1)
+        open_store().clean("checkpoints")
+        assert open_store().names("checkpoints") == []
+
+
+@pytest.mark.parametrize("point", ["before its run is made", "before its first checkpoint", "while its model is sent"])
+def test_a_training_killed_at_an_odd_point_leaves_one_run_which_the_next_pod_ends(pods, here, point):
+    reached = {
+        "before its run is made": lambda: open_store().names("checkpoints"),
+        "before its first checkpoint": trainings,
+        "while its model is sent": (here / "first/models/cnn").exists,
+    }[point]
+    first = pods("first")
+    while not reached():
+        assert first.poll() is None, first.stdout.read()
+        time.sleep(0.02)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait(timeout=10)
+    assert [run.info.status for run in trainings()] in ([], ["RUNNING"])
+    second = pods("second")
+    told, _ = second.communicate(timeout=300)
+    assert second.returncode == 0, told
+    assert [run.info.status for run in trainings()] == ["FINISHED"]
+    assert checkpoints() == []
+    assert pipeline_run.close_left_open("it ended") == []
 
 
 def test_the_process_ends_though_something_hangs(here):

@@ -1,5 +1,8 @@
 """The store of what outlives a pod, on a folder; tests of trainings and of parts use a real S3."""
 
+import os
+import time
+
 import pytest
 
 from components.shared.errors import CannotRun
@@ -27,6 +30,23 @@ def test_what_was_put_is_got_listed_and_deleted(tmp_path, monkeypatch):
         store.delete("a/b/two")
     assert store.names("") == ["a/b/one", "other"]
     assert not store.get("a/b/two", file)
+
+
+def test_what_was_not_written_for_long_is_cleaned_away_but_no_folder_in_which_something_is_new(tmp_path, monkeypatch):
+    monkeypatch.setenv(STORE, (tmp_path / "store").as_uri())
+    store, file = open_store(), tmp_path / "file"
+    file.write_text("x")
+    store.clean("parts")  # nothing is there
+    for key in ("parts/old", "parts/new", "ended/begun", "ended/1.npz", "going/begun", "going/1.npz"):
+        store.put(f"kept/{key}", file)
+        if key not in ("parts/new", "going/1.npz"):
+            os.utime(tmp_path / "store/kept" / key, (0, time.time() - 31 * 86400))
+    store.clean("kept/parts")
+    assert store.names("kept") == [
+        f"kept/{key}" for key in ("ended/1.npz", "ended/begun", "going/1.npz", "going/begun", "parts/new")
+    ]
+    store.clean("kept")
+    assert store.names("kept") == ["kept/going/1.npz", "kept/going/begun", "kept/parts/new"]
 
 
 def test_what_cannot_be_kept_is_one_line_without_a_secret(tmp_path, monkeypatch):

@@ -77,6 +77,11 @@ def of_pipeline_run() -> dict:
     return params if isinstance(params, dict) else {}
 
 
+def pipeline_run_name() -> str:
+    """The name of this pipeline run, on a cluster Kubeflow's id; none at home, where the knobs stand in its place."""
+    return "" if of_pipeline_run() else os.environ.get(PIPELINE_RUN, "")
+
+
 def section_of(params: dict, path: str, *, file: Path) -> Any:
     """The section at a dotted path such as `train.cnn`. Raises CannotRun, with what is there, when it is not."""
     values: Any = params

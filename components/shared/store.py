@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +14,7 @@ from components.shared.masking import masked
 
 STORE = "DARKROOM_STORE"
 WHOLE = 600  # seconds for one object, however the store spends them
+DAYS = 30  # after which what nobody wrote any more is cleaned away
 T = TypeVar("T")
 
 
@@ -68,6 +70,22 @@ class Store:
         with contextlib.suppress(FileNotFoundError):
             self._ask(lambda system, place: system.rm_file(place), key)
 
+    def clean(self, prefix: str) -> None:
+        """Remove each object and each folder directly below a prefix in which nothing was written for DAYS days."""
+
+        def remove(system, place: str) -> None:
+            system.invalidate_cache()
+            newest: dict[str, float] = {}
+            for path, entry in system.find(place, detail=True).items():
+                child = path.removeprefix(f"{place}/").partition("/")[0]
+                newest[child] = max(newest.get(child, 0.0), _written(entry))
+            for child, when in newest.items():
+                if when < time.time() - DAYS * 86400:
+                    with contextlib.suppress(FileNotFoundError):  # another one was faster
+                        system.rm(f"{place}/{child}", recursive=True)
+
+        self._ask(remove, prefix)
+
     def _ask(self, work: Callable[..., T], key: str) -> T:
         import fsspec
 
@@ -83,3 +101,9 @@ class Store:
         except Exception as error:  # each kind of store has its own
             reason = masked(str(error).splitlines()[0]) if str(error) else type(error).__name__
             raise CannotRun(f"{where}: {key}: {reason}; are {self._known_as} and its credentials right?") from None
+
+
+def _written(entry: dict) -> float:
+    """When an object was written, in seconds since 1970, in the words of S3, Azure, Google or a disk; now, where it is not told."""
+    when = next((entry[name] for name in ("LastModified", "last_modified", "mtime") if name in entry), time.time())
+    return when if isinstance(when, int | float) else when.timestamp()

@@ -1,6 +1,7 @@
 """Where a training stands, on disk and in the store: enough to go on after a kill as if nothing had happened."""
 
 import contextlib
+import hashlib
 import json
 import queue
 import shutil
@@ -14,7 +15,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from components.shared import files, store
+from components.shared import files, scratch, store
+from components.shared.config import pipeline_run_name
 from components.shared.deadline import within
 from components.shared.errors import CannotRun
 
@@ -48,7 +50,8 @@ class Checkpoints:
                 with contextlib.suppress(CannotRun):
                     self.given_up.append(files.read_json(other / BEGUN, "training_id")["training_id"])
                 shutil.rmtree(other)
-        self._store, self._prefix = store.open_store(), f"checkpoints/{identity}"
+        self._store, self._prefix, run = store.open_store(), f"checkpoints/{identity}", pipeline_run_name()
+        self._finished = run and f"{self._prefix}/finished/{hashlib.sha256(run.encode()).hexdigest()}"
         self._new: queue.Queue[bool] = queue.Queue()  # a sign for each file that the store may want; False is the last
         self._said = False
         self._thread = threading.Thread(target=self._send, name="checkpoints", daemon=True)
@@ -63,6 +66,8 @@ class Checkpoints:
         except CannotRun:  # none, or damaged
             content = begin()
             files.write_json(file, content)
+            # Before there is a run in MLflow: whoever takes over after a kill must know whose it is.
+            self._ask(lambda kept: kept.put(f"{self._prefix}/{BEGUN}", file), None)
         return content
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -99,6 +104,26 @@ class Checkpoints:
         if self._thread.ident:
             self._new.join()
 
+    def keep_finished(self, model: Path) -> None:
+        """Keep a finished model for this pipeline run: until its outputs are sent the pod may be lost, and the next one needs it."""
+        if self._finished:
+            with scratch.folder("finished") as folder:
+                file = Path(shutil.make_archive(str(folder / "model"), "zip", model))
+                self._ask(lambda kept: kept.put(self._finished, file), None)
+
+    def finished(self, folder: Path) -> bool:
+        """Bring into a folder the model that an earlier pod of this pipeline run finished, byte for byte; whether there is one."""
+        with scratch.folder("finished") as place:
+            file = place / "model.zip"
+            if not self._finished or not self._ask(lambda kept: kept.get(self._finished, file), False):
+                return False
+            try:
+                shutil.unpack_archive(file, folder)  # which compares checksums
+            except (OSError, zipfile.BadZipFile, zlib.error) as error:
+                print(f"train: the finished model in the store is damaged ({error}); it is made anew")
+                return False
+        return True
+
     def clear(self) -> None:
         """The training has ended well."""
         self._new.put(False)
@@ -106,6 +131,7 @@ class Checkpoints:
             self._thread.join(SECONDS)
         for name in [*self._ask(self._stored, []), BEGUN]:
             self._ask(lambda kept, name=name: kept.delete(f"{self._prefix}/{name}"), None)
+        self._ask(lambda kept: kept.clean("checkpoints"), None)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _all(self) -> list[Path]:

@@ -39,6 +39,7 @@ def train(
     with stoppable() as stop:
         with files.whole_folder(model, kind="model") as fresh:
             checkpoints, summary = _fit(augmented, prepared, config, seed, model, fresh, stop)
+            checkpoints.keep_finished(fresh)
         tracking.try_to(tracking.send_training, model)
         checkpoints.clear()
     print(summary)
@@ -66,6 +67,11 @@ def _fit(
     inputs = [config.model_dump_json(), seed, training.digest(), validation.digest(), layout.classes, keras.__version__]
     inputs += [files.digest(file) for file in sorted(Path(__file__).parent.glob("*.py"))]
     checkpoints = Checkpoints(model, hashlib.sha256(json.dumps(inputs).encode()).hexdigest())
+    if checkpoints.finished(fresh):
+        return (
+            checkpoints,
+            f"train {config.architecture}: is written out as an earlier pod of this pipeline run had finished it",
+        )
     begun = checkpoints.begun(lambda: {"training_id": uuid.uuid4().hex, "precision": _precision(config)})
     precision = begun["precision"]
     # Anew: Keras draws its seeds from Python's generator, and so does whoever asked the store again when it did not answer.

@@ -30,6 +30,8 @@ class Parts:
     def missing(self, share: str = "1/1") -> list[str]:
         """The shards whose results are not kept; with a share `i/n`, of every n-th shard alone: the same, whatever is kept."""
         number, count = (int(text) for text in share.split("/"))
+        if count == 1:
+            self.store.clean(f"parts/{self.step}")
         kept = set(self.store.names(f"parts/{self.step}"))
         return [name for name in self.shards.names[number - 1 :: count] if self._key(name) not in kept]
 

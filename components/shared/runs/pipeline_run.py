@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from components.shared.config import PIPELINE_RUN, of_pipeline_run
+from components.shared.config import PIPELINE_RUN, pipeline_run_name
 from components.shared.deadline import within
 from components.shared.runs import one_run, values
 from components.shared.runs.connection import again, ask, connect, experiment_id, first_line
@@ -27,8 +27,8 @@ def parent(mlflow, record: dict) -> str | None:
     At home DARKROOM_PIPELINE_RUN holds the knobs: trainings that share knobs, data and code belong together. It ends when it is
     made: nobody knows which step is the last. Without it, the run that Kubeflow gives to a task (MLFLOW_RUN_ID) is the parent.
     """
-    if _name():
-        run_id = _named(mlflow, _name())
+    if name := pipeline_run_name():
+        run_id = _named(mlflow, name)
         mlflow.MlflowClient().set_tag(run_id, "data_digest", record["data_digest"])
         return run_id
     pipeline = os.environ.get(PIPELINE_RUN)
@@ -47,8 +47,7 @@ def say(step: str, state: str, reason: str = "", files: Sequence[Path | str] = (
     `state`: `running`, `succeeded`, or one of BAD; the reason stands behind it, `files` (or folders) become artifacts below
     `steps/<step>`. Does nothing where MLFLOW_TRACKING_URI names no server. Takes seconds at most and never raises.
     """
-    name = _name()
-    if name:
+    if name := pipeline_run_name():
         _briefly(f"what {step} has to say is not kept", lambda: _say(name, step, state, reason, files))
 
 
@@ -80,14 +79,9 @@ def close_left_open(reason: str, *, run: str = "", state: str = "FAILED") -> lis
     last. Takes seconds at most and never raises.
     """
     closed: list[str] = []
-    if name := run or _name():
+    if name := run or pipeline_run_name():
         _briefly("runs that were left open are not closed", lambda: _close(name, reason, state, closed))
     return closed
-
-
-def _name() -> str:
-    """The name of this pipeline run; none at home, where the knobs stand in its place."""
-    return "" if of_pipeline_run() else os.environ.get(PIPELINE_RUN, "")
 
 
 def _briefly(loss: str, work: Callable[[], None]) -> None:
@@ -175,7 +169,7 @@ def send_verdict(records: list[dict], verdict: dict, used: dict) -> None:
 
 def _send_verdict(mlflow, records: list[dict], verdict: dict, used: dict) -> None:
     client, experiment = mlflow.MlflowClient(), experiment_id(mlflow)
-    figures, groups = {}, {_named(mlflow, _name()) if _name() else os.environ.get("MLFLOW_RUN_ID")}
+    figures, groups = {}, {_named(mlflow, name) if (name := pipeline_run_name()) else os.environ.get("MLFLOW_RUN_ID")}
     for record, row in zip(records, verdict["candidates"], strict=True):
         if run := one_run.find(client, experiment, TRAINING, record["training_id"]):
             champion = verdict["accepted"] and row["version"] == verdict["version"]

@@ -48,9 +48,12 @@ def send_training(folder: Path) -> str:
     record = files.read_json(folder / "run.json")
     mlflow = connect()
     run_id = ask(mlflow, lambda: training_run.find_or_make(mlflow, record))
-    if COMPLETE not in ask(mlflow, lambda: mlflow.get_run(run_id)).data.tags:
+    run = ask(mlflow, lambda: mlflow.get_run(run_id))
+    if COMPLETE not in run.data.tags:
         _start_tensorflow()
         ask(mlflow, lambda: _send(mlflow, run_id, folder, record), seconds=2 * seconds_for(folder))
+    elif run.info.status != "FINISHED":  # whoever sent it was told to stop, or lost, at the last moment
+        ask(mlflow, lambda: training_run.finish(mlflow.MlflowClient(), run_id))
     return run_id
 
 
@@ -71,7 +74,7 @@ def _send(mlflow, run_id: str, folder: Path, record: dict) -> None:
     # Keras writes the date into the file that MLflow saves: its digest is not that of ours.
     for tag, value in ((SHA256, sha256), (MODEL, model), (COMPLETE, "true")):
         client.set_tag(run_id, tag, value)
-    client.set_terminated(run_id)
+    training_run.finish(client, run_id)
 
 
 def _log_model(mlflow, run_id: str, folder: Path, record: dict) -> tuple[str, str]:

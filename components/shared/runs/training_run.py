@@ -22,10 +22,20 @@ def take_over(mlflow, run_id: str, record: dict) -> None:
     """Go on with a training's run, which perhaps a process that was killed has left: below the present pipeline run."""
     client = mlflow.MlflowClient()
     client.update_run(run_id, status="RUNNING")
-    if ENDED in client.get_run(run_id).data.tags:  # by someone who took it for lost
-        client.delete_tag(run_id, ENDED)
+    _is_not_lost(client, run_id)
     if parent := pipeline_run.parent(mlflow, record):
         client.set_tag(run_id, PARENT, parent)
+
+
+def finish(client, run_id: str) -> None:
+    """All of the training has arrived."""
+    _is_not_lost(client, run_id)
+    client.set_terminated(run_id)
+
+
+def _is_not_lost(client, run_id: str) -> None:
+    if ENDED in client.get_run(run_id).data.tags:  # by someone who took it for lost
+        client.delete_tag(run_id, ENDED)
 
 
 def log_row(client, run_id: str, row: dict) -> None:
