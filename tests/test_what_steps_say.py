@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from trained import make, project, register_these
+from trained import make, project, register_these, versions
 
-from components.shared.runs import pipeline_run, tracking
+from components.shared.runs import one_run, pipeline_run, tracking, turns
 
 RUN = "0b5ae3c0-8f2e-4f0e-9a55-f39c2e3f1d10"
 
@@ -162,6 +162,39 @@ def test_a_server_that_is_away_or_silent_costs_seconds_and_a_line(here, monkeypa
             assert [line.rpartition("; ")[2] for line in told] == [
                 "what validate has to say is not kept", "runs that were left open are not closed",
             ]  # fmt: skip
+
+
+POINTS = {
+    "before its run is made": "pipeline_run.one_run.find_or_make",
+    "when its run is claimed": "mlflow.MlflowClient.delete_tag",
+    "before its model is sent": "logged_model.log",
+    "before the version is made": "registry.Registry._create",
+    "in its turn": "turns.Turn.write",
+}
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_register_killed_at_an_odd_point_leaves_nothing_open_and_the_next_one_ends_well(cluster, here, monkeypatch, point):
+    folders = make(here, "cnn", training="t1")
+    script = ("import pathlib, sys, time, trained, mlflow\n"
+              "from components.shared.runs import logged_model, pipeline_run, registry, turns\n"
+              f"def wait(*_, **__): print('here', flush=True); time.sleep(600)\n{POINTS[point]} = wait\n"
+              "pipeline_run.SECONDS = 100; pipeline_run.say('register', 'running')\n"
+              "trained.register_these(pathlib.Path(), [pathlib.Path(name) for name in sys.argv[1:]])")  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    with subprocess.Popen(
+        [sys.executable, "-c", script, *folders], stdout=subprocess.PIPE, text=True, env=environment
+    ) as killed:
+        assert "here" in next(line for line in killed.stdout if "here" in line)
+        killed.kill()
+    monkeypatch.setattr(one_run, "PATIENCE", 1.0)
+    monkeypatch.setattr(turns, "DEAD", 2.0)
+    assert len(pipeline_run.close_left_open("register: the pod was lost")) == (point == "before its model is sent")
+    assert {run.info.status for run in runs(cluster)} <= {"FINISHED", "FAILED"}
+    assert register_these(here, folders)["accepted"]
+    assert [run.info.status for run in runs(cluster) if "darkroom.training" in run.data.tags] == ["FINISHED"]
+    (model,) = cluster.search_registered_models()
+    assert (versions(), model.aliases, model.tags) == ({"1": "cnn"}, {"champion": "1"}, {})
 
 
 @pytest.mark.parametrize("unset", ["MLFLOW_TRACKING_URI", "DARKROOM_PIPELINE_RUN"])

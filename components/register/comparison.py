@@ -13,7 +13,7 @@ from components.shared.runs import logged_model
 from components.shared.runs.registry import IDENTITY, Registry
 
 FEW = 20  # samples; fewer say little of a model
-TAGS = (IDENTITY, "sha256", "classes", "shape", "test_digest")  # which each version of ours has
+TAGS = (IDENTITY, "weights_sha256", "classes", "shape", "test_digest")  # which each version of ours has
 
 
 class Verdict(NamedTuple):
@@ -36,7 +36,7 @@ def compare(
     if str(champion.version) == version:
         return Verdict(True, f"It is the champion already (version {version}).")
     try:
-        before, now, where, perhaps_learnt = _figures(champion, candidate, registry, prepared, config.compare_by)
+        before, now, where = _figures(champion, candidate, registry, prepared, config.compare_by)
     except Incomparable as reason:
         return _without_comparison(champion, str(reason), config)
     except logged_model.Unusable as error:
@@ -47,12 +47,8 @@ def compare(
         return _without_comparison(champion, f"is not readable: {error}", config)
     name = config.compare_by.replace("_", " ")
     figures = f"{name} {now:.4f} {where}, the champion so far (version {champion.version}) {before:.4f}"
-    if perhaps_learnt:
-        figures += "; it is an older version that does not say which samples it has learnt from, so that it may know these"
     if now >= before - config.tolerance:
         return Verdict(True, f"No worse than the champion: {figures}.")
-    if perhaps_learnt and config.replace_incomparable_champion:
-        return _without_comparison(champion, f"may owe its score to samples that it has learnt: {figures}", config)
     return Verdict(False, f"The champion stays: {figures}.")
 
 
@@ -68,14 +64,11 @@ def _without_comparison(champion, reason: str, config: RegisterConfig) -> Verdic
                           "true in params.yaml and run `dvc repro`, or give the alias to another version in MLflow.")  # fmt: skip
 
 
-def _figures(champion, candidate: Candidate, registry: Registry, prepared: Path, metric: str) -> tuple[float, float, str, bool]:
-    """The metric of the champion, that of the candidate, on which samples, and whether the champion may have learnt from them.
+def _figures(champion, candidate: Candidate, registry: Registry, prepared: Path, metric: str) -> tuple[float, float, str]:
+    """The metric of the champion, that of the candidate, and on which samples.
 
     On the same test split the recorded values stand. Else both are scored on those of the candidate's test samples that the
-    champion has not learnt from. An older champion that does not say what it has learnt from is scored on all of them: that can
-    only flatter it, so that a candidate which is no worse all the same is rightly preferred; one that is worse stays behind
-    with the caveat, and gets ahead by the same knob as against a champion that cannot be compared at all.
-    Raises Incomparable, and Unusable when the champion's files cannot be read.
+    champion has not learnt from. Raises Incomparable, and Unusable when the champion's files cannot be read.
     """
     tags = champion.tags
     missing = [tag for tag in (*TAGS, f"test_{metric}") if tag not in tags]
@@ -88,24 +81,26 @@ def _figures(champion, candidate: Candidate, registry: Registry, prepared: Path,
         recorded = _number(tags[f"test_{metric}"])
         if recorded is None:
             raise Incomparable(f"has no usable record: its tag test_{metric} is {tags[f'test_{metric}']!r}")
-        return recorded, now, f"on the same {candidate.metrics['samples']:,} test samples", False
+        return recorded, now, f"on the same {candidate.metrics['samples']:,} test samples"
     shape = list(candidate.record["shape"])
     if list(model.input_shape[1:]) != shape:
         raise Incomparable(f"was scored on another test split, and takes another shape ({tags['shape']}, not {shape})")
     test = arrays.load(prepared / "test")
     learnt = registry.seen(champion)
-    rows = np.arange(len(test)) if learnt is None else np.flatnonzero(seen.unseen(test.table(), learnt))
+    if learnt is None:
+        raise Incomparable(
+            "was scored on another test split, and its list of the samples that it has learnt from is lost or damaged"
+        )
+    rows = np.flatnonzero(seen.unseen(test.table(), learnt))
     if not len(rows):
         raise Incomparable(f"has learnt from all of the {len(test):,} test samples")
     before = _score(model, test, rows, metric)
     if before is None:
         raise Incomparable("answers with values that are no numbers")
-    if learnt is None:
-        return before, now, f"on all {len(test):,} test samples", True
     if len(rows) < len(test):
         now = _score(candidate.load(), test, rows, metric)
     few = " (few, which says little)" if len(rows) < FEW else ""
-    return before, now, f"on the {len(rows):,} of {len(test):,} test samples that neither has learnt from{few}", False
+    return before, now, f"on the {len(rows):,} of {len(test):,} test samples that neither has learnt from{few}"
 
 
 def _score(model, test: arrays.Split, rows: np.ndarray, metric: str) -> float | None:

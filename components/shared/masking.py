@@ -2,7 +2,8 @@
 
 import re
 
-_USER = re.compile(r"([A-Za-z][\w+.-]*://)[^/\s'\"]*@")
+# A password may hold a slash, which a database's driver does not mind; a port is none.
+_USER = re.compile(r"([A-Za-z][\w+.-]*://)(?:[^/\s:@'\"]*:(?!\d+/)[^\s'\"]*@|[^/\s'\"]*@)")
 _NAMES = "token|secret|password|passwd|signature|credential|api[_-]?key"
 _VALUE = re.compile(rf"(?i)((?<!\w)(?:[\w-]{{0,40}}(?:{_NAMES})[\w-]{{0,40}}|sig)=)[^&\s'\"]+")
 _BEARER = re.compile(r"(?i)\b((?:bearer|basic)\s+)[\w.~+/=-]{8,}")

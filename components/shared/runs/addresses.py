@@ -10,6 +10,7 @@ import contextlib
 import sqlite3
 import sys
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 TABLES = {
     "experiments": ("artifact_location",),
@@ -33,7 +34,7 @@ def bring_home(store: Path, artifacts: Path) -> None:
         present = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if "experiments" not in present:
             return
-        places = _elsewhere(database, home, artifacts)
+        places = _elsewhere(database, artifacts)
         if not places:
             return
         database.execute("BEGIN IMMEDIATE")
@@ -47,18 +48,14 @@ def bring_home(store: Path, artifacts: Path) -> None:
         database.execute("COMMIT")
 
 
-def _elsewhere(database: sqlite3.Connection, home: str, artifacts: Path) -> set[str]:
-    """The folders of artifacts that experiments of this store name, without the present one."""
+def _elsewhere(database: sqlite3.Connection, artifacts: Path) -> set[str]:
+    """The folders of artifacts that experiments of this store name, without the present one by whatever way."""
     found = {location.rstrip("/") for (location,) in database.execute("SELECT artifact_location FROM experiments") if location}
-    return {place for place in found if place.startswith("file:") and place.endswith(SUFFIX) and place != home
-            and not _same(place, artifacts)}  # fmt: skip
-
-
-def _same(place: str, artifacts: Path) -> bool:
-    from urllib.parse import unquote, urlparse
-
-    other = Path(unquote(urlparse(place).path))
-    return other.exists() and artifacts.exists() and other.samefile(artifacts)
+    files = {
+        place: Path(unquote(urlparse(place).path)) for place in found if place.startswith("file:") and place.endswith(SUFFIX)
+    }
+    return {place for place, file in files.items() if place != artifacts.as_uri()
+            and not (file.exists() and artifacts.exists() and file.samefile(artifacts))}  # fmt: skip
 
 
 if __name__ == "__main__":  # `make ui`: MLflow's own server would show what lies in the old place

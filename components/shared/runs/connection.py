@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from components.shared.deadline import within
 from components.shared.errors import CannotRun, Stop
+from components.shared.masking import masked
 from components.shared.runs import addresses
 
 STORE = Path("mlflow/runs.db")  # sqlite, where MLFLOW_TRACKING_URI names no server
@@ -76,18 +77,16 @@ def sqlite_address(file: Path) -> str:
 
 
 def _open(mlflow, address: str, own: Path | None) -> None:
-    if own:
-        store = STORE.absolute()
-        store.parent.mkdir(exist_ok=True)
-        # Tables are made by whoever comes first; MLflow itself fails for whoever comes second.
-        with FileLock(store.with_name(f".{store.name}.lock")):
-            addresses.bring_home(store, own)
-            _experiment(mlflow, address, own.as_uri())
-            # MLflow tells child processes its address; our next connection would take it for what the user wants.
-            os.environ.pop("MLFLOW_TRACKING_URI", None)
-    else:
-        # A server keeps artifacts where it was told to; only our own file store has to be told here.
-        _experiment(mlflow, address, None)
+    if not own:  # a server keeps artifacts where it was told to; only our own file store has to be told here
+        return _experiment(mlflow, address, None)
+    store = STORE.absolute()
+    store.parent.mkdir(exist_ok=True)
+    # Tables are made by whoever comes first; MLflow itself fails for whoever comes second.
+    with FileLock(store.with_name(f".{store.name}.lock")):
+        addresses.bring_home(store, own)
+        _experiment(mlflow, address, own.as_uri())
+        # MLflow tells child processes its address; our next connection would take it for what the user wants.
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 def _experiment(mlflow, address: str, artifacts: str | None) -> None:
@@ -164,20 +163,9 @@ def first_line(error: Exception) -> str:
         return ("refuses who asks (401 or 403); set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
                 "MLFLOW_TRACKING_TOKEN")  # fmt: skip
     if re.search(r"Max retries exceeded|Connection (refused|reset|aborted)|timed? ?out|50[0234]|\b429\b", text):
-        return f"not reachable ({masked_text(text.splitlines()[0][:300])})"
+        return f"not reachable ({masked(text.splitlines()[0][:300])})"
     lines = [line for line in text.splitlines() if not line.startswith("(raised as a result")]  # SQLAlchemy's preface
-    return masked_text(lines[0][:300]) if lines else type(error).__name__
-
-
-def masked(address: str) -> str:
-    """An address without the user and password that may stand in it."""
-    scheme, found, rest = address.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if found else address
-
-
-def masked_text(text: str) -> str:
-    """A message without the passwords that addresses in it may carry."""
-    return " ".join(masked(word) if "://" in word and "@" in word else word for word in text.split(" "))
+    return masked(lines[0][:300]) if lines else type(error).__name__
 
 
 def silence() -> None:

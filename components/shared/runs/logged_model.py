@@ -58,16 +58,14 @@ def address_of(client, model_id: str) -> str:
         raise
 
 
-def read_back(mlflow, address: str, *, weights_sha256: str | None = None, sha256: str | None = None):
+def read_back(mlflow, address: str, weights_sha256: str):
     """Download the model at an address of the store and load it: the Keras model, and the digest of its file.
 
-    `weights_sha256` is the digest of the weights that were trained, `sha256` that of the file as it was logged. Raises Unusable.
+    `weights_sha256` is the digest of the weights that were trained. Raises Unusable.
     """
     with scratch.folder("model") as folder:
         file = _download(mlflow, address, folder)
         digest = files.digest(file)
-        if sha256 not in (None, digest):
-            raise Unusable(f"its file is damaged (sha256 {digest[:12]}..., logged as {sha256[:12]}...)")
         try:
             model = keras_file.load(file, sha256=digest)
         except Stop as stop:
@@ -75,7 +73,7 @@ def read_back(mlflow, address: str, *, weights_sha256: str | None = None, sha256
         except Exception as error:  # Keras and HDF5 raise whatever they please over a damaged file
             raise Unusable(f"its file cannot be read ({type(error).__name__})") from None
     weights = keras_file.weights_digest(model)
-    if weights_sha256 not in (None, weights):
+    if weights != weights_sha256:
         raise Unusable(f"its weights are not those that were trained (sha256 {weights[:12]}..., "
                        f"trained {weights_sha256[:12]}...)")  # fmt: skip
     return model, digest

@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable
 
 CLAIM = "darkroom.claim"
-PATIENCE = 20.0  # seconds, after which the maker of a claim counts as dead
+PATIENCE = 6.0  # seconds, after which the maker of a claim counts as dead; fewer than what a step takes to speak (pipeline_run)
 
 
 def find(client, experiment_id: str, tag: str, value: str):
-    """The settled run with this tag, or None. By its tag and id alone: clocks differ."""
-    runs = [run for run in _search(client, experiment_id, tag, value) if CLAIM not in run.data.tags]
-    return min(runs, key=lambda run: run.info.run_id, default=None)
+    """The run with this tag, or None; a claim where none is settled. By its tag and id alone: clocks differ."""
+    runs = _search(client, experiment_id, tag, value)
+    return min(runs, key=lambda run: (CLAIM in run.data.tags, run.info.run_id), default=None)
 
 
 def find_or_make(client, experiment_id: str, tag: str, value: str, *, name: str, tags: Callable[[], dict]) -> str:

@@ -47,8 +47,19 @@ def say(step: str, state: str, reason: str = "", files: Sequence[Path | str] = (
     `state`: `running`, `succeeded`, or one of BAD; the reason stands behind it, `files` (or folders) become artifacts below
     `steps/<step>`. Does nothing where MLFLOW_TRACKING_URI names no server. Takes seconds at most and never raises.
     """
-    if name := pipeline_run_name():
-        _briefly(f"what {step} has to say is not kept", lambda: _say(name, step, state, reason, files))
+
+    def keep(name: str) -> None:
+        mlflow = connect()
+        client, run_id = mlflow.MlflowClient(), again(lambda: _named(mlflow, name))
+        client.set_tag(run_id, f"{STEP}{step}", (f"{state}: {reason}" if reason else state)[:5000])
+        _judge(client, run_id)
+        for file in map(Path, files):
+            if file.is_dir():
+                client.log_artifacts(run_id, str(file), f"steps/{step}/{file.name}")
+            elif file.exists():
+                client.log_artifact(run_id, str(file), f"steps/{step}")
+
+    _briefly(f"what {step} has to say is not kept", keep, pipeline_run_name())
 
 
 def told(run: str) -> dict:
@@ -79,46 +90,33 @@ def close_left_open(reason: str, *, run: str = "", state: str = "FAILED") -> lis
     last. Takes seconds at most and never raises.
     """
     closed: list[str] = []
-    if name := run or pipeline_run_name():
-        _briefly("runs that were left open are not closed", lambda: _close(name, reason, state, closed))
+
+    def close(name: str) -> None:
+        mlflow = connect()
+        client, experiment = mlflow.MlflowClient(), experiment_id(mlflow)
+        if group := one_run.find(client, experiment, PIPELINE, name):
+            open_ones = f"tags.`{PARENT}` = '{group.info.run_id}' and attributes.status = 'RUNNING'"
+            for one in client.search_runs([experiment], filter_string=open_ones):
+                end(client, one, reason, state)
+                closed.append(one.info.run_name)
+            for tag in [tag for tag, text in group.data.tags.items() if tag.startswith(STEP) and text == RUNNING]:
+                client.set_tag(group.info.run_id, tag, f"killed: {reason}"[:5000])
+            _judge(client, group.info.run_id)
+
+    _briefly("runs that were left open are not closed", close, run or pipeline_run_name())
     return closed
 
 
-def _briefly(loss: str, work: Callable[[], None]) -> None:
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
+def _briefly(loss: str, work: Callable[[str], None], name: str) -> None:
+    if not name or not os.environ.get("MLFLOW_TRACKING_URI"):
         return
     try:
         import mlflow  # noqa: F401 - before its time runs
 
-        within(SECONDS, work, what="MLflow")
+        within(SECONDS, lambda: work(name), what="MLflow")
     except Exception as error:  # whatever goes wrong there is no fault of the step
         with contextlib.suppress(OSError):  # nobody reads any more
             print(f"tracking: {first_line(error)}; {loss}", file=sys.stderr, flush=True)
-
-
-def _say(name: str, step: str, state: str, reason: str, files: Sequence[Path | str]) -> None:
-    mlflow = connect()
-    client, run_id = mlflow.MlflowClient(), again(lambda: _named(mlflow, name))
-    client.set_tag(run_id, f"{STEP}{step}", (f"{state}: {reason}" if reason else state)[:5000])
-    _judge(client, run_id)
-    for file in map(Path, files):
-        if file.is_dir():
-            client.log_artifacts(run_id, str(file), f"steps/{step}/{file.name}")
-        elif file.exists():
-            client.log_artifact(run_id, str(file), f"steps/{step}")
-
-
-def _close(name: str, reason: str, state: str, closed: list[str]) -> None:
-    mlflow = connect()
-    client, experiment = mlflow.MlflowClient(), experiment_id(mlflow)
-    if group := one_run.find(client, experiment, PIPELINE, name):
-        open_ones = f"tags.`{PARENT}` = '{group.info.run_id}' and attributes.status = 'RUNNING'"
-        for run in client.search_runs([experiment], filter_string=open_ones):
-            end(client, run, reason, state)
-            closed.append(run.info.run_name)
-        for tag in [tag for tag, text in group.data.tags.items() if tag.startswith(STEP) and text == RUNNING]:
-            client.set_tag(group.info.run_id, tag, f"killed: {reason}"[:5000])
-        _judge(client, group.info.run_id)
 
 
 def _judge(client, run_id: str) -> None:
@@ -164,24 +162,24 @@ def send_verdict(records: list[dict], verdict: dict, used: dict) -> None:
     `verdict` is what registration.json holds, `used` the knobs of `register`. Raises CannotRun.
     """
     mlflow = connect()
-    ask(mlflow, lambda: _send_verdict(mlflow, records, verdict, used))
 
+    def send() -> None:
+        client, experiment = mlflow.MlflowClient(), experiment_id(mlflow)
+        figures, groups = {}, {_named(mlflow, name) if (name := pipeline_run_name()) else os.environ.get("MLFLOW_RUN_ID")}
+        for record, row in zip(records, verdict["candidates"], strict=True):
+            if run := one_run.find(client, experiment, TRAINING, record["training_id"]):
+                champion = verdict["accepted"] and row["version"] == verdict["version"]
+                state = "champion" if champion else f"version {row['version']}" if row["version"] else "; ".join(row["reasons"])
+                client.set_tag(run.info.run_id, "verdict", state[:5000])
+                client.set_tag(run.info.run_id, "knobs.register", json.dumps(used, sort_keys=True))
+                groups.add(run.data.tags.get(PARENT))
+            figures |= {f"{row['architecture']}.test_{name}": value for name, value in row["metrics"].items()}
+            figures |= {f"{row['architecture']}.validation_{name}": value for name, value in row["validation"].items()}
+        # Where the trainings stand: a knob of `register` that was changed since then makes no group of its own.
+        tags = {"accepted": verdict["accepted"], "version": verdict["version"], "reasons": " ".join(verdict["reasons"])}
+        for group in groups - {None}:
+            for name, value in tags.items():
+                client.set_tag(group, f"verdict.{name}", str(value)[:5000])
+            values.log_metrics(client, group, figures)
 
-def _send_verdict(mlflow, records: list[dict], verdict: dict, used: dict) -> None:
-    client, experiment = mlflow.MlflowClient(), experiment_id(mlflow)
-    figures, groups = {}, {_named(mlflow, name) if (name := pipeline_run_name()) else os.environ.get("MLFLOW_RUN_ID")}
-    for record, row in zip(records, verdict["candidates"], strict=True):
-        if run := one_run.find(client, experiment, TRAINING, record["training_id"]):
-            champion = verdict["accepted"] and row["version"] == verdict["version"]
-            state = "champion" if champion else f"version {row['version']}" if row["version"] else "; ".join(row["reasons"])
-            client.set_tag(run.info.run_id, "verdict", state[:5000])
-            client.set_tag(run.info.run_id, "knobs.register", json.dumps(used, sort_keys=True))
-            groups.add(run.data.tags.get(PARENT))
-        figures |= {f"{row['architecture']}.test_{name}": value for name, value in row["metrics"].items()}
-        figures |= {f"{row['architecture']}.validation_{name}": value for name, value in row["validation"].items()}
-    # Where the trainings stand: a knob of `register` that was changed since then makes no group of its own.
-    tags = {"accepted": verdict["accepted"], "version": verdict["version"], "reasons": " ".join(verdict["reasons"])}
-    for group in groups - {None}:
-        for name, value in tags.items():
-            client.set_tag(group, f"verdict.{name}", str(value)[:5000])
-        values.log_metrics(client, group, figures)
+    ask(mlflow, send)

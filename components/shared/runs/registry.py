@@ -1,5 +1,6 @@
 """MLflow's registry: one registered model, its versions, and the alias of its champion."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,10 +59,11 @@ class Registry:
         """
         while present := ask(self._mlflow, lambda: self._versions(entry.identity)):
             try:
-                self.read(present[0], weights_sha256=entry.weights_sha256)
+                self.read(present[0])
             except logged_model.Unusable as error:
                 print(f"register: {self.name} version {present[0].version}: {error}; a new version takes its place")
-                self._mark(present[0].version, str(error))
+                mark = functools.partial(self.client.set_model_version_tag, self.name, present[0].version, DAMAGED, str(error))
+                ask(self._mlflow, mark)
                 continue
             return str(present[0].version)
         made = ask(self._mlflow, lambda: self._create(entry, model_id))
@@ -80,9 +82,6 @@ class Registry:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # its maker was faster
                 raise
 
-    def _mark(self, version, reason: str) -> None:
-        ask(self._mlflow, lambda: self.client.set_model_version_tag(self.name, version, DAMAGED, reason))
-
     def _create(self, entry: Entry, model_id: str) -> str:
         tags = {**entry.tags, IDENTITY: entry.identity, "weights_sha256": entry.weights_sha256}
         # A server refuses a source without the model's id.
@@ -95,14 +94,12 @@ class Registry:
         found = self.client.search_model_versions(f"name = '{self.name}' and tags.{IDENTITY} = '{identity}'")
         return sorted((version for version in found if DAMAGED not in version.tags), key=lambda one: int(one.version))
 
-    def read(self, version, *, weights_sha256: str | None = None):
+    def read(self, version):
         """The Keras model of a version. Raises Unusable when its files are gone, damaged or foreign."""
-        weights = weights_sha256 or version.tags.get("weights_sha256")
-        sha256 = None if weights else version.tags.get("sha256")
 
         def read():
             address = self.client.get_model_version_download_uri(self.name, version.version)
-            return logged_model.read_back(self._mlflow, address, weights_sha256=weights, sha256=sha256)[0]
+            return logged_model.read_back(self._mlflow, address, version.tags["weights_sha256"])[0]
 
         return ask(self._mlflow, read, seconds=5 * SEND)
 

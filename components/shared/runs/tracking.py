@@ -19,7 +19,7 @@ from components.shared.runs.pipeline_run import send_verdict
 
 __all__ = ["code_version", "connect", "live", "send_evaluation", "send_training", "send_verdict", "try_to", "verified_model"]
 
-COMPLETE, EVALUATED, MODEL, SHA256 = "darkroom.complete", "darkroom.evaluated", "darkroom.model_id", "darkroom.model_sha256"
+COMPLETE, EVALUATED, MODEL = "darkroom.complete", "darkroom.evaluated", "darkroom.model_id"
 GIT = 20.0  # seconds; a repository on a disk that hangs keeps no training
 SENT = ("history.csv", "curves.png", "run.json", "seen.npy")  # of a model's folder, beside the model
 
@@ -70,26 +70,25 @@ def _send(mlflow, run_id: str, folder: Path, record: dict) -> None:
     for name in SENT:
         if (folder / name).exists():
             client.log_artifact(run_id, str(folder / name))
-    model, sha256 = _log_model(mlflow, run_id, folder, record)
-    # Keras writes the date into the file that MLflow saves: its digest is not that of ours.
-    for tag, value in ((SHA256, sha256), (MODEL, model), (COMPLETE, "true")):
-        client.set_tag(run_id, tag, value)
+    client.set_tag(run_id, MODEL, _log_model(mlflow, run_id, folder, record))
+    client.set_tag(run_id, COMPLETE, "true")
     training_run.finish(client, run_id)
 
 
-def _log_model(mlflow, run_id: str, folder: Path, record: dict) -> tuple[str, str]:
-    """The id of the run's model, and the digest of its file as the store gives it back; logged when there is none that holds."""
+def _log_model(mlflow, run_id: str, folder: Path, record: dict) -> str:
+    """The id of the run's model, which the store gives back as it was trained; logged when there is none that holds."""
     client, weights = mlflow.MlflowClient(), record["model"]["weights_sha256"]
     present = client.get_run(run_id).data.tags.get(MODEL)
     if present:
         try:
-            return present, _read_back(mlflow, present, weights)
+            _read_back(mlflow, present, weights)
+            return present
         except logged_model.Unusable as error:
             print(f"tracking: the model in the store is not the one that was trained: {error}; it is sent again")
             client.delete_tag(run_id, MODEL)
     model = logged_model.log(mlflow, run_id, folder, record)
     try:
-        sha256 = _read_back(mlflow, model, weights)
+        _read_back(mlflow, model, weights)
     except logged_model.Unusable as error:
         raise CannotRun(
             f"{folder}: the store did not keep the model as it was sent: {error}; the next step sends it again"
@@ -97,14 +96,13 @@ def _log_model(mlflow, run_id: str, folder: Path, record: dict) -> tuple[str, st
     other = client.get_run(run_id).data.tags.get(MODEL)
     if other:  # another process sent the same training meanwhile
         client.delete_logged_model(model)
-        return other, _read_back(mlflow, other, weights)
-    return model, sha256
+        _read_back(mlflow, other, weights)
+    return other or model
 
 
 def _read_back(mlflow, model: str, weights: str) -> str:
-    """The digest of a logged model's file, which has these weights. Raises Unusable."""
-    address = logged_model.address_of(mlflow.MlflowClient(), model)
-    return logged_model.read_back(mlflow, address, weights_sha256=weights)[1]
+    """The digest of a logged model's file, which has these weights: not that of ours, for Keras writes the date. Raises Unusable."""
+    return logged_model.read_back(mlflow, logged_model.address_of(mlflow.MlflowClient(), model), weights)[1]
 
 
 def send_evaluation(model: Path, evaluation: Path) -> str:

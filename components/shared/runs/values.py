@@ -20,18 +20,12 @@ def flat(knobs: dict) -> dict[str, str]:
     return rows
 
 
-def of(record: dict) -> dict[str, str]:
-    """All knobs behind a model, out of the run.json that train wrote, and its size."""
-    knobs = record.get("knobs") or {"train": record.get("params", {})}
-    sizes = {name: str(record[name]) for name in ("parameters", "training_samples") if name in record}
-    return flat(knobs) | sizes
-
-
 def log_knobs(client, run_id: str, record: dict) -> None:
-    """Log them as a run's parameters; those that it has already stay."""
+    """Log all knobs behind a model, out of the run.json that train wrote, and its size; those that the run has already stay."""
     from mlflow.entities import Param
 
-    client.log_batch(run_id, params=[Param(name, value) for name, value in of(record).items()])
+    sizes = {name: str(record[name]) for name in ("parameters", "training_samples") if name in record}
+    client.log_batch(run_id, params=[Param(name, value) for name, value in (flat(record["knobs"]) | sizes).items()])
 
 
 def finite(metrics: dict) -> dict[str, float | int]:
