@@ -133,7 +133,7 @@ def test_an_upload_that_is_cut_half_way_makes_no_version_and_goes_through_later(
         register_these(here, folders, model=here.parent.name)
     assert len(str(caught.value).splitlines()) == 1
     if trouble == "shortened":  # the server says that all is well
-        assert "the store did not keep the model as it was sent: damaged or cut short" in str(caught.value)
+        assert "the store does not give back the model that was trained: damaged or cut short" in str(caught.value)
     (run,) = tracking.connect().search_runs(experiment_names=[connection.experiment()], output_format="list")
     assert tracking.COMPLETE not in run.data.tags
     line.trouble = lambda method, path: None

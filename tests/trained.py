@@ -84,6 +84,7 @@ def make(place: Path, architecture: str, *, training: str, validation: float = 0
     files.write_json(model / "run.json", record)
     (model / "history.csv").write_text("epoch,train_loss,time\n1,0.5,1000\n2,0.25,2000\n")
     (model / "curves.png").write_bytes(b"png")
+    seen.write(model / seen.FILE, [])
     metrics = dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1"), test)
     metrics |= {"worst_class_recall": worst, "expected_calibration_error": 0.1, "log_loss": 0.5, "samples": len(split)}
     files.write_json(evaluation / "metrics.json", metrics)

@@ -80,7 +80,7 @@ def _register(passing: list[Candidate], prepared: Path, config: RegisterConfig) 
     if faults:
         raise CannotRun(*faults)
     for candidate, (model_id, sha256) in zip(passing, verified, strict=True):
-        candidate.version = registry.add(_entry(candidate, sha256, f"Passed the gates. {why_best}"), model_id)
+        candidate.version = registry.add(_tags(candidate, sha256), card(candidate, [f"Passed the gates. {why_best}"]), model_id)
         candidate.reasons = [f"{candidate.architecture}: passes the gates"]
     verdict = _settle(mlflow, registry, best, prepared, config)
     reasons = [why_best, verdict.reason]
@@ -96,20 +96,20 @@ def _settle(mlflow, registry, best: Candidate, prepared: Path, config: RegisterC
         champion = registry.champion()
         # Outside of our turn, since it may take minutes to fetch the champion and to score it.
         verdict = compare(champion, best, best.version, registry, prepared, config)
-        with turn(mlflow, registry.client, registry.name, best.version) as ours:
+        with turn(mlflow, registry.client, registry.name, best.version) as write:
             present = registry.champion()
             if (present and present.version) != (champion and champion.version):
                 continue  # another one has become champion meanwhile: it is the one to be compared with
             if not verdict.accepted or (present and str(present.version) == best.version):
                 return verdict
-            if ours.write(lambda: registry.promote(best.version)):
+            if write(lambda: registry.promote(best.version)):
                 return verdict
 
 
-def _entry(candidate: Candidate, sha256: str, verdict: str):
-    from components.shared.runs.registry import Entry
-
-    tags = {
+def _tags(candidate: Candidate, sha256: str) -> dict[str, str]:
+    return {
+        "identity": candidate.identity,
+        "weights_sha256": candidate.record["model"]["weights_sha256"],
         "architecture": candidate.architecture,
         "data_digest": candidate.record["data_digest"],
         "git_commit": candidate.record["tags"]["git_commit"],
@@ -119,7 +119,6 @@ def _entry(candidate: Candidate, sha256: str, verdict: str):
         "classes": candidate.classes_digest,
         **{f"test_{name}": repr(value) for name, value in candidate.metrics.items()},
     }
-    return Entry(candidate.identity, candidate.record["model"]["weights_sha256"], tags, card(candidate, [verdict]))
 
 
 def _why_best(best: Candidate, passing: list[Candidate], config: RegisterConfig) -> str:

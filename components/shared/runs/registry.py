@@ -1,7 +1,6 @@
 """MLflow's registry: one registered model, its versions, and the alias of its champion."""
 
 import functools
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,16 +11,6 @@ from components.shared.runs.connection import SEND, ask
 
 ALIAS = "champion"
 IDENTITY, DAMAGED = "identity", "damaged"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What a new version says of itself. `identity`: the same weights from the same data and knobs, however often they come."""
-
-    identity: str
-    weights_sha256: str
-    tags: dict[str, str]
-    description: str
 
 
 class Registry:
@@ -52,12 +41,13 @@ class Registry:
         """Replace a version's description."""
         ask(self._mlflow, lambda: self.client.update_model_version(self.name, version, description))
 
-    def add(self, entry: Entry, model_id: str) -> str:
-        """The version with this identity, whose files were read back just now: the one that is there, or a new one.
+    def add(self, tags: dict[str, str], description: str, model_id: str) -> str:
+        """The version of this identity, whose files were read back just now: the one that is there, or a new one.
 
-        A version whose files are not what was trained is marked, and a new one made.
+        `tags`: what a new version says of itself; among them `identity`, the same for the same weights from the same data and
+        knobs, and `weights_sha256`. A version whose files are not what was trained is marked, and a new one made.
         """
-        while present := ask(self._mlflow, lambda: self._versions(entry.identity)):
+        while present := ask(self._mlflow, lambda: self._versions(tags[IDENTITY])):
             try:
                 self.read(present[0])
             except logged_model.Unusable as error:
@@ -66,12 +56,14 @@ class Registry:
                 ask(self._mlflow, mark)
                 continue
             return str(present[0].version)
-        made = ask(self._mlflow, lambda: self._create(entry, model_id))
+        # A server refuses a source without the model's id.
+        made = {"source": f"models:/{model_id}", "tags": tags, "description": description, "model_id": model_id}
+        first = ask(self._mlflow, lambda: self.client.create_model_version(self.name, **made))
         # Numbers are given in turn: of several that came at once, or whose answer was lost on its way, all see the lowest.
-        lowest, *others = ask(self._mlflow, lambda: self._versions(entry.identity)) or [made]
+        lowest, *others = ask(self._mlflow, lambda: self._versions(tags[IDENTITY])) or [first]
         for other in others:
-            ask(self._mlflow, lambda other=other: self._delete(other))
-        return str(getattr(lowest, "version", lowest))
+            ask(self._mlflow, functools.partial(self._delete, other))
+        return str(lowest.version)
 
     def _delete(self, version) -> None:
         from mlflow.exceptions import MlflowException
@@ -81,14 +73,6 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # its maker was faster
                 raise
-
-    def _create(self, entry: Entry, model_id: str) -> str:
-        tags = {**entry.tags, IDENTITY: entry.identity, "weights_sha256": entry.weights_sha256}
-        # A server refuses a source without the model's id.
-        made = self.client.create_model_version(
-            self.name, f"models:/{model_id}", tags=tags, description=entry.description, model_id=model_id
-        )
-        return str(made.version)
 
     def _versions(self, identity: str) -> list:
         found = self.client.search_model_versions(f"name = '{self.name}' and tags.{IDENTITY} = '{identity}'")
@@ -114,14 +98,14 @@ class Registry:
                 try:
                     if seen.FILE not in {entry.path for entry in self.client.list_artifacts(version.run_id)}:
                         return None
-                    file = logged_model.fetch(self.client.get_run(version.run_id).info.artifact_uri, seen.FILE, folder)
+                    return seen.read(
+                        logged_model.fetch(self.client.get_run(version.run_id).info.artifact_uri, seen.FILE, folder)
+                    )
+                except CannotRun:  # damaged
+                    return None
                 except MlflowException as error:
                     if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # the run was deleted for good
                         return None
                     raise
-                try:
-                    return seen.read(file)
-                except CannotRun:
-                    return None
 
         return ask(self._mlflow, read) if version.run_id else None

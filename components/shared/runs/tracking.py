@@ -76,33 +76,14 @@ def _send(mlflow, run_id: str, folder: Path, record: dict) -> None:
 
 
 def _log_model(mlflow, run_id: str, folder: Path, record: dict) -> str:
-    """The id of the run's model, which the store gives back as it was trained; logged when there is none that holds."""
-    client, weights = mlflow.MlflowClient(), record["model"]["weights_sha256"]
-    present = client.get_run(run_id).data.tags.get(MODEL)
-    if present:
-        try:
-            _read_back(mlflow, present, weights)
-            return present
-        except logged_model.Unusable as error:
-            print(f"tracking: the model in the store is not the one that was trained: {error}; it is sent again")
-            client.delete_tag(run_id, MODEL)
+    """The id of the run's model, logged when there is none; what the store made of it is seen by `verified_model`."""
+    client = mlflow.MlflowClient()
+    if present := client.get_run(run_id).data.tags.get(MODEL):
+        return present
     model = logged_model.log(mlflow, run_id, folder, record)
-    try:
-        _read_back(mlflow, model, weights)
-    except logged_model.Unusable as error:
-        raise CannotRun(
-            f"{folder}: the store did not keep the model as it was sent: {error}; the next step sends it again"
-        ) from None
-    other = client.get_run(run_id).data.tags.get(MODEL)
-    if other:  # another process sent the same training meanwhile
+    if other := client.get_run(run_id).data.tags.get(MODEL):  # another process sent the same training meanwhile
         client.delete_logged_model(model)
-        _read_back(mlflow, other, weights)
     return other or model
-
-
-def _read_back(mlflow, model: str, weights: str) -> str:
-    """The digest of a logged model's file, which has these weights: not that of ours, for Keras writes the date. Raises Unusable."""
-    return logged_model.read_back(mlflow, logged_model.address_of(mlflow.MlflowClient(), model), weights)[1]
 
 
 def send_evaluation(model: Path, evaluation: Path) -> str:
@@ -152,7 +133,10 @@ def verified_model(mlflow, folder: Path) -> tuple[str, str]:
         run_id = training_run.find_or_make(mlflow, record)
         model = client.get_run(run_id).data.tags.get(MODEL, "")
         try:
-            sha256 = _read_back(mlflow, model, record["model"]["weights_sha256"])
+            # Its digest is not that of our file: Keras writes the date.
+            sha256 = logged_model.read_back(mlflow, logged_model.address_of(client, model), record["model"]["weights_sha256"])[
+                1
+            ]
         except logged_model.Unusable as error:
             for tag in (COMPLETE, MODEL):
                 if tag in client.get_run(run_id).data.tags:

@@ -13,11 +13,9 @@ something new into its flag now and then; a flag that stays the same for long is
 
 import contextlib
 import itertools
-import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 from components.shared.errors import CannotRun
 from components.shared.runs.connection import ask
@@ -28,68 +26,54 @@ PAUSE = 0.15  # seconds between two looks
 LONGEST = 600.0  # seconds to wait for one's turn
 
 
-@dataclass
-class Turn:
-    """Our flag while it is our turn."""
-
-    mlflow: object
-    client: object
-    model: str
-    key: str
-    beats: Iterator[int] = field(default_factory=itertools.count)
-
-    def write(self, work: Callable[[], None]) -> bool:
-        """Do `work` if our flag is still up: it may have been cleared away while this process slept."""
-        if self.key not in self.flags():
-            return False
-        work()
-        return self.key in self.flags()
-
-    def flags(self) -> dict[str, str]:
-        """All flags that are up."""
-        tags = ask(self.mlflow, lambda: self.client.get_registered_model(self.model)).tags
-        return {key: value for key, value in tags.items() if key.startswith(FLAG)}
-
-    def up(self) -> None:
-        """Raise our flag, or give a sign of life."""
-        value = json.dumps({"beat": next(self.beats)})
-        ask(self.mlflow, lambda: self.client.set_registered_model_tag(self.model, self.key, value))
-
-    def down(self, key: str = "") -> None:
-        """Lower our flag, or the one of a dead process."""
-        ask(self.mlflow, lambda: self.client.delete_registered_model_tag(self.model, key or self.key))
-
-
 @contextlib.contextmanager
-def turn(mlflow, client, model: str, version: str) -> Iterator[Turn]:
-    """Wait for the turn of this version of a registered model. The flags are before each other by their names."""
-    ours = Turn(mlflow, client, model, f"{FLAG}{version}.{uuid.uuid4().hex[:8]}")
+def turn(mlflow, client, model: str, version: str) -> Iterator[Callable[[Callable[[], None]], bool]]:
+    """Wait for the turn of this version of a registered model. The flags are before each other by their names.
+
+    Yields `write(work)`: does the work, and says whether it was done while our flag was up all the time: it may have been cleared
+    away while this process slept.
+    """
+    ours, beats = f"{FLAG}{version}.{uuid.uuid4().hex[:8]}", itertools.count()
     alive: dict[str, tuple[str, float]] = {}  # flag -> its value, and when that was first seen
     end = time.monotonic() + LONGEST
+
+    def up() -> None:
+        """Raise our flag, or give a sign of life."""
+        ask(mlflow, lambda: client.set_registered_model_tag(model, ours, str(next(beats))))
+
+    def down(key: str) -> None:
+        ask(mlflow, lambda: client.delete_registered_model_tag(model, key))
+
+    def flags() -> list[str]:
+        """Those that are up, in order; those of the dead are cleared away."""
+        tags = ask(mlflow, lambda: client.get_registered_model(model)).tags
+        values, now = {key: value for key, value in tags.items() if key.startswith(FLAG)}, time.monotonic()
+        for key, value in values.items():
+            if alive.get(key, ("", 0.0))[0] != value:
+                alive[key] = (value, now)
+        dead = {key for key in values if key != ours and now - alive[key][1] > DEAD}
+        for key in dead:
+            down(key)
+        return sorted(values.keys() - dead)
+
+    def write(work: Callable[[], None]) -> bool:
+        if ours not in flags():
+            return False
+        work()
+        return ours in flags()
+
     try:
-        ours.up()
-        while (flags := _living(ours, alive)) != [ours.key]:
+        up()
+        while (others := flags()) != [ours]:
             if time.monotonic() > end:
                 raise CannotRun(f"register: {model}: other registrations are at work for {LONGEST:g} seconds; try again later")
-            if min(flags, default=ours.key) < ours.key:
-                ours.down()
-                while min(_living(ours, alive), default=ours.key) < ours.key and time.monotonic() < end:
+            if min(others, default=ours) < ours:
+                down(ours)
+                while min(flags(), default=ours) < ours and time.monotonic() < end:
                     time.sleep(PAUSE)
             else:
                 time.sleep(PAUSE)
-            ours.up()
-        yield ours
+            up()
+        yield write
     finally:
-        ours.down()
-
-
-def _living(ours: Turn, alive: dict[str, tuple[str, float]]) -> list[str]:
-    """The flags that are up, in order; those of the dead are cleared away."""
-    now, flags = time.monotonic(), ours.flags()
-    for key, value in list(flags.items()):
-        if alive.get(key, ("", 0.0))[0] != value:
-            alive[key] = (value, now)
-        elif key != ours.key and now - alive[key][1] > DEAD:
-            ours.down(key)
-            del flags[key]
-    return sorted(flags)
+        down(ours)
