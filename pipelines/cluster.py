@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pipelines import access
+from pipelines import access, patience
 from pipelines.settings import Settings
 
 WHOLE = 120  # seconds for all answers
@@ -190,14 +190,11 @@ class Look:
         from components.shared.errors import CannotRun
 
         try:
-            return access.ask(call, *arguments, **options)
+            return patience.found(access.ask, call, *arguments, **options)
         except CannotRun as error:
-            status = getattr(error, "status", None)
-            if status not in (403, 404):
-                raise
-            if status == 403:
+            if getattr(error, "status", None) == 403:
                 raise Forbidden from None
-            return None
+            raise
 
 
 def number(quantity: Any) -> Any:

@@ -122,14 +122,7 @@ class _Job:
 
     def read(self):
         """The Job as it stands; None when there is none. (Its status stands in it; `jobs/status` would be a right of its own.)"""
-        from components.shared.errors import CannotRun
-
-        try:
-            return access.ask(self.batch.read_namespaced_job, self.name, **self.here, what="get jobs")
-        except CannotRun as error:
-            if getattr(error, "status", None) != 404:
-                raise
-            return None
+        return patience.found(access.ask, self.batch.read_namespaced_job, self.name, **self.here, what="get jobs")
 
     def wait(self) -> None:
         """Until all parts are done. Raises CannotRun when one failed."""

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipelines import patience
+
 SECONDS = 30  # for one answer, or one piece of it
 WHOLE = 60  # seconds for a call with all its tries, however the server spends them
 LARGEST = 2**26  # bytes of an answer
@@ -24,6 +26,8 @@ TRIES = 3
 
 class Kubeflow:
     """The services of one installation; a token never appears in a message."""
+
+    find = staticmethod(patience.found)
 
     def __init__(self) -> None:
         import kfp_server_api as api
@@ -97,17 +101,6 @@ class Kubeflow:
             page = ask(*arguments, page_size=100, **options, **({"page_token": token} if token else {}))
             yield from getattr(page, of) or []
             token = page.next_page_token or None
-
-    def find(self, ask, *arguments: str, **options: str):
-        """The answer to `ask`, or None when it is 404."""
-        from components.shared.errors import CannotRun
-
-        try:
-            return ask(*arguments, **options)
-        except CannotRun as error:
-            if getattr(error, "status", None) != 404:
-                raise
-            return None
 
     def _request(self, method: str, url: str, **options: Any):
         """Every request of every service passes here. Raises CannotRun, with the answer's `status` where there was one."""

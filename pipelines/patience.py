@@ -1,4 +1,4 @@
-"""One way to wait for what a server is doing: ask again and again, and outlast a server that is away for a while."""
+"""How servers are asked: again and again, until something has happened, or once for what may not be there."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -26,3 +26,15 @@ def answers(ask: Callable[[], T], *, every: float, outage: float) -> Iterator[T]
             away = None
             yield answer
         time.sleep(every)
+
+
+def found(ask: Callable[..., T], *arguments: object, **options: object) -> T | None:
+    """The answer to `ask`, or None when it is 404. Raises its CannotRun."""
+    from components.shared.errors import CannotRun
+
+    try:
+        return ask(*arguments, **options)
+    except CannotRun as error:
+        if getattr(error, "status", None) != 404:
+            raise
+        return None
