@@ -20,8 +20,7 @@ from pathlib import Path
 from components.prepare import plan
 from components.prepare.config import PrepareConfig
 from components.shared import config
-from components.validate import checks, class_balance, drift, pairs
-from components.validate.class_chart import classes_per_split
+from components.validate import checks, class_balance, drift, items
 from components.validate.config import ValidateConfig
 from components.validate.context import Context
 from components.shared.data import manifest as manifests
@@ -29,8 +28,8 @@ from components.shared.data import manifest as manifests
 def validate(manifest, folder):
     context = Context.read(manifest, ValidateConfig(**params["validate"]))
     checks.run(context, list)
-    classes_per_split(context, folder / "classes.png")
-    pairs.write(context, folder / "pairs.parquet")
+    class_balance.chart(context, folder / "classes.png")
+    items.write_pairs(context, folder / "pairs.parquet")
     class_balance.facts(context), drift.figures(context)
     about = {"passed": True, "data_digest": manifests.data_digest(manifest), "knobs": {"validate": params["validate"]}}
     (folder / "summary.json").write_text(json.dumps(about))

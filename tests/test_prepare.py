@@ -26,7 +26,7 @@ from components.shared.data import arrays, manifest, seen, twins
 from components.shared.data.dataset import SPLITS
 from components.shared.errors import CannotRun, Refused
 from components.validate.context import Context
-from components.validate.pairs import write as write_pairs
+from components.validate.items import write_pairs
 
 LIMITS = yaml.safe_load((ROOT / "params.yaml").read_text())["validate"]
 

@@ -1,26 +1,54 @@
-"""Class imbalance: how uneven, what a guess would score, and which knob answers it."""
+"""Class imbalance: how uneven, what a guess would score, which knob answers it, and a chart that shows it sooner than read."""
 
-from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from components.shared import plots
 from components.validate.context import Context, counted
 
-
-def ratio(counts: pd.Series | Mapping[str, int]) -> float:
-    """Samples of the largest class / samples of the smallest; 1.0 is balanced, infinity when there are none."""
-    sizes = np.array(list(dict(counts).values()), float)
-    return float(sizes.max() / sizes.min()) if len(sizes) and sizes.min() > 0 else float("inf")
+_COLOURS = {"train": plots.BLUE, "validation": "#8fb3e6", "test": plots.ORANGE, "to be split": plots.BLUE}
+_DRAWN = 60  # classes: a taller chart is no longer taken in at a glance
 
 
 def imbalance(context: Context) -> str | None:
     """The largest class has many times the training samples of the smallest."""
     counts = counted(context.training)
-    if len(counts) < 2 or ratio(counts) <= context.limits.max_imbalance_ratio:
+    ratio, limit = _ratio(counts), context.limits.max_imbalance_ratio
+    if len(counts) < 2 or ratio <= limit:
         return None
-    sizes = f"{counts.idxmax()!r} {counts.max():,}, {counts.idxmin()!r} {counts.min():,}"
-    return f"{ratio(counts):.1f}:1 > {context.limits.max_imbalance_ratio:g}:1 ({sizes})"
+    return f"{ratio:.1f}:1 > {limit:g}:1 ({counts.idxmax()!r} {counts.max():,}, {counts.idxmin()!r} {counts.min():,})"
+
+
+def _ratio(counts: pd.Series) -> float:
+    """Samples of the largest class / samples of the smallest; 1.0 is balanced, infinity when there are none."""
+    return float(counts.max() / counts.min()) if len(counts) else float("inf")
+
+
+def per_split(context: Context) -> pd.DataFrame:
+    """Samples per class (rows, the largest first) and split (columns)."""
+    counts = context.per_split[context.per_split.any(axis=1)].sort_index()
+    counts = counts.reindex(columns=[name for name in _COLOURS if name in counts], fill_value=0)
+    return counts.loc[counts.sum(axis=1).sort_values(kind="stable", ascending=False).index]
+
+
+def chart(context: Context, file: Path) -> None:
+    """Stacked bars, a class each, the largest on top; at most 60 classes are drawn, the largest and the smallest."""
+    counts = per_split(context).iloc[::-1]
+    if len(counts) > _DRAWN:
+        counts = pd.concat([counts.head(_DRAWN // 2), counts.tail(_DRAWN // 2)])
+    with plots.figure(file, width=7, height=1.2 + 0.22 * len(counts)) as axis:
+        left = np.zeros(len(counts), int)
+        for name in counts:
+            axis.barh(range(len(counts)), counts[name], left=left, color=_COLOURS[name], label=name)
+            left = left + counts[name].to_numpy()
+        # By their places, since shortened names may be the same.
+        axis.set_yticks(range(len(counts)), [plots.label(str(label), 40) for label in counts.index])
+        axis.set_xlabel("samples")
+        axis.set_title("Samples per class and split", loc="left")
+        if len(counts):
+            axis.legend(frameon=False, loc="lower right")
 
 
 def facts(context: Context) -> dict:
@@ -34,13 +62,8 @@ def facts(context: Context) -> dict:
     entropy = float(-(share * np.log(share)).sum()) if len(counts) else 0.0
     groups = context.column("group").dropna().cat.codes
     known = groups.groupby(context.training[groups.index], observed=True).nunique()
-    per_class = {str(label): int(number) for label, number in known.items()}
-    per_split = context.per_split.iloc[:-1]
-    per_split = per_split.loc[:, per_split.any()]
-    smallest = {
-        split: {"class": str(per_split[split].idxmin()), "samples": int(per_split[split].min())} for split in per_split.columns
-    }
-    worst = ratio(counts)
+    labelled = context.per_split.iloc[:-1]
+    worst = _ratio(counts)
     return {
         "classes": len(counts),
         "ratio": round(worst, 4) if np.isfinite(worst) else None,
@@ -49,8 +72,12 @@ def facts(context: Context) -> dict:
         "majority_class": str(counts.idxmax()) if len(counts) else None,
         "majority_accuracy": round(float(share.max()), 4) if len(counts) else None,
         "majority_balanced_accuracy": round(1 / len(counts), 4) if len(counts) else None,
-        "smallest_class": smallest,
-        "groups_per_class": per_class,
+        "smallest_class": {
+            split: {"class": str(sizes.idxmin()), "samples": int(sizes.min())}
+            for split, sizes in labelled.items()
+            if sizes.any()
+        },
+        "groups_per_class": {str(label): int(number) for label, number in known.items()},
         "recommendation": _recommendation(worst, counts),
     }
 

@@ -18,18 +18,13 @@ def odd_length(context: Context) -> pd.DataFrame:
     """Clips much longer or shorter than the others: what is too long is thinned, what is short is padded and masked."""
     frames = context.column("frames")[context.is_clip].astype(float)
     bad = frames[picture_checks.factor(frames) > context.limits.max_odd_length].astype(int)
-    if bad.empty:
-        return finding.none()
-    low, middle, high = (f"{value:.0f}" for value in (frames.min(), frames.median(), frames.max()))
-    return finding.rows(bad.index, bad.astype(str) + f" frames (min {low}, median {middle}, max {high})")
+    return finding.rows(bad.index, bad.astype(str) + f" frames ({picture_checks.spread(frames)})")
 
 
 def kind_mix(context: Context) -> pd.DataFrame:
     """Single frames among clips, or clips among stills: whichever is rarer."""
-    clips = context.is_clip
-    if clips.mean() >= 0.5:
-        return finding.rows(~clips, "a single frame among clips")
-    return finding.rows(clips, "a clip among stills")
+    many = context.is_clip.mean() >= 0.5
+    return finding.rows(context.is_clip != many, "a single frame among clips" if many else "a clip among stills")
 
 
 def length_shortcut(context: Context) -> str | None:

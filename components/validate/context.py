@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.shared.data import dataset, twins
 from components.shared.data import manifest as manifests
+from components.shared.data import twins
 from components.validate import suspects
 from components.validate.config import ValidateConfig
 
@@ -111,11 +111,6 @@ class Context:
         return self.labels.cat.codes.to_numpy()
 
     @functools.cached_property
-    def official(self) -> list[str]:
-        """The official splits that the data has, in their usual order."""
-        return [split for split in dataset.SPLITS if split in self.rows["split"].cat.categories]
-
-    @functools.cached_property
     def training(self) -> pd.Series:
         """The label of each row that is trained on, null for what an official split holds back."""
         return self.labels.where(self.splits.isin(["", "train"]))
@@ -149,14 +144,9 @@ class Context:
             names[bare] = f"{split}: " + names[bare]
         return names.to_numpy(object)
 
-    def notes(self, code: str) -> pd.Series:
-        """Whether the decoder noted this."""
-        notes = self._notes.cat
-        noted = np.array([*(code in each.split() for each in notes.categories), False])  # the last where there is none
-        return pd.Series(noted[notes.codes])
-
     @functools.cached_property
-    def _notes(self) -> pd.Series:
+    def notes(self) -> pd.Series:
+        """The codes that the decoder noted, space between, null for none; categories."""
         return self.column("notes")
 
     @functools.cached_property
@@ -204,11 +194,8 @@ class Context:
         parts = (manifests.read_bytes(self.manifest, column) for column in ("features", "thumbnail"))
         for features, thumbnails in zip(*parts, strict=True):
             four = thumbnails.reshape(-1, 8, 2, 8, 2).astype(np.uint16)
-            small = ((four[:, :, 0, :, 0] + four[:, :, 0, :, 1] + four[:, :, 1, :, 0] + four[:, :, 1, :, 1]) // 4).astype(
-                np.uint8
-            )
-            small = small.reshape(len(features), -1)
-            yield np.concatenate([features, small], axis=1)
+            small = (four[:, :, 0, :, 0] + four[:, :, 0, :, 1] + four[:, :, 1, :, 0] + four[:, :, 1, :, 1]) // 4
+            yield np.concatenate([features, small.astype(np.uint8).reshape(len(features), -1)], axis=1)
 
 
 def counted(texts: pd.Series) -> pd.Series:

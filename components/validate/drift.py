@@ -12,10 +12,10 @@ _LEVELS = ("brightness", "red", "green", "blue")
 def figures(context: Context) -> dict:
     """What the next version is compared with: class shares, deciles of light and colour (0 to 255) and of the side (pixels)."""
     counts = context.label_counts.sort_index()
-    shares = counts / counts.sum()
+    deciles = {name: _deciles(context.column(name)[context.decoded]) for name in _LEVELS}
     return {
-        "class_shares": {str(label): round(float(share), 6) for label, share in shares.items()},
-        "deciles": {name: _deciles(_measured(context, name)[context.decoded]) for name in (*_LEVELS, "side")},
+        "class_shares": {str(label): round(float(share), 6) for label, share in (counts / counts.sum()).items()},
+        "deciles": deciles | {"side": _deciles(picture_checks.side(context)[context.decoded])},
     }
 
 
@@ -25,32 +25,24 @@ def drift(context: Context) -> str | None:
         return None
     limit, now, before = context.limits.max_drift, figures(context), context.accepted
     moved = []
-    names = sorted({*now["class_shares"], *before["class_shares"]})
-    gaps = {name: now["class_shares"].get(name, 0.0) - before["class_shares"].get(name, 0.0) for name in names}
-    worst = max(gaps, key=lambda name: abs(gaps[name]), default=None)
-    if worst is not None and abs(gaps[worst]) > limit:
-        was, has = (shares["class_shares"].get(worst, 0.0) for shares in (before, now))
-        moved.append(f"share of {worst!r} {was:.2f} -> {has:.2f} (L-inf {abs(gaps[worst]):.2f} > {limit:g})")
+    shares = pd.DataFrame({"was": before["class_shares"], "has": now["class_shares"]}, dtype=float).fillna(0).sort_index()
+    gaps = (shares["has"] - shares["was"]).abs()
+    if gaps.max() > limit:
+        worst = gaps.idxmax()
+        was, has = shares.loc[worst]
+        moved.append(f"share of {worst!r} {was:.2f} -> {has:.2f} (L-inf {gaps[worst]:.2f} > {limit:g})")
     for name, deciles in now["deciles"].items():
-        was = np.array(before["deciles"].get(name) or [])
-        if not len(was) or not deciles:
+        was, has = np.array(before["deciles"].get(name) or []), np.array(deciles)
+        if not len(was) or not len(has):
             continue
         # Levels as a share of their range, sides as a factor.
-        gap = np.abs(np.array(deciles) - was) / 255 if name in _LEVELS else np.abs(np.log(np.array(deciles) / was))
+        gap = np.abs(has - was) / 255 if name in _LEVELS else np.abs(np.log(has / was))
         if gap.max() > limit:
             at = int(gap.argmax())
-            moved.append(f"{name} {was[at]:.0f} -> {deciles[at]:.0f} (decile {at + 1}; L-inf {gap.max():.2f} > {limit:g})")
+            moved.append(f"{name} {was[at]:.0f} -> {has[at]:.0f} (decile {at + 1}; L-inf {gap.max():.2f} > {limit:g})")
     return "; ".join(moved) or None
-
-
-def _measured(context: Context, name: str) -> pd.Series:
-    return picture_checks.side(context) if name == "side" else context.column(name)
 
 
 def _deciles(values: pd.Series) -> list[float]:
     known = np.array(values.dropna(), float)
-    return (
-        [round(float(value), 3) for value in np.quantile(known, np.arange(1, 10) / 10, overwrite_input=True)]
-        if len(known)
-        else []
-    )
+    return np.quantile(known, np.arange(1, 10) / 10, overwrite_input=True).round(3).tolist() if len(known) else []

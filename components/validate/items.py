@@ -1,4 +1,4 @@
-"""The items of findings: a line and a record per faulty sample, complete enough for `darkroom fix` to act on."""
+"""What other steps read: the items of findings, complete enough for `darkroom fix` to act on, and the pairs that a split heeds."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.shared import files
+from components.shared.data import manifest as manifests
 from components.shared.page.render import plain
 from components.validate.context import Context
 from components.validate.finding import Finding
@@ -17,6 +18,7 @@ _SAMPLE = ["id", "shard", "source", "split", "label", "group"]  # columns of the
 _ITEM = ["text", *_SAMPLE, "row", "picture", "reason", "other", "action", "suggested"]
 _ABOUT = ["code", "severity", "message", "fix"]  # of a finding, which findings.parquet repeats for each
 _SCHEMA = pa.schema([(name, pa.int64() if name == "row" else pa.string()) for name in (*_ABOUT, *_ITEM)])
+_PAIRS = pa.schema([("one", pa.int64()), ("other", pa.int64()), ("kind", pa.string())])
 
 
 def record(finding: Finding, context: Context) -> dict:
@@ -33,6 +35,22 @@ def write_table(findings: list[Finding], context: Context, file: Path) -> None:
             for start in range(0, len(finding.rows), 1 << 16):
                 table = first(finding, context, 1 << 16, start).assign(**{name: getattr(finding, name) for name in _ABOUT})
                 writer.write_table(pa.Table.from_pandas(table[_SCHEMA.names], schema=_SCHEMA, preserve_index=False))
+
+
+def write_pairs(context: Context, file: Path) -> None:
+    """Write every pair, ordered: `one` < `other` (row numbers in the order of `manifest.read`) and its `kind`.
+
+    `near`: near twins among stills; a picture that comes several times is named by its first row. `frames`: clips that share
+    at least validate.min_shared_frames of their frames. They do not depend on severities: a split needs them in any case.
+    """
+    frames = context.shared_frames[["one", "other"]].to_numpy(np.int64)
+    both = np.concatenate([context.near.astype(np.int64), frames])
+    kind = np.repeat(["near", "frames"], [len(context.near), len(frames)])
+    order = np.lexsort([both[:, 1], both[:, 0]])
+    with files.whole_file(file) as temporary:
+        columns = [both[order, 0], both[order, 1], pa.array(kind[order], pa.string())]
+        schema = _PAIRS.with_metadata({"data_digest": manifests.data_digest(context.manifest)})
+        pq.write_table(pa.table(columns, schema=schema), temporary, compression="zstd")
 
 
 def first(finding: Finding, context: Context, most: int, start: int = 0) -> pd.DataFrame:

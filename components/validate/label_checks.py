@@ -1,19 +1,19 @@
 """Checks of labels: missing, misspelt, too rare, contradicted by the same picture, or by what the picture looks like."""
 
+import re
 import unicodedata
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from rapidfuzz import process
-from rapidfuzz.distance import OSA, Levenshtein
+from rapidfuzz.distance import OSA
 
 from components.shared.data import dataset
 from components.validate import finding
 from components.validate.context import Context
 
 _RARER = 20  # a misspelling is at least so many times rarer than what it is for
-_CELLS = 1 << 22  # distances that are held at once
 
 
 def empty(context: Context) -> pd.DataFrame:
@@ -24,16 +24,12 @@ def empty(context: Context) -> pd.DataFrame:
 
 def unknown(context: Context) -> pd.DataFrame:
     """Labels that look like a slip for a more frequent one: case, spaces, accents' encoding, or a misspelling that is rare."""
-    counts = context.label_counts
-    first: dict[str, str] = {}
+    counts, first = context.label_counts, {}
     for label in counts.index:  # the most frequent comes first
         first.setdefault(_plain(label), label)
-    meant = {label: first[_plain(label)] for label in counts.index if first[_plain(label)] != label}
-    slips = _misspelt({plain: int(counts[label]) for plain, label in first.items()}, first, context.limits.min_class_size)
-    meant = slips | {
-        label: slips.get(other, other) for label, other in meant.items()
-    }  # a twin of a slip is meant as the slip is
-    reasons = {label: f"label {label!r}, did you mean {other!r}?" for label, other in meant.items()}
+    slips = _misspelt({plain: int(counts[label]) for plain, label in first.items()}, context.limits.min_class_size)
+    meant = {label: first[slips.get(_plain(label), _plain(label))] for label in counts.index}  # a twin of a slip as the slip is
+    reasons = {label: f"label {label!r}, did you mean {other!r}?" for label, other in meant.items() if other != label}
     found = _with_label(context, reasons)
     return found.assign(suggested=context.labels[found.index].astype("str").map(meant))
 
@@ -44,29 +40,22 @@ def _plain(label: str) -> str:
     return text if len(text) == 1 else text.casefold()
 
 
-def _misspelt(counts: dict[str, int], names: dict[str, str], min_class_size: int) -> dict[str, str]:
-    """The label that each rare label is probably meant for: the nearest, of equals the most frequent.
+def _misspelt(counts: dict[str, int], min_class_size: int) -> dict[str, str]:
+    """The label that each rare label is probably meant for: the nearest, of equals the most frequent, which come first.
 
     A class that is large enough to be learnt is meant as it is written: `boat` is no slip of `goat`. Nor are short names (A1,
     A2) or numbers (lot 12, lot 21) that differ on purpose. Distance: letters replaced, left out, added or swapped (optimal
-    string alignment), one at most, two from six letters on. The table rare x frequent is computed a part at a time.
+    string alignment), one at most, two from six letters on.
     """
-    rare = [plain for plain, count in counts.items() if count < min_class_size and len(plain) >= 3]
     frequent = [plain for plain, count in counts.items() if count >= _RARER and len(plain) >= 3]
-    sizes = np.array([counts[plain] for plain in frequent])
-    digits = {plain: [c for c in plain if c.isdigit()] for plain in (*rare, *frequent)}
     meant = {}
-    for start in range(0, len(rare), max(1, _CELLS // max(len(frequent), 1))):
-        part = rare[start : start + max(1, _CELLS // max(len(frequent), 1))]
-        # Without swaps, which then count twice: ten times as fast for long names.
-        distances = process.cdist(part, frequent, scorer=Levenshtein.distance, score_cutoff=4, dtype=np.uint8)
-        for plain, row in zip(part, distances, strict=True):
-            near = np.flatnonzero((row <= 4) & (sizes >= _RARER * counts[plain]))
-            for other in sorted((frequent[index] for index in near), key=lambda other: OSA.distance(plain, other)):
-                shorter = min(len(plain), len(other))
-                if OSA.distance(plain, other) <= (1 if shorter < 6 else 2) and digits[plain] == digits[other]:
-                    meant[names[plain]] = names[other]
-                    break
+    for plain in (plain for plain, count in counts.items() if count < min_class_size and len(plain) >= 3):
+        for other, distance, _ in process.extract(plain, frequent, scorer=OSA.distance, score_cutoff=2, limit=None):
+            short = min(len(plain), len(other)) < 6
+            same_digits = re.findall(r"\d", plain) == re.findall(r"\d", other)
+            if distance <= (1 if short else 2) and same_digits and counts[other] >= _RARER * counts[plain]:
+                meant[plain] = other
+                break
     return meant
 
 
@@ -85,15 +74,10 @@ def too_small(context: Context) -> pd.DataFrame:
 
 def missing(context: Context) -> pd.DataFrame:
     """Classes that one of the official splits does not have."""
-    if not context.official:
-        return finding.none()
-    present = context.per_split.iloc[:-1].reindex(columns=context.official, fill_value=0) > 0
-    absent = {
-        label: ", ".join(split for split, has in zip(context.official, row, strict=True) if not has)
-        for label, row in zip(present.index, present.to_numpy(), strict=True)
-    }
-    reasons = {label: f"{label!r} is missing in {splits}" for label, splits in absent.items() if splits}
-    return _with_label(context, reasons)
+    official = [split for split in dataset.SPLITS if split in context.rows["split"].cat.categories]
+    present = context.per_split.iloc[:-1].reindex(columns=official, fill_value=0) > 0
+    absent = {label: ", ".join(has.index[~has]) for label, has in present[~present.all(axis=1)].iterrows()}
+    return _with_label(context, {label: f"{label!r} is missing in {splits}" for label, splits in absent.items()})
 
 
 def _with_label(context: Context, reasons: Mapping[str, str]) -> pd.DataFrame:
@@ -113,32 +97,31 @@ def conflict(context: Context) -> pd.DataFrame:
     copies = context.some(np.unique(torn[:, 0]), "source")
     labels = context.labels.iloc[copies.index].astype("str")
     copies = copies.assign(picture=context.picture[copies.index], label=labels, probable=0.0)
-    sides = copies.groupby(["picture", "label"]).size().rename("copies").reset_index()
-    ties = sides["copies"] == sides.groupby("picture")["copies"].transform("max")
-    if (ties.groupby(sides["picture"]).sum() > 1).any() and context.opinion is not None:
+    copies["copies"] = copies.groupby(["picture", "label"])["source"].transform("size")
+    most = copies["copies"] == copies.groupby("picture")["copies"].transform("max")
+    tied = copies[most].groupby("picture")["label"].nunique() > 1
+    if tied.any() and context.opinion is not None:
         trust = pd.Series(context.opinion.trust[copies.index], copies.index)
         unjudged = trust.isna().groupby(copies["picture"]).transform("any")  # a side that was not judged has not lost
         copies["probable"] = trust.where(~unjudged, 0.0)
-    sides = copies.groupby(["picture", "label"], as_index=False).agg(
-        copies=("source", "size"), probable=("probable", "max"), source=("source", "min")
-    )
+    sides = copies.groupby(["picture", "label"], as_index=False).agg({"copies": "first", "probable": "max", "source": "min"})
     sides = sides.sort_values(["picture", "copies", "probable", "source"], ascending=[True, False, False, True])
-    best = sides.groupby("picture").head(1).set_index("picture")
-    second = sides.groupby("picture").nth(1).set_index("picture")
+    best, second = (sides.groupby("picture").nth(place).set_index("picture") for place in (0, 1))
     more, likelier = best["copies"] > second["copies"], best["probable"] > second["probable"]
     why = pd.Series(np.where(more, "most copies", np.where(likelier, "more probable", "first path")), best.index)
     keeps = copies["picture"].map(best["label"])
-    stays = (copies["label"] == keeps).to_numpy()
+    stays = copies["label"] == keeps
     # The copy to keep beside each that goes: the one that is held back furthest, since that one is dropped for no other's sake.
-    held_back = (
-        context.splits[copies.index].astype("str").map({split: number for number, split in enumerate(dataset.SPLITS)}).fillna(3)
+    order = {split: number for number, split in enumerate(dataset.SPLITS)}
+    held_back = context.splits[copies.index].astype("str").map(order).fillna(len(order))
+    kept = (
+        copies[stays]
+        .assign(row=copies.index[stays], held_back=held_back)
+        .sort_values("held_back", ascending=False, kind="stable")
     )
-    kept = copies[stays].assign(held_back=held_back).sort_values("held_back", ascending=False, kind="stable")
-    kept = pd.Series(kept.index, kept["picture"]).groupby(level=0).first()
     goes = copies[~stays]
-    pairs = np.concatenate(
-        [np.stack([goes.index, goes["picture"].map(kept)], axis=1), torn[np.isin(torn[:, 0], copies.index[stays])]]
-    )
+    kept_for = goes["picture"].map(kept.groupby("picture")["row"].first())
+    pairs = np.concatenate([np.stack([goes.index, kept_for], axis=1), torn[np.isin(torn[:, 0], copies.index[stays])]])
     outcome = "; fix keeps " + keeps.map(repr) + " (" + copies["picture"].map(why) + ")"
 
     def reason(rows: np.ndarray, twins: np.ndarray) -> np.ndarray:

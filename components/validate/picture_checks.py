@@ -47,18 +47,23 @@ def noted(code: str, doc: str) -> Run:
     """A check of the decoder's notes: the samples that have this one."""
 
     def check(context: Context) -> pd.DataFrame:
-        return finding.rows(context.notes(code), "")
+        return finding.rows(_has_note(context, code), "")
 
     check.__doc__ = doc
     return check
 
 
+def _has_note(context: Context, code: str) -> pd.Series:
+    return context.notes.isin([notes for notes in context.notes.cat.categories if code in notes.split()])
+
+
 def converted(context: Context) -> pd.DataFrame:
     """Pictures that are neither grey nor RGB as they come, and, where both are mixed, those of the rarer kind."""
-    known = context.column("mode")[context.decoded]
+    modes = context.column("mode")
+    known = modes[context.decoded]
     grey = known.isin(GREY_MODES)
-    rare = known[grey if grey.mean() < 0.5 else ~grey]
-    bad = known[context.notes("W_MODE")[known.index] | known.index.isin(rare.index)]
+    rare = known.index[grey if grey.mean() < 0.5 else ~grey]
+    bad = modes[context.decoded & (_has_note(context, "W_MODE") | modes.index.isin(rare))]
     return finding.rows(bad.index, "mode " + bad.astype(str))
 
 
@@ -81,10 +86,7 @@ def odd_size(context: Context) -> pd.DataFrame:
     """Pictures of a size unlike the others."""
     sides = side(context)
     bad = _unlike(sides**2, context.limits.max_odd_sizes)
-    if bad.empty:
-        return finding.none()
-    low, middle, high = (f"{value:.0f}" for value in (sides.min(), sides.median(), sides.max()))
-    return finding.rows(bad, _size(context, bad) + f" (side min {low}, median {middle}, max {high}; all are resized)")
+    return finding.rows(bad, _size(context, bad) + f" (side {spread(sides)}; all are resized)")
 
 
 def odd_ratio(context: Context) -> pd.DataFrame:
@@ -101,6 +103,11 @@ def mode_mix(context: Context) -> str | None:
         return None
     rare, usual = ("grey", "colour") if grey.mean() < 0.5 else ("colour", "grey")
     return f"{share:.1%} {rare} among {usual} pictures, more than {context.limits.max_other_colours:.0%}"
+
+
+def spread(values: pd.Series) -> str:
+    """The least, the median and the largest of some values, in words."""
+    return f"min {values.min():.0f}, median {values.median():.0f}, max {values.max():.0f}"
 
 
 def side(context: Context) -> pd.Series:

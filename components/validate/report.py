@@ -7,7 +7,7 @@ import pandas as pd
 
 from components.shared import files
 from components.shared.page import render
-from components.validate.class_chart import per_split
+from components.validate.class_balance import per_split
 from components.validate.context import Context
 from components.validate.finding import Finding
 from components.validate.items import first

@@ -24,8 +24,7 @@ def validate(
     destination.check_folder(validation, kind="validation", inputs=[manifest])
     great.process()  # before all that is slow to import
     from components.shared.data import manifest as manifests
-    from components.validate import checks, class_balance, drift, items, pairs, report
-    from components.validate.class_chart import classes_per_split
+    from components.validate import checks, class_balance, drift, items, report
     from components.validate.context import Context
 
     config.check()
@@ -35,11 +34,10 @@ def validate(
         judged = great.judge(manifest, config, fresh / "data_docs")
         # Great Expectations is at work now, in its own process: time for what does not need its outcome.
         context = Context.read(manifest, config, accepted)
-        classes_per_split(context, fresh / "classes.png")
-        pairs.write(context, fresh / "pairs.parquet")
+        class_balance.chart(context, fresh / "classes.png")
+        items.write_pairs(context, fresh / "pairs.parquet")
         facts, figures = class_balance.facts(context), drift.figures(context)
         findings = checks.run(context, judged)
-        opinion = vars(context).get("opinion")  # None where no check asked for it
         severities = Counter(finding.severity for finding in findings)
         summary = {
             "passed": not severities["error"],
@@ -53,13 +51,13 @@ def validate(
                 "errors": severities["error"],
                 "warnings": severities["warning"],
             },
-            "class_counts": {label: int(n) for label, n in context.label_counts.sort_index().items()},
-            "split_counts": {split: int(n) for split, n in context.rows["split"].value_counts().sort_index().items()},
-            "labels_judged": opinion.judged if opinion else 0,
+            "class_counts": context.label_counts.sort_index().to_dict(),
+            "split_counts": context.rows["split"].value_counts().sort_index().to_dict(),
+            "labels_judged": getattr(vars(context).get("opinion"), "judged", 0),  # 0 where no check asked for it
             "imbalance_ratio": facts["ratio"],
             "imbalance": facts,
             "figures": figures,
-            "accepted": context.accepted,
+            "accepted": accepted,
             "expectations": {
                 "evaluated": len(judged()),
                 "failed": {each.name: each.failed for each in judged() if each.failed},
@@ -88,19 +86,15 @@ def validate(
 def _accepted(validation: Path, digest: str) -> dict | None:
     """The figures of the data that passed before this, if any, from which drift is measured.
 
-    The same data judged twice is compared with the same data as the first time, so that it gives the same findings.
+    That is what was accepted last by whoever shares the store, since a pod finds nothing in its folder; else what was judged last
+    here. The same data judged twice is compared with the same data as the first time, so that it gives the same findings.
     """
-    before = _judged_before(validation)
-    if before is None:
-        return None
-    return before["figures"] if before["passed"] and before["data_digest"] != digest else before["accepted"]
-
-
-def _judged_before(validation: Path) -> dict | None:
-    """What was accepted last by whoever shares the store, since a pod finds nothing in its folder; else judged last here."""
     files.restore(validation)
     with scratch.folder("accepted") as folder:
         kept, file = store.open_store(), folder / "summary.json"
         if kept is None or not kept.get(ACCEPTED, file):
             file = validation / "summary.json"
-        return files.read_json(file, "figures", "passed", "data_digest", "accepted") if file.exists() else None
+        if not file.exists():
+            return None
+        before = files.read_json(file, "figures", "passed", "data_digest", "accepted")
+    return before["figures"] if before["passed"] and before["data_digest"] != digest else before["accepted"]

@@ -29,6 +29,7 @@ class Opinion:
     judged: int
 
 
+@threadpool_limits.wrap(1, "blas")  # many small products: threads would only wait for each other, and take several times longer
 def opinion(read: Callable[[], Iterable[np.ndarray]], labels: np.ndarray, folds: np.ndarray, classes: int) -> Opinion:
     """Judge every label by a model that was fitted without its fold.
 
@@ -41,21 +42,15 @@ def opinion(read: Callable[[], Iterable[np.ndarray]], labels: np.ndarray, folds:
     Memory grows with samples and with classes, not with their product; so does time from _WORK cells on, where the model is
     fitted on all samples and judges the same share of every class, drawn at random (seeded).
     """
-    # Many small products: threads of their own would only wait for each other, several times longer on a busy machine.
-    with threadpool_limits(1, "blas"):
-        return _opinion(read, labels, folds, classes)
-
-
-def _opinion(read: Callable[[], Iterable[np.ndarray]], labels: np.ndarray, folds: np.ndarray, classes: int) -> Opinion:
     judged = _judged(labels, classes)
     known = np.zeros(len(labels), bool)
     known[judged] = labels[judged] >= 0
-    sums = _Sums.over(_parts(read(), labels, folds), classes)
-    models = [sums.without(fold).discriminants() for fold in range(FOLDS)]
-    temperature = _temperature(read, np.flatnonzero(known), labels, folds, models)
+    sums = _Sums.over(read(), labels, folds, classes)
+    models = _Models(read, folds, [sums.without(fold).discriminants() for fold in range(FOLDS)])
+    temperature = _temperature(models, np.flatnonzero(known), labels)
     own, top = np.full(len(labels), np.nan, np.float32), np.zeros(len(labels), np.float32)
     best = np.zeros(len(labels), np.int32)
-    for rows, scores in _scores(read, judged, folds, models):
+    for rows, scores in models.scores(judged):
         best[rows] = scores.argmax(axis=1)
         probability = _softmax(scores / temperature)
         number = np.arange(len(rows))
@@ -68,7 +63,7 @@ def _opinion(read: Callable[[], Iterable[np.ndarray]], labels: np.ndarray, folds
     usual = np.where(sizes > 0, usual, np.inf).astype(np.float32)
     # The most probable class, where it is as probable as usual; of the others the most probable one that is.
     suspect = known & (top >= usual[best]) & (best != labels)
-    for rows, scores in _scores(read, np.flatnonzero(known & (top < usual[best])), folds, models):
+    for rows, scores in models.scores(np.flatnonzero(known & (top < usual[best]))):
         probability = _softmax(scores / temperature)
         probability[probability < usual] = -1
         named = probability.argmax(axis=1)
@@ -87,33 +82,42 @@ def _judged(labels: np.ndarray, classes: int) -> np.ndarray:
     return np.sort(order[rank < np.ceil(share * np.repeat(sizes, sizes))])
 
 
-def _scores(read: Callable[[], Iterable[np.ndarray]], rows: np.ndarray, folds: np.ndarray,
-            models: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
-    """Some of these rows (ascending) and their discriminants by the model of the other folds, float32 (m, classes); until all are."""
-    at_once = max(1, _CELLS // max(models[0][0].shape))
-    start = 0
-    for features in read() if len(rows) else ():
-        here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(features))]
-        for first in range(0, len(here), at_once):
-            part = here[first : first + at_once]
-            scores = np.empty((len(part), models[0][0].shape[1]), np.float32)
-            for fold, (weights, bias) in enumerate(models):
-                mine = folds[part] == fold
-                scores[mine] = features[part[mine] - start].astype(np.float64) @ weights + bias
-            yield part, scores
-        start += len(features)
+@dataclass(frozen=True)
+class _Models:
+    """Weights (d, classes) and bias (classes,) for each fold, fitted on the others, and the features that they judge."""
+
+    read: Callable[[], Iterable[np.ndarray]]
+    folds: np.ndarray
+    fitted: list[tuple[np.ndarray, np.ndarray]]
+
+    @property
+    def classes(self) -> int:
+        return len(self.fitted[0][1])
+
+    def scores(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Some of these rows (ascending) and their discriminants, float32 (m, classes), by the model of the other folds; until all are."""
+        at_once = max(1, _CELLS // max(self.fitted[0][0].shape))
+        start = 0
+        for features in self.read() if len(rows) else ():
+            here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(features))]
+            for first in range(0, len(here), at_once):
+                part = here[first : first + at_once]
+                scores = np.empty((len(part), self.classes), np.float32)
+                for fold, (weights, bias) in enumerate(self.fitted):
+                    mine = self.folds[part] == fold
+                    scores[mine] = features[part[mine] - start].astype(np.float64) @ weights + bias
+                yield part, scores
+            start += len(features)
 
 
-def _temperature(read: Callable[[], Iterable[np.ndarray]], known: np.ndarray, labels: np.ndarray, folds: np.ndarray,
-                 models: list[tuple[np.ndarray, np.ndarray]]) -> float:  # fmt: skip
+def _temperature(models: _Models, known: np.ndarray, labels: np.ndarray) -> float:
     """What makes out-of-fold scores honest probabilities: the one of least log loss (Guo et al., 2017), within a factor of 1.25.
 
     Discriminants are overconfident: they count correlated features as if each were independent evidence.
     """
-    some = known[:: max(1, len(known) // _fitted(models[0][0].shape[1]))]
     candidates = 1.25 ** np.arange(0, 21)
     losses = np.zeros(len(candidates))
-    for rows, scores in _scores(read, some, folds, models):
+    for rows, scores in models.scores(known[:: max(1, len(known) // _fitted(models.classes))]):
         for index, temperature in enumerate(candidates):
             right = _softmax(scores / temperature)[np.arange(len(rows)), labels[rows]]
             losses[index] -= np.log(np.maximum(right, 1e-12)).sum(dtype=np.float64)
@@ -139,17 +143,22 @@ class _Sums:
     products: np.ndarray  # (folds, d, d)
 
     @classmethod
-    def over(cls, parts: Iterator[tuple[np.ndarray, np.ndarray, int]], classes: int) -> "_Sums":
-        sums = None
-        for features, labels, fold in parts:
+    def over(cls, parts: Iterable[np.ndarray], labels: np.ndarray, folds: np.ndarray, classes: int) -> "_Sums":
+        sums, start = None, 0
+        for features in parts:
             if sums is None:
                 d = features.shape[1]
                 sums = cls(np.zeros((FOLDS, classes)), np.zeros((FOLDS, classes, d)), np.zeros((FOLDS, d, d)))
-            sums.counts[fold] += np.bincount(labels, minlength=classes)
-            wide = features.astype(np.float64)
-            members = csr_array((np.ones(len(labels)), (labels, np.arange(len(labels)))), shape=(classes, len(labels)))
-            sums.totals[fold] += members @ wide
-            sums.products[fold] += wide.T @ wide
+            here = slice(start, start + len(features))
+            for fold in range(FOLDS):
+                mine = (folds[here] == fold) & (labels[here] >= 0)
+                own, wide = labels[here][mine], features[mine].astype(np.float64)
+                sums.counts[fold] += np.bincount(own, minlength=classes)
+                sums.totals[fold] += (
+                    csr_array((np.ones(len(own)), (own, np.arange(len(own)))), shape=(classes, len(own))) @ wide
+                )
+                sums.products[fold] += wide.T @ wide
+            start = here.stop
         return sums
 
     def without(self, fold: int) -> "_Sums":
@@ -166,13 +175,3 @@ class _Sums:
         with np.errstate(divide="ignore"):
             prior = np.log(self.counts / samples)
         return weights, np.maximum(prior, -1e9) - 0.5 * (means.T * weights).sum(axis=0)
-
-
-def _parts(read: Iterable[np.ndarray], labels: np.ndarray, folds: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    start = 0
-    for features in read:
-        here = slice(start, start + len(features))
-        for fold in range(FOLDS):
-            mine = (folds[here] == fold) & (labels[here] >= 0)
-            yield features[mine], labels[here][mine], fold
-        start += len(features)
