@@ -50,8 +50,9 @@ def decide(findings: pd.DataFrame, apply: Collection[str], only: Collection[str]
 
 def _drops(rows: pd.DataFrame) -> dict[tuple[str, int], Change]:
     changes, gone, stays = {}, set(), set()
-    alone = rows["other"].isna()
-    for row in pd.concat([rows[alone], rows[~alone]]).itertuples():
+    for row in rows.sort_values(
+        "other", key=pd.Series.notna, kind="stable"
+    ).itertuples():  # first what goes for no other's sake
         if isinstance(row.other, str):
             if row.source in stays or row.other in gone:
                 continue

@@ -27,32 +27,22 @@ def settle(log: Path, digest: str) -> None:
     So a kill between the data and its record loses no row, and a fix that never took place leaves none.
     """
     pending = _pending(log)
-    if not pending.exists():
-        return
     try:
         waiting = files.read_json(pending)
-    except CannotRun:  # nothing of ours is half-written; what is not readable is no record
+    except CannotRun:  # there is none; nothing of ours is half-written, and what is not readable is no record
         return
     if waiting["after"] != digest:
         return
-    old = log.read_text(encoding="utf-8") if log.exists() else _line(dict(zip(COLUMNS, COLUMNS, strict=True)))
+    old = log.read_text(encoding="utf-8") if log.exists() else ""
     known = set(map(tuple, csv.reader(io.StringIO(old, newline=""))))
-    new = [row for row in map(_safe, waiting["rows"]) if tuple(row.values()) not in known]
+    # A spreadsheet takes no cell of ours for a formula.
+    rows = [tuple(COLUMNS), *(tuple(files.no_formula(row[name]) for name in COLUMNS) for row in waiting["rows"])]
+    new = io.StringIO(newline="")
+    csv.writer(new, lineterminator="\n").writerows(row for row in rows if row not in known)
     with files.whole_file(log, ours=is_record) as temporary:
-        temporary.write_text(old + "".join(map(_line, new)), encoding="utf-8", errors="backslashreplace", newline="")
+        temporary.write_text(old + new.getvalue(), encoding="utf-8", errors="backslashreplace", newline="")
     pending.unlink(missing_ok=True)
 
 
 def _pending(log: Path) -> Path:
     return log.with_name(f".{log.name}.pending")
-
-
-def _safe(row: dict) -> dict:
-    """The columns in order; a spreadsheet takes no cell of ours for a formula."""
-    return {name: files.no_formula(row[name]) for name in COLUMNS}
-
-
-def _line(row: dict) -> str:
-    text = io.StringIO(newline="")
-    csv.DictWriter(text, COLUMNS, lineterminator="\n").writerow(row)
-    return text.getvalue()

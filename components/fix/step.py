@@ -94,14 +94,11 @@ def _write(data: Path, fresh: Path, changes: dict[tuple[str, int], Change], quar
             continue
         kept = []
         for number, sample in enumerate(dataset.read_samples(shard)):
-            change = changes.get((shard.name, number))
-            if change is None:
-                kept.append(sample)
-                continue
-            fixed, before, after = _fixed(sample, change, quarantine)
-            rows.append(
-                {"code": change.code, "source": sample.source, "action": change.action, "before": before, "after": after}
-            )
+            fixed: Sample | None = sample
+            if change := changes.get((shard.name, number)):
+                fixed, before, after = _fixed(sample, change, quarantine)
+                about = {"code": change.code, "source": sample.source, "action": change.action}
+                rows.append(about | {"before": before, "after": after})
             kept += [fixed] if fixed else []
         if kept:
             dataset.write_shard(kept, fresh / shard.name)
@@ -119,9 +116,8 @@ def _fixed(sample: Sample, change: Change, quarantine: Path) -> tuple[Sample | N
             return dataclasses.replace(sample, label=change.value), sample.label or "", change.value
         case "move":
             return dataclasses.replace(sample, split=change.value), sample.split or "", change.value
-    clean = {"strip_metadata": strip, "blur_faces": _blurred}
-    frames = tuple((clean[change.action](content), path) for content, path in sample.frames)
-    fixed = dataclasses.replace(sample, frames=frames)
+    clean = {"strip_metadata": strip, "blur_faces": _blurred}[change.action]
+    fixed = dataclasses.replace(sample, frames=tuple((clean(content), path) for content, path in sample.frames))
     return fixed, sample.id, fixed.id
 
 

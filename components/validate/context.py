@@ -136,13 +136,15 @@ class Context:
 
     def names(self, rows: np.ndarray) -> np.ndarray:
         """The path of each of these samples, with its split where the path does not say it: str (m,)."""
-        splits = self.splits.iloc[rows].astype("str")
-        sources = self.some(rows, "source")["source"].set_axis(splits.index)
-        names = sources.astype("str").copy()
-        for split in splits.unique():
-            bare = (splits == split) & (split != "") & ~sources.str.startswith(f"{split}/")
-            names[bare] = f"{split}: " + names[bare]
-        return names.to_numpy(object)
+        splits = self.splits.iloc[rows].to_numpy(object)
+        sources = self.some(rows, "source")["source"].to_numpy(object)
+        return np.array(
+            [
+                f"{split}: {source}" if split and not source.startswith(f"{split}/") else source
+                for split, source in zip(splits, sources, strict=True)
+            ],
+            object,
+        )
 
     @functools.cached_property
     def notes(self) -> pd.Series:

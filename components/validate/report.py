@@ -20,9 +20,8 @@ _WIDTH = 110  # characters of a line in the terminal
 
 def write(findings: list[Finding], context: Context, summary: dict, file: Path) -> None:
     """Fill in `report.html` beside this module: names are escaped, and only so many samples and classes are listed."""
-    wanted = {row for finding in findings for row in finding.rows.index[:SHOWN]}
-    wanted |= {int(row) for finding in findings for row in finding.rows["other"][:SHOWN] if row >= 0}
-    previews = context.some(sorted(wanted), "preview")["preview"].dropna().to_dict()
+    wanted = np.unique(np.concatenate([_rows(finding) for finding in findings] or [[]]).astype(int))
+    previews = context.some(wanted, "preview")["preview"].dropna().to_dict()
     counts = per_split(context)
     groups = sorted(summary["imbalance"]["groups_per_class"].items(), key=lambda item: item[1])
     page = render.render(
@@ -42,19 +41,22 @@ def write(findings: list[Finding], context: Context, summary: dict, file: Path) 
         temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
+def _rows(finding: Finding) -> np.ndarray:
+    """The samples that are shown, and those that they clash with, ascending."""
+    rows = finding.rows.head(SHOWN)
+    return np.unique([*rows.index, *rows["other"][rows["other"] >= 0]]).astype(int)
+
+
 def _shown(finding: Finding, context: Context, previews: dict[int, bytes]) -> dict:
     items = first(finding, context, LISTED)["text"].tolist()
-    pictures = _pictures(finding, context, previews)
-    return {**vars(finding), "pictures": pictures, "items": items, "count": len(finding.rows)}
+    return {**vars(finding), "pictures": _pictures(finding, context, previews), "items": items, "count": len(finding.rows)}
 
 
 def _pictures(finding: Finding, context: Context, previews: dict[int, bytes]) -> list[dict]:
     """Each sample, with the one it clashes with beside it; a pair that clashes both ways is shown once."""
     shown, pairs = [], set()
-    rows = finding.rows.head(SHOWN)
-    all_rows = np.unique([*rows.index, *rows["other"][rows["other"] >= 0]]).astype(int)
-    names = dict(zip(all_rows, context.names(all_rows), strict=True))
-    for row, fact in rows.iterrows():
+    names = dict(zip(_rows(finding), context.names(_rows(finding)), strict=True))
+    for row, fact in finding.rows.head(SHOWN).iterrows():
         twin = None if fact["other"] < 0 else int(fact["other"])
         if (twin, row) in pairs:
             continue
