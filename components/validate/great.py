@@ -97,48 +97,37 @@ def _pieces(manifest: Path, columns: list[str]) -> Iterator:
     import numpy as np
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     from components.shared.data import manifest as manifests
 
-    sizes, sources, labels, training = [], [], [], []
-    for _, table in manifests.parts(manifest, ["source", "label", "split"]):
-        rows = table.select(["label", "split"]).to_pandas()
-        sizes.append(len(rows))
-        sources.append(pd.util.hash_array(table["source"].to_numpy(), categorize=False))
-        labels.append(rows["label"].value_counts())
-        training.append(rows["label"][_is_trained_on(rows)].value_counts())
-    first = manifests.firsts(np.concatenate(sources))
+    hashes = [
+        pd.util.hash_array(table["source"].to_numpy(), categorize=False) for _, table in manifests.parts(manifest, ["source"])
+    ]
+    first = manifests.firsts(np.concatenate(hashes))
     repeated = np.bincount(first)[first] > 1
-    labels, training = (pd.concat(counts).groupby(level=0).sum() for counts in (labels, training))
-    none = manifests.no_labels(labels)
-    training = training.drop(none, errors="ignore")
+    held = manifests.frame((table for _, table in manifests.parts(manifest, ["label", "split"])), ["label", "split"])
+    labels = manifests.labels(held)
+    training = labels.where(held["split"].isna() | (held["split"] == "train"))
+    sizes = training.value_counts()
+    imbalance = sizes.max() / training.map(sizes).astype("float32")
 
-    start, parts = 0, zip(np.cumsum(sizes) // _PIECE, manifests.parts(manifest, columns), strict=True)
+    start, parts = 0, zip(np.cumsum([len(part) for part in hashes]) // _PIECE, manifests.parts(manifest, columns), strict=True)
     for _, group in itertools.groupby(parts, key=lambda part: part[0]):
         table = pa.concat_tables([table for _, (_, table) in group])
         for place, field in enumerate(table.schema):
             if field.type == pa.string():
-                table = table.set_column(place, field, _harmless(table[field.name]))
-        rows = table.to_pandas()
-        rows["label"] = rows["label"].where(~rows["label"].isin(none), None)
-        rows["classes"] = len(labels) - len(none)
-        rows["imbalance"] = training.max() / rows["label"].where(_is_trained_on(rows)).map(training).astype(float)
-        rows["repeated_source"] = rows["source"].where(repeated[start : start + len(rows)])
+                texts = functools.reduce(
+                    lambda texts, pair: pc.replace_substring(texts, *pair), _ESCAPES.items(), table[field.name]
+                )
+                table = table.set_column(place, field, texts)
+        rows, here = table.to_pandas(), slice(start, start + len(table))
+        rows["label"] = rows["label"].where(labels[here].notna().to_numpy(), None)
+        rows["classes"] = labels.nunique()
+        rows["imbalance"] = imbalance[here].to_numpy()
+        rows["repeated_source"] = rows["source"].where(repeated[here])
         yield rows
-        start += len(rows)
-
-
-def _is_trained_on(rows):
-    return rows["split"].isna() | (rows["split"] == "train")
-
-
-def _harmless(texts):
-    """Arrow's texts with _ESCAPES in them."""
-    import pyarrow.compute as pc
-
-    for char, escape in _ESCAPES.items():
-        texts = pc.replace_substring(texts, char, escape)
-    return texts
+        start = here.stop
 
 
 def _failed(pieces: list) -> str:

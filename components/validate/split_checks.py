@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 
 from components.shared.data import dataset
 from components.shared.data import manifest as manifests
@@ -70,11 +71,8 @@ def case_twin(context: Context) -> pd.DataFrame:
     """Paths that differ in case alone: one of them is lost on a Mac or on Windows."""
     numbers = []
     for _, table in manifests.parts(context.manifest, ["source"]):
-        sources = table["source"].to_pandas()
-        plain = sources.str.lower()  # by Arrow, where the others cost an object for each
-        other = ~sources.str.match(r"^[\x00-\x7f]*$")
-        plain[other] = sources[other].str.normalize("NFC").str.casefold()
-        numbers.append(pd.util.hash_array(plain.to_numpy(object), categorize=False))
+        plain = pc.utf8_lower(pc.utf8_normalize(table["source"], form="NFC"))
+        numbers.append(pd.util.hash_array(plain.to_numpy(), categorize=False))
     first = manifests.firsts(np.concatenate(numbers))
     rows = np.flatnonzero(first != np.arange(len(first), dtype=np.int32))
     return finding.pairs(rows, first[rows], lambda _, twins: "beside " + context.some(twins, "source")["source"].map(repr))
