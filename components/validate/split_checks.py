@@ -84,15 +84,13 @@ def redundant(pairs: np.ndarray, rank: np.ndarray | None = None) -> tuple[np.nda
     `pairs`: int (m, 2); `rank`: int (n,); the one of lower rank has the right to stay, of equals the first. Greedy, in the
     order of ranks: a sample goes only for one that stays. So of a chain A ~ B ~ C, where A is unlike C, B alone goes.
     """
-    names, number = np.unique(pairs, return_inverse=True)
-    number = number.reshape(-1, 2)
-    order = np.lexsort([names, rank[names] if rank is not None else names])
-    place = np.empty(len(names), np.int64)
-    place[order] = np.arange(len(names))
-    first, second = np.sort(place[number], axis=1).T
-    in_turn = np.lexsort([first, second])
-    kept_for = np.full(len(names), -1, np.int64)
-    gone = bytearray(len(names))
+    count = pairs.max(initial=-1) + 1
+    rank = np.zeros(count, np.int8) if rank is None else rank
+    one, other = np.sort(pairs, axis=1).T
+    swapped = rank[other] < rank[one]
+    first, second = np.where(swapped, other, one), np.where(swapped, one, other)
+    in_turn = np.lexsort([second, rank[second], first, rank[first]])
+    gone, kept_for = bytearray(count), np.full(count, -1, np.int32)
     for start in range(0, len(in_turn), 1 << 16):  # Python's numbers are large: a part at a time
         part = in_turn[start : start + (1 << 16)]
         for stays, goes in zip(first[part].tolist(), second[part].tolist(), strict=True):
@@ -100,8 +98,7 @@ def redundant(pairs: np.ndarray, rank: np.ndarray | None = None) -> tuple[np.nda
                 gone[goes] = 1
                 kept_for[goes] = stays
     going = np.flatnonzero(kept_for >= 0)
-    going = going[np.argsort(names[order[going]])]
-    return names[order[going]], names[order[kept_for[going]]]
+    return going, kept_for[going]
 
 
 def _across(context: Context, torn: np.ndarray) -> pd.DataFrame:
