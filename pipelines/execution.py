@@ -104,12 +104,13 @@ def _spread(step: str, *, data: str, digest: str, config: str, code: str) -> Non
         indexed_job.run(step, work, parts=math.ceil(missing / each), at_once=at_once)
 
 
-def gate(verdict: str, *, step: str) -> None:
-    """End the process with any verdict of an earlier step but `ok` as the reason."""
+def gate(verdict: str, *, step: str) -> str:
+    """Hand on the verdict `ok`; end the process with any other as the reason."""
     if verdict != PASSED:
         leave(step, verdict)
         print(f"{step}: {verdict}", file=sys.stderr)
         sys.exit(1)
+    return verdict
 
 
 @contextlib.contextmanager

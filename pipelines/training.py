@@ -21,8 +21,8 @@ def training_pipeline(
     """From shards to a registered model. Returns the pipeline; `params` (params.yaml) gives the defaults of its parameters.
 
     1. measure: every frame decoded once, into the manifest
-    2. validate: findings, and a verdict
-    3. prepare: ends the run where the data was refused; else split, decoded and resized into arrays
+    2. validate: findings, and a verdict; behind it a gate ends the run where the data is refused
+    3. prepare: split, decoded and resized into arrays
     4. augment: rebalance and vary the training split
     5. train: a CNN and an LSTM, side by side
     6. evaluate: each on the test split
@@ -88,9 +88,11 @@ def training_pipeline(
         def steps(digest, code, last) -> None:
             manifest = add(wrappers.measure(data=data, digest=digest, config=measure, code=code), "measure")["manifest"]
             judged = add(wrappers.validate(manifest=manifest, config=validate, code=code), "validate")
+            # A step of its own and without retries: on some installations Kubernetes would try what refuses again and again.
+            verdict = add(wrappers.gate(verdict=judged["Output"]), "gate")["Output"]
             task = wrappers.prepare(
-                verdict=judged["Output"], data=data, digest=digest, manifest=manifest, validation=judged["validation"],
-                config=prepare, code=code,
+                verdict=verdict, data=data, digest=digest, manifest=manifest, validation=judged["validation"], config=prepare,
+                code=code,
             )  # fmt: skip
             prepared = add(task, "prepare")["prepared"]
             task = wrappers.augment(prepared=prepared, config=augment, seed=seed, code=code)

@@ -45,9 +45,13 @@ def validate(manifest: Input[Dataset], config: str, code: str, validation: Outpu
 
 
 @component
+def gate(verdict: str) -> str:
+    return execution.gate(verdict, step="validate")
+
+
+@component
 def prepare(verdict: str, data: str, digest: str, manifest: Input[Dataset], validation: Input[Dataset], config: str, code: str,
             prepared: Output[Dataset]):  # fmt: skip
-    execution.gate(verdict, step="validate")
     call("prepare", data=data, digest=digest, manifest=manifest, verdict=f"{validation.path}/summary.json",
          pairs=f"{validation.path}/pairs.parquet", config=config, code=code, prepared=prepared)  # fmt: skip
 

@@ -66,7 +66,7 @@ def test_the_steps_of_a_schedule_take_what_the_first_step_found(tmp_path):
     compiled = next(yaml.safe_load_all((tmp_path / "p.yaml").read_text()))
     tasks = {task["taskInfo"]["name"]: (task, above) for task, _, above, _ in leaves(compiled)}
     assert tasks["newest"][0]["cachingOptions"] == {}
-    assert len(tasks) == 11
+    assert len(tasks) == 12
     conditions = [
         task for _, task, _ in dags(compiled) if task and "triggerPolicy" in task and "condition" in task["triggerPolicy"]
     ]

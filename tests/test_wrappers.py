@@ -127,7 +127,7 @@ def test_data_that_is_refused_is_a_verdict_with_its_report_and_the_gate_ends_the
         execution.gate(verdict, step="validate")
     assert stopped.value.code == 1
     assert words.read_text().splitlines()[-1] == f"validate: {verdict}"
-    execution.gate("ok", step="validate")
+    assert execution.gate("ok", step="validate") == "ok"
 
 
 def test_what_a_finding_says_stays_text_in_the_table(tmp_path):
