@@ -103,7 +103,7 @@ def read(file: Path = FILE) -> Settings:
 
     content = yaml_reader.read(file, missing="run from the project's folder or name it with --settings")
     settings = config.parse(Settings, content, path=file.name)
-    known = [*STEPS, "report"]  # the graph's own beside the steps
+    known = [*STEPS, "gate", "report"]  # the graph's own beside the steps
     missing = [name for name, value in settings.defaults if value is None]
     unknown = [name for name in settings.steps if name not in known]
     faults = [f"{file.name}.defaults.{name}: missing; every default stands in the file" for name in missing]
