@@ -17,7 +17,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_ingest import idx
 
-from components.ingest import archive, array_files, find, sample_table
+from components.ingest import archive
+from components.ingest.form import Options, understand
+from components.ingest.forms import FORMS, npz
+from components.ingest.forms import idx as idx_form
+from components.ingest.listing import Listing
+from components.ingest.sample_reader import Reader
+from components.ingest.source import LeftOut, Source
+from components.shared.data.dataset import Sample
 from components.shared.errors import CannotRun, Refused
 
 OURS = (Refused, CannotRun)
@@ -187,13 +194,18 @@ def test_damaged_idx_files_are_refused_or_give_a_sample_for_each_label(place, sh
     (folder / f"images-idx3-ubyte{ending}").write_bytes(mutated(pack(pictures), mutations))
     (folder / f"labels-idx1-ubyte{ending}").write_bytes(mutated(pack(labels), mutations) if labels_too else pack(labels))
     try:
-        source = array_files.idx(folder)
-        made = list(source.samples())
+        made, _ = samples_of(idx_form.pairs_in(folder))
     except OURS as error:
         one_line(error)
     else:
-        assert len(made) == source.count
         assert labels_too or [sample.label for sample in made] == [str(number) for number in range(shape[0])]
+
+
+def samples_of(source: Source) -> tuple[list[Sample], LeftOut]:
+    """All samples of a source, and what it left out."""
+    left_out = LeftOut()
+    reader = Reader(source.root, 3, left_out)
+    return [reader.read(entry) for entry in source.entries(left_out)], left_out
 
 
 def npz_of(**arrays: np.ndarray) -> bytes:
@@ -212,12 +224,11 @@ NPZ = npz_of(images=PICTURES, labels=np.array([0, 1, 2, 1]), classes=np.array(["
 def test_a_damaged_npz_is_refused_or_gives_what_was_saved(place, mutations):
     (place / "a.npz").write_bytes(mutated(NPZ, mutations))
     try:
-        source = array_files.npz(place / "a.npz")
-        made = list(source.samples())
+        made, left_out = samples_of(npz.read(Listing(place / "a.npz"), Options()))
     except OURS as error:
         one_line(error)
     else:
-        if not source.ignored.count:  # else the list of the classes has another name now, and is said to be ignored
+        if not left_out.counts:  # else the list of the classes has another name now, and is said to be ignored
             assert [sample.label for sample in made] == ["x", "y", "z", "y"]
         assert len(made) == 4
 
@@ -243,12 +254,11 @@ def test_arrays_of_any_kind_and_shape_are_refused_or_give_a_sample_a_row(place, 
         arrays["classes"] = array(*classes)
     np.savez(place / "k.npz", **arrays)
     try:
-        source = array_files.npz(place / "k.npz")
-        made = list(source.samples())
+        made, _ = samples_of(npz.read(Listing(place / "k.npz"), Options()))
     except OURS as error:
         one_line(error)
     else:
-        assert len(made) == source.count == len(arrays["images"]) == len(arrays["labels"])
+        assert len(made) == len(arrays["images"]) == len(arrays["labels"])
 
 
 WORDS = (b'"', b"\n", b"\r", b"\r\n", b",", b";", b"\0", b"\xff", b"\xef\xbb\xbf", b"../", b"/", b" ", b"=1+1", b"\t")
@@ -264,9 +274,8 @@ def table(place):
     return folder
 
 
-def read(file: Path) -> tuple[int, list]:
-    source = sample_table.read(file, kind="auto", max_frames=64)
-    return source.count, list(source.samples())
+def read(file: Path) -> list[Sample]:
+    return samples_of(FORMS["table"].read(Listing(file), Options()))[0]
 
 
 @FEW
@@ -276,12 +285,12 @@ def test_a_damaged_csv_is_refused_or_gives_a_sample_for_each_line(place, table, 
     content = mutated(text, mutations, words=WORDS)
     (table / "t.csv").write_bytes(content)
     try:
-        count, made = read(table / "t.csv")
+        made = read(table / "t.csv")
     except OURS as error:
         some_lines(error)
     else:
         lines = [line for line in re.split(r"\r\n|\r|\n", content.decode("utf-8-sig")) if line.strip(' \t"')]
-        assert count == len(made) == len(lines) - 1
+        assert len(made) == len(lines) - 1
 
 
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0\n\r"), max_size=12)
@@ -301,7 +310,7 @@ def test_a_table_of_any_text_gives_that_text_or_is_refused(place, table, cells, 
         writer.writerows([["path", "label", "group", "clip"], *rows])
         (table / "t.csv").write_text(stream.getvalue(), encoding="utf-8-sig" if bom else "utf-8", newline="")
     try:
-        _, made = read(table / ("t.parquet" if parquet else "t.csv"))
+        made = read(table / ("t.parquet" if parquet else "t.csv"))
     except OURS as error:
         some_lines(error, expected="E_LABEL_EMPTY" if any(not label.strip() for _, label, _, _ in rows) else "E_LABEL_CONFLICT")
     else:
@@ -316,6 +325,6 @@ def test_whatever_stands_in_a_file_it_is_a_source_or_told(place, name, content):
     (folder / name).write_bytes(content)
     try:
         path = archive.unpack(folder / name, folder) if archive.is_archive(folder / name) else folder / name
-        list(find.find(path, kind="auto", max_frames=3).samples())
+        samples_of(understand(path, FORMS, Options()).source)
     except OURS as error:
         some_lines(error)

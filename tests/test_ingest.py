@@ -37,7 +37,7 @@ def refusal(kind, *arguments, **options) -> str:
 def test_a_folder_per_class_of_stills_and_back(stills, tmp_path, capsys):
     data = tmp_path / "data"
     ingest(str(stills), data)
-    assert "found a folder per class: 90 stills in 3 classes" in capsys.readouterr().out
+    assert "samples   90 stills in 3 classes\n" in capsys.readouterr().out
     assert {sample.label for sample in samples(data)} == {"bar", "box", "cross"}
     export(data, tmp_path / "back")
     assert contents(tmp_path / "back") == contents(stills)

@@ -197,8 +197,8 @@ def test_a_killed_ingest_leaves_no_scratch_folder_after_the_next(tmp_path, monke
     draw_stills(tmp_path / "s", each=3)
     shutil.make_archive(str(tmp_path / "s"), "zip", tmp_path / "s")
     script = (
-        "import os, signal, sys; from pathlib import Path; from components.ingest import find, step\n"
-        "find.find = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import os, signal, sys; from pathlib import Path; from components.ingest import step\n"
+        "step.understand = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
         "step.ingest(sys.argv[1], Path(sys.argv[2]))\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "s.zip"), str(tmp_path / "data")]

@@ -419,8 +419,8 @@ def test_an_mpeg_that_is_cut_within_a_packet_is_refused(tmp_path, form, codec, p
 def test_a_class_that_is_taken_for_a_clip_is_asked_back_and_thinned_before_it_is_read(tmp_path, monkeypatch, capsys):
     from components.ingest import sample_reader
 
-    monkeypatch.setattr("components.ingest.tree.LONG_CLIP", 20)
-    monkeypatch.setattr("components.ingest.sample_table.LONG_CLIP", 20)
+    monkeypatch.setattr("components.ingest.forms.class_folders.LONG_CLIP", 20)
+    monkeypatch.setattr("components.ingest.rows.LONG_CLIP", 20)
     monkeypatch.setattr(sample_reader, "LONG_CLIP", 20)
     folder = draw_stills(tmp_path / "photos" / "all", each=30, shapes=("bar", "box"))
     source = folder.parent

@@ -9,7 +9,8 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from components.ingest import array_files
+from components.ingest.forms import idx
+from components.ingest.labelled_arrays import Pair, source_of
 from components.ingest.source import Source
 from components.shared import deadline, scratch
 from components.shared.errors import CannotRun
@@ -38,8 +39,8 @@ def fashion_mnist() -> Source:
         with scratch.folder() as folder:
             try:
                 # The arrays are in memory when this returns: the scratch folder is not needed any more.
-                source = array_files.idx(way(folder), classes=FASHION_CLASSES, check=_check)
-                return Source(f"fashion-mnist ({name}), {source.kind}", source.count, source.samples)
+                source = idx.pairs_in(way(folder), classes=FASHION_CLASSES, check=_check)
+                return source._replace(what=f"fashion-mnist ({name}), {source.what}")
             except CannotRun as error:
                 failures.append(f"  {name}: {error}")
     raise CannotRun(
@@ -55,11 +56,7 @@ def digits() -> Source:
 
     loaded = load_digits()
     pictures = (loaded.images * (255 / 16)).round().astype("uint8")
-    return Source(
-        "digits (scikit-learn): 1,797 pictures of 8x8",
-        1797,
-        lambda: array_files.samples([(pictures, loaded.target, None)], None),
-    )
+    return source_of([Pair(pictures, loaded.target, None)], "digits (scikit-learn)", Path(), classes=None)
 
 
 SETS: dict[str, Callable[[], Source]] = {"fashion-mnist": fashion_mnist, "digits": digits}

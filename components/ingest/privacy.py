@@ -2,16 +2,11 @@
 
 import dataclasses
 
-from components.ingest.source import Passed
+from components.ingest.source import LeftOut
 from components.shared.data.dataset import Sample
 from components.shared.pictures import decode, faces
 from components.shared.pictures.formats import Undecodable
 from components.shared.pictures.strip import strip
-
-_MISSED = {
-    "W_NOT_STRIPPED": "pictures came in with whatever they tell",
-    "W_NOT_BLURRED": "pictures were not searched for faces",
-}
 
 
 class Cleaner:
@@ -20,7 +15,7 @@ class Cleaner:
     def __init__(self, strip_metadata: bool, blur_faces: bool) -> None:
         self.strip_metadata, self.blur_faces = strip_metadata, blur_faces
         self.stripped = self.faces = self.pictures = 0
-        self.missed = {code: Passed() for code in _MISSED}
+        self.missed = LeftOut()
 
     def cleaned(self, sample: Sample) -> Sample:
         """The sample without what was not wanted; the same one where nothing was."""
@@ -35,14 +30,14 @@ class Cleaner:
                 self.stripped += clean != frame
                 frame = clean
             except Undecodable as fault:
-                self.missed["W_NOT_STRIPPED"].add(f"{path!r} ({fault})")
+                self.missed.add("W_NOT_STRIPPED", "pictures came in with whatever they tell; replace them", f"{path} ({fault})")
         if self.blur_faces:
             try:
                 frame, found = faces.blur(frame, decode.decode(frame).pixels)
                 self.faces += found
                 self.pictures += found > 0
             except Undecodable as fault:
-                self.missed["W_NOT_BLURRED"].add(f"{path!r} ({fault})")
+                self.missed.add("W_NOT_BLURRED", "pictures were not searched for faces; replace them", f"{path} ({fault})")
         return frame
 
     def tell(self) -> None:
@@ -51,8 +46,5 @@ class Cleaner:
             print(f"metadata taken out of {self.stripped:,} pictures")
         if self.blur_faces:
             print(f"{self.faces:,} faces blurred in {self.pictures:,} pictures; the detector misses some: look at them")
-        for code, missed in self.missed.items():
-            if missed.count:
-                print(
-                    f"{code} {missed.count:,} {_MISSED[code]}, such as {missed.first}; replace them or take them out of the source"
-                )
+        for line in self.missed.lines():
+            print(line)

@@ -1,12 +1,13 @@
 """The files of one sample -> its frames: pictures as they are, animations and videos decoded, too much of either refused."""
 
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import numpy as np
 
 from components.ingest import motion
-from components.ingest.source import Passed
+from components.ingest.source import Entry, LeftOut
+from components.shared.data.dataset import Sample
 from components.shared.errors import Refused
 
 STILLS = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".apng"}
@@ -15,29 +16,44 @@ MAX_CLIP = 2**30  # bytes of all frames of a clip: it is one row of a shard, and
 LONG_CLIP = 1000  # frames; a folder of more is most likely no clip but a class
 
 
+def kind_of(file: Path) -> Literal["still", "video", ""]:
+    """What a file is by its ending; one that says nothing is asked by its first bytes."""
+    ending = file.suffix.lower()
+    if ending in STILLS:
+        return "still"
+    return "video" if ending in motion.VIDEOS else ""
+
+
+def is_clip(entry: Entry) -> bool:
+    """Whether it has several frames; for that a file may have to be opened."""
+    return entry.clip or len(entry.files) > 1 or (bool(entry.files) and motion.is_clip(entry.files[0]))
+
+
 class Reader:
-    """Reads sample after sample. `thinned` counts the clips of which not every picture was taken."""
+    """Reads sample after sample. What it leaves out is told in `left_out`: clips of which not every picture was taken."""
 
-    def __init__(self, root: Path, max_frames: int) -> None:
-        self.root, self.max_frames, self.thinned = root, max_frames, Passed()
+    def __init__(self, root: Path, max_frames: int, left_out: LeftOut) -> None:
+        self.root, self.max_frames, self.left_out = root, max_frames, left_out
 
-    def read(self, name: str, files: Sequence[Path]) -> list[tuple[bytes, str]]:
-        """(bytes, relative path) of each frame. A clip of more than LONG_CLIP pictures is thinned evenly before any is read.
+    def read(self, entry: Entry) -> Sample:
+        """The sample of an entry, with the bytes of its frames.
 
-        Raises Refused for what is no picture, or too large.
+        A clip of more than LONG_CLIP pictures is thinned evenly before any is read. Raises Refused for what is no picture, or too large.
         """
+        name, files = entry.source, entry.files
         if len(files) > LONG_CLIP and len(files) > self.max_frames:
-            self.thinned.add(name)
+            reason = f"clips of more than {LONG_CLIP:,} pictures, of which {self.max_frames} each were taken"
+            self.left_out.add("W_THINNED", reason, name, entry.label)
             files = [files[index] for index in np.linspace(0, len(files) - 1, self.max_frames).round().astype(int)]
         frames, size = [], 0
-        for file in files:
-            for content, path in self._frames(file):
+        for source in [entry.frames] if entry.frames else files:
+            for content, path in self._frames(source) if isinstance(source, Path) else source():
                 size += len(content)
                 if size > MAX_CLIP:
                     raise Refused(f"E_TOO_LARGE {escaped(name)}: a clip of more than {MAX_CLIP / 2**30:.0f} GiB; --kind stills "
                                   f"if its {len(files)} pictures are no clip, or a lower --max-frames")  # fmt: skip
                 frames.append((content, path))
-        return frames
+        return Sample(entry.label, entry.source, tuple(frames), entry.group, entry.split)
 
     def _frames(self, file: Path) -> list[tuple[bytes, str]]:
         relative = str(PurePosixPath(file.relative_to(self.root)))

@@ -1,9 +1,10 @@
-"""What every kind of source becomes: a description and a stream of samples."""
+"""What every form of a source becomes: samples before any of their pictures is read, and what is left out and why."""
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-
-from components.shared.data.dataset import Sample
+from pathlib import Path
+from typing import NamedTuple
 
 # What people call the official splits -> what Darkroom calls them.
 SPLIT_NAMES = {
@@ -12,26 +13,51 @@ SPLIT_NAMES = {
 }  # fmt: skip
 
 
+@dataclass(slots=True)
+class Entry:
+    """One sample before its bytes are read: by its files, in the order of frames, or by a function that gives its frames.
+
+    `source` is where it came from, relative to what was ingested; `frames` gives (encoded bytes, relative path) of each frame.
+    """
+
+    label: str
+    source: str
+    files: Sequence[Path] = ()
+    frames: Callable[[], Iterable[tuple[bytes, str]]] | None = None
+    group: str | None = None
+    split: str | None = None
+    clip: bool = False  # `frames` gives several
+
+
 @dataclass
-class Passed:
-    """Files that were passed over: how many, and the first by its relative path. Ten million names would be a gigabyte."""
+class LeftOut:
+    """What is not taken: by code and reason how many of which class, and the first by its path.
 
-    count: int = 0
-    first: str = ""
+    Ten million names would be a gigabyte, so no more than that is kept.
+    """
 
-    def add(self, path: str) -> None:
-        """Count one more."""
-        self.first = self.first if self.count else path
-        self.count += 1
+    counts: dict[tuple[str, str], Counter] = field(default_factory=dict)
+    first: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def add(self, code: str, reason: str, path: str, label: str = "") -> None:
+        """Count one more. `reason` is said of many: `files that are no pictures`."""
+        self.first.setdefault((code, reason), path)
+        self.counts.setdefault((code, reason), Counter())[label] += 1
+
+    def lines(self) -> Iterator[str]:
+        """A line for each reason: how many, of which classes, such as which."""
+        for (code, reason), labels in self.counts.items():
+            classes = ", ".join(f"{label} {count:,}" for label, count in labels.most_common(5) if label)
+            yield f"{code} {labels.total():,} {reason}{f' ({classes})' if classes else ''}, such as {self.first[code, reason]!r}"
 
 
-@dataclass
-class Source:
-    """What was found: `kind` in words, how many samples, and the samples themselves, made one after another."""
+class Source(NamedTuple):
+    """What was understood: `what` in words, and the samples.
 
-    kind: str
-    count: int
-    samples: Callable[[], Iterator[Sample]]
-    ignored: Passed = field(default_factory=Passed)  # hidden, or nothing that is read
-    thinned: Passed = field(default_factory=Passed)  # clips of which not every picture was taken, known when all are read
-    unlabelled: Passed = field(default_factory=Passed)  # pictures that lie there but that no row of a table names
+    `root` is the folder that frames' paths are relative to. Each call of `entries` tells all samples anew, one after another, and
+    adds what it leaves out to the LeftOut that it is given; it raises Refused for what is found wrong on the way.
+    """
+
+    what: str
+    root: Path
+    entries: Callable[[LeftOut], Iterator[Entry]]

@@ -11,15 +11,19 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 from tqdm import tqdm
 
-from components.ingest import archive, find, named, privacy
+from components.ingest import archive, named, privacy
+from components.ingest.form import Form, Options, Reading, understand
+from components.ingest.forms import FORMS
 from components.ingest.known import Known
-from components.ingest.sample_reader import LONG_CLIP, MAX_CLIP, escaped
-from components.ingest.source import Passed, Source
+from components.ingest.sample_reader import MAX_CLIP, Reader, escaped
+from components.ingest.source import LeftOut, Source
+from components.ingest.taken import summary_of, tell
 from components.shared import destination, files, scratch
 from components.shared.data import dataset
 from components.shared.data.dataset import Sample
 from components.shared.errors import CannotRun, Refused, Stop
 
+FORM_NAMES = ("auto", *FORMS)
 MAX_SHARD = 1024  # MiB; a column of Arrow's holds 2 GiB at most
 
 
@@ -29,6 +33,8 @@ def ingest(
     *,
     add: Annotated[bool, "keep samples of data/ that the source does not have"] = False,
     replace: Annotated[bool, "drop samples of data/ that the source does not have"] = False,
+    form: Annotated[Literal[FORM_NAMES], "how to read it, where two readings fit"] = "auto",
+    dry_run: Annotated[bool, "print what would be taken, and take nothing"] = False,
     kind: Annotated[Literal["auto", "stills", "clips"], "what folders inside a class folder are"] = "auto",
     group: Annotated[str, "regular expression; its first group, found in a path, is the sample's group"] = "",
     strip_metadata: Annotated[bool, "take out EXIF, GPS, names, serial numbers, comments; the pixels stay bit for bit"] = False,
@@ -49,39 +55,44 @@ def ingest(
             raise re.error("it has no group in brackets")
     except re.error as error:
         raise CannotRun(f"--group {group!r}: not a usable regular expression ({error})") from None
-    _refuse_to_overwrite(source, data)
+    if not dry_run:
+        _refuse_to_overwrite(source, data)
     with scratch.folder() as folder:
-        if source in named.SETS:
-            found = named.SETS[source]()
-        elif archive.is_archive(Path(source)):
-            found = _unpacked(Path(source), folder, kind=kind, max_frames=max_frames)
-        else:
-            found = find.find(Path(source), kind=kind, max_frames=max_frames)
-        print(f"found {found.kind}")
-        _say("W_IGNORED", found.ignored, "files or arrays that are not read")
-        _say("W_UNLABELED", found.unlabelled, "pictures that the table does not name")
+        reading = _understood(source, folder, Options(kind), "" if form == "auto" else form)
+        summary = summary_of(reading.source)
+        if not summary.samples:
+            raise Refused(f"E_NO_DATA {source}: no samples in it; it was read as {reading.form.name} ({reading.why})")
+        tell(reading, summary)
+        if dry_run:
+            return
+        left_out = LeftOut()
+        reader = Reader(reading.source.root, max_frames, left_out)
         cleaner = privacy.Cleaner(strip_metadata, blur_faces)
-        samples = _prepared(found, pattern=pattern, cleaner=cleaner)
+        samples = _prepared(reading.source, reader, total=summary.samples, pattern=pattern, cleaner=cleaner)
         counts = _bring_up_to_date(data, samples, add=add, replace=replace, limit=(shard_samples, shard_mebibytes * 2**20))
     shards = dataset.shards(data)
-    _say("W_THINNED", found.thinned, f"clips of more than {LONG_CLIP:,} pictures, of which {max_frames} each were taken")
+    for line in left_out.lines():
+        print(line)
     cleaner.tell()
     size = sum(shard.stat().st_size for shard in shards)
     print(f"{data}: {counts['new']:,} new, {counts['kept']:,} unchanged, {counts['gone']:,} gone; "
           f"{len(shards):,} shards, {size / 2**20:,.1f} MiB")  # fmt: skip
 
 
-def _unpacked(source: Path, folder: Path, *, kind: str, max_frames: int) -> Source:
-    """What an archive holds; a fault names the archive that a person knows, not our scratch folder."""
+def _understood(source: str, folder: Path, options: Options, form: str) -> Reading:
+    """What a source is; a fault names the archive that a person knows, not our scratch folder."""
+    if source in named.SETS:
+        return Reading(
+            Form(source, "a data set known by name", "", lambda _: None, lambda *_: None),
+            "by its name",
+            named.SETS[source](),
+            LeftOut(),
+        )
+    path = Path(source)
     try:
-        return find.find(archive.unpack(source, folder), kind=kind, max_frames=max_frames)
+        return understand(archive.unpack(path, folder) if archive.is_archive(path) else path, FORMS, options, asked=form)
     except Stop as stop:
-        raise type(stop)(*(fault.replace(str(folder), str(source)) for fault in stop.faults)) from None
-
-
-def _say(code: str, passed: Passed, what: str) -> None:
-    if passed.count:
-        print(f"{code} {passed.count:,} {what}, such as {passed.first!r}")
+        raise type(stop)(*(fault.replace(str(folder), source) for fault in stop.faults)) from None
 
 
 def _refuse_to_overwrite(source: str, data: Path) -> None:
@@ -138,12 +149,14 @@ def _new(samples: Iterator[Sample], there: Known, limit: tuple[int, int]) -> Ite
         yield waiting
 
 
-def _prepared(found: Source, *, pattern: re.Pattern | None, cleaner: privacy.Cleaner) -> Iterator[Sample]:
+def _prepared(
+    source: Source, reader: Reader, *, total: int, pattern: re.Pattern | None, cleaner: privacy.Cleaner
+) -> Iterator[Sample]:
     """The samples of a source as they go into shards."""
-    for sample in tqdm(found.samples(), total=found.count, unit=" samples", desc="ingest", disable=None):
+    for entry in tqdm(source.entries(LeftOut()), total=total, unit=" samples", desc="ingest", disable=None):
+        sample = cleaner.cleaned(reader.read(entry))
         if sample.size > MAX_CLIP:
             raise Refused(f"E_TOO_LARGE {escaped(sample.source)}: {sample.size:,} bytes in one sample, at most {MAX_CLIP:,}")
-        sample = cleaner.cleaned(sample)
         if pattern:
             match = pattern.search(sample.source)
             if match is None or not match[1]:

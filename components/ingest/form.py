@@ -1,0 +1,90 @@
+"""What a form is: a layout that a labelling tool, competition or hub exports. And which one a source has."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from components.ingest.listing import Listing
+from components.ingest.source import LeftOut, Source
+from components.shared.errors import CannotRun, Refused, Stop
+
+# How well a form fits: it could be read so; the layout as a whole is such; a file that only its maker writes says so.
+COULD, FITS, MARKED = 1, 2, 3
+
+
+class Fit(NamedTuple):
+    """How well a form fits a source, and what in it says so: `_classes.csv in each of train, valid, test`."""
+
+    strength: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person says of how to read: see the help of `darkroom ingest`."""
+
+    kind: str = "auto"
+    crop_boxes: bool = False
+
+
+class Form(NamedTuple):
+    """One row of the table of forms. `fit` looks at names and at first lines of tables alone; `read` may open anything.
+
+    `read` raises Refused with every fault of the person's files, CannotRun for what is ambiguous.
+    """
+
+    name: str
+    what: str
+    example: str
+    fit: Callable[[Listing], Fit | None]
+    read: Callable[[Listing, Options], Source]
+
+
+class Reading(NamedTuple):
+    """What was understood: the form, why, the source as it is read so, and what was left out by its name alone."""
+
+    form: Form
+    why: str
+    source: Source
+    hidden: LeftOut
+
+
+def understand(named: Path, forms: Mapping[str, Form], options: Options, *, asked: str = "") -> Reading:
+    """Take the form that fits best, or the one that was asked for.
+
+    Raises CannotRun where two fit equally well, with both; or where none does, with what lies there; Refused for nothing at all.
+    """
+    try:
+        if not named.exists():
+            raise CannotRun(f"{named}: no such file or folder")
+        listing = Listing(named)
+        fits = {name: fit for name, form in forms.items() if (not asked or name == asked) and (fit := form.fit(listing))}
+    except (OSError, ValueError) as error:
+        raise CannotRun(f"{named}: cannot be read ({error})") from None
+    if listing.faults:
+        raise Refused(*listing.faults)
+    if not fits:
+        raise _nothing_fits(listing, named, asked)
+    best = max(fit.strength for fit in fits.values())
+    names = [name for name, fit in fits.items() if fit.strength == best]
+    if len(names) > 1:
+        readings = (f"  --form {name}: {forms[name].what} ({fits[name].why})" for name in names)
+        raise CannotRun(f"{named}: can be read in {len(names)} ways; choose one:", *readings)
+    form = forms[names[0]]
+    return Reading(form, fits[form.name].why, form.read(listing, options), listing.left_out)
+
+
+def _nothing_fits(listing: Listing, named: Path, asked: str) -> Stop:
+    """What lies in a source that has no form, in a few words, and what would make one of it."""
+    folders = listing.folders.values()
+    stills, videos = sum(folder.stills for folder in folders), sum(folder.videos for folder in folders)
+    others = listing.others()
+    if not (stills or videos or others):
+        return Refused(f"E_NO_DATA {named}: nothing in it that could be read")
+    if not (others or asked):
+        return CannotRun(f"{named}: pictures without labels; put each class into a folder of its own, or add a table")
+    names = ", ".join(repr(listing.relative(file)) for file in others[:5]) + (" …" if len(others) > 5 else "")
+    there = f"{stills:,} pictures, {videos:,} videos, {len(others):,} other files{f' ({names})' if names else ''}"
+    what = f"has not the form {asked}" if asked else "has no form that is known"
+    return CannotRun(f"{named}: {what}; in it lie {there}; `darkroom ingest --help` lists the forms")

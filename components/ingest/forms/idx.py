@@ -1,0 +1,89 @@
+"""IDX pairs, the format of MNIST: `*images-idx3-ubyte[.gz]` with `*labels-idx1-ubyte[.gz]`."""
+
+import gzip
+import math
+import re
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from components.ingest.form import MARKED, Fit, Form, Options
+from components.ingest.labelled_arrays import checked, refuse_beyond_memory, source_of
+from components.ingest.listing import Listing
+from components.ingest.source import SPLIT_NAMES, Source
+from components.shared.errors import CannotRun
+
+EXAMPLE = """\
+train-images-idx3-ubyte.gz
+train-labels-idx1-ubyte.gz"""
+
+
+def fit(listing: Listing) -> Fit | None:
+    """Files named as IDX files are."""
+    files = [file for file in listing.others() if "-ubyte" in file.name]
+    return Fit(MARKED, f"{files[0].name} is named as an IDX file") if files else None
+
+
+def read(listing: Listing, options: Options) -> Source:
+    """All pairs of the folder. Raises Refused, CannotRun."""
+    return pairs_in(next(file for file in listing.others() if "-ubyte" in file.name).parent)
+
+
+def pairs_in(folder: Path, *, classes: list[str] | None = None, check: Callable[[Path, bytes], None] | None = None) -> Source:
+    """All IDX pairs of a folder. `classes` names the labels; `check` sees each file's uncompressed content."""
+    pairs = _pairs(folder)
+    if not pairs:
+        raise CannotRun(f"{folder}: no *images-idx3-ubyte file in it")
+    for labels in sorted(folder.glob("*labels*idx1-ubyte*")):
+        if labels not in {name for _, name, _ in pairs}:
+            raise CannotRun(f"{labels}: its pictures are missing; put the *images-idx3-ubyte file beside it")
+    loaded = []
+    for images, labels, split in pairs:
+        if not labels.is_file():
+            raise CannotRun(f"{images}: its labels {labels.name} are missing")
+        loaded.append(checked(_array(images, check), _array(labels, check), split, classes=classes, file=images))
+    return source_of(loaded, "IDX", folder, classes=classes)
+
+
+def _pairs(folder: Path) -> list[tuple[Path, Path, str | None]]:
+    """(pictures, labels, split) for each `*images-idx3-ubyte[.gz]` with its `*labels-idx1-ubyte[.gz]`."""
+    pairs = []
+    for images in sorted(folder.glob("*images*idx3-ubyte*")):
+        labels = images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))
+        split = next(
+            (SPLIT_NAMES.get(word, "test") for word in re.split(r"[-_.]", images.name) if word in (*SPLIT_NAMES, "t10k")), None
+        )
+        pairs.append((images, labels, split))
+    return pairs
+
+
+def _array(file: Path, check: Callable[[Path, bytes], None] | None) -> np.ndarray:
+    """The content of an IDX file, of which never more is unpacked than its header claims."""
+    try:
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+            head = stream.read(4)
+            if len(head) < 4 or head[:3] != b"\0\0\x08":
+                raise CannotRun(f"{file}: not an IDX file of bytes")
+            head += stream.read(4 * head[3])
+            if len(head) < 4 + 4 * head[3]:
+                raise CannotRun(f"{file}: its header is cut short")
+            shape = [int(side) for side in np.frombuffer(head, ">u4", offset=4)]
+            size = math.prod(shape)
+            if file.suffix == ".gz" or size == file.stat().st_size - len(head):
+                refuse_beyond_memory(size, file)
+                content = head + stream.read(size + 1)
+            else:
+                content = head
+    except (OSError, EOFError, zlib.error) as error:
+        raise CannotRun(f"{file}: cannot be read ({error})") from None
+    values = np.frombuffer(content, np.uint8, offset=len(head))
+    if values.size != size:
+        raise CannotRun(f"{file}: header says {tuple(shape)}, its content has another size: cut short?")
+    if check:
+        check(file, content)
+    return values.reshape(shape)
+
+
+FORM = Form("idx", "IDX pairs, as MNIST comes", EXAMPLE, fit, read)

@@ -1,0 +1,137 @@
+"""What lies in a source, by looking: its folders, and in each how many pictures and which other files. No picture is decoded."""
+
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from natsort import natsorted
+
+from components.ingest.sample_reader import escaped, kind_of
+from components.ingest.source import LeftOut
+
+# Names that no person gave: of systems, of tools, of archives packed on a Mac.
+_SYSTEM = {
+    "thumbs.db",
+    "desktop.ini",
+    "__macosx",
+    "@eadir",
+    "lost+found",
+    "#recycle",
+    "$recycle.bin",
+    "system volume information",
+}
+_OTHERS = 1000  # names of other files that are kept of a folder
+
+
+@dataclass(slots=True)
+class Folder:
+    """One folder: its path below the root (`""` is the root itself), and what lies in it."""
+
+    path: str
+    stills: int = 0
+    videos: int = 0
+    numbered: bool = True  # each picture's name has a number in it
+    folders: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)  # files that are neither pictures nor videos, the first thousand
+
+
+@dataclass(slots=True)
+class Scan:
+    """The names in one folder, and what is wrong with some of them."""
+
+    files: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+class Listing:
+    """A source as it lies there. `file` is what a person named, where that is a file; `root` is its folder then.
+
+    `left_out` has hidden files and those of systems, `faults` what cannot be read at all: links, special files, bad names.
+    """
+
+    def __init__(self, named: Path) -> None:
+        self.file = named if named.is_file() else None
+        self.root = named.parent if self.file else named
+        self.faults: list[str] = []
+        self.left_out = LeftOut()
+
+    @cached_property
+    def folders(self) -> dict[str, Folder]:
+        """Each folder by its path, from the root down in natural order; of a file that was named, its folder alone."""
+        found: dict[str, Folder] = {}
+        waiting = [self.root]
+        while waiting:
+            path = waiting.pop()
+            scan = self.scan(path)
+            self.faults += scan.faults
+            for name in scan.hidden:
+                self.left_out.add("W_IGNORED", "hidden files, or files of a system", self.relative(path / name))
+            folder = found[self.relative(path)] = Folder(self.relative(path), folders=scan.folders)
+            for name in scan.files:
+                kind = kind_of(path / name)
+                if kind == "still":
+                    folder.stills += 1
+                    folder.numbered &= bool(re.search(r"\d", name.rpartition(".")[0]))
+                elif kind == "video":
+                    folder.videos += 1
+                elif len(folder.others) < _OTHERS:
+                    folder.others.append(name)
+            if not self.file:
+                waiting += [path / name for name in reversed(folder.folders)]
+        return found
+
+    def others(self, *endings: str) -> list[Path]:
+        """Files that are neither pictures nor videos, wherever they lie, with one of these endings (lower case), or any."""
+        files = [self.file] if self.file else [
+            self.root / folder.path / name for folder in self.folders.values() for name in folder.others
+        ]  # fmt: skip
+        return [file for file in files if not endings or file.name.lower().endswith(endings)]
+
+    def relative(self, path: Path) -> str:
+        """A path as it goes into a shard; of the root itself it is empty."""
+        return "" if path == self.root else path.relative_to(self.root).as_posix()
+
+    def scan(self, folder: Path) -> Scan:
+        """What lies in one folder, 2 before 10. It is asked anew each time: millions of names are not kept."""
+        scan = Scan()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith(".") or entry.name.lower() in _SYSTEM:
+                        scan.hidden.append(entry.name)
+                    elif fault := _fault(entry, self.root):
+                        scan.faults.append(f"{fault[0]} {escaped(self.relative(folder / entry.name))}: {fault[1]}")
+                    else:
+                        (scan.folders if entry.is_dir() else scan.files).append(entry.name)
+        except PermissionError:
+            where = escaped(self.relative(folder))
+            scan.faults.append(f"E_PERMISSION {where}: may not be read; chmod it or run as its owner")
+        return Scan(natsorted(scan.files), natsorted(scan.folders), sorted(scan.hidden), scan.faults)
+
+
+def _fault(entry: os.DirEntry, root: Path) -> tuple[str, str] | None:
+    try:
+        entry.name.encode()
+    except UnicodeEncodeError:
+        return "E_NAME", "the name is not valid UTF-8; rename it"
+    if entry.is_symlink():
+        try:
+            target = Path(entry.path).resolve(strict=True)
+        except (OSError, RuntimeError):
+            return "E_SYMLINK", "a broken link or a loop of links; remove it"
+        if target.is_dir():
+            return "E_SYMLINK", "a link to a folder; put the folder itself there"
+        if not target.is_relative_to(root.resolve()):
+            return "E_PATH_OUTSIDE", "links to a file outside the source; copy the file there"
+        if not stat.S_ISREG(target.stat().st_mode):
+            return "E_SPECIAL_FILE", "neither a file nor a folder; remove it"
+    elif not (entry.is_file() or entry.is_dir()):
+        return "E_SPECIAL_FILE", "neither a file nor a folder; remove it"
+    if entry.is_file() and not os.access(entry.path, os.R_OK):
+        return "E_PERMISSION", "may not be read; chmod it or run as its owner"
+    return None
