@@ -39,8 +39,10 @@ for line in sys.stdin:
                 print(folder, flush=True)
                 sys.stdin.readline()
         else:
+            import contextlib
             from components.ingest.step import ingest
-            ingest(name, Path(where), add=True)
+            with contextlib.redirect_stdout(sys.stderr):
+                ingest(name, Path(where), add=True)
             print("in")
     except Stop as stop:
         print("told" if "another process is writing it" in str(stop) else repr(stop), flush=True)

@@ -21,23 +21,29 @@ class Cleaner:
         """The sample without what was not wanted; the same one where nothing was."""
         if not (self.strip_metadata or self.blur_faces):
             return sample
-        return dataclasses.replace(sample, frames=tuple((self._frame(content, path), path) for content, path in sample.frames))
+        return dataclasses.replace(
+            sample, frames=tuple((self._frame(content, path, sample.label or ""), path) for content, path in sample.frames)
+        )
 
-    def _frame(self, frame: bytes, path: str) -> bytes:
+    def _frame(self, frame: bytes, path: str, label: str) -> bytes:
         if self.strip_metadata:
             try:
                 clean = strip(frame)
                 self.stripped += clean != frame
                 frame = clean
             except Undecodable as fault:
-                self.missed.add("W_NOT_STRIPPED", "pictures came in with whatever they tell; replace them", f"{path} ({fault})")
+                self.missed.add(
+                    "W_NOT_STRIPPED", "pictures came in with whatever they tell; replace them", f"{path} ({fault})", label
+                )
         if self.blur_faces:
             try:
                 frame, found = faces.blur(frame, decode.decode(frame).pixels)
                 self.faces += found
                 self.pictures += found > 0
             except Undecodable as fault:
-                self.missed.add("W_NOT_BLURRED", "pictures were not searched for faces; replace them", f"{path} ({fault})")
+                self.missed.add(
+                    "W_NOT_BLURRED", "pictures were not searched for faces; replace them", f"{path} ({fault})", label
+                )
         return frame
 
     def tell(self) -> None:

@@ -1,5 +1,5 @@
 """The forms that `ingest` knows, one module each."""
 
-from components.ingest.forms import class_folders, idx, npz, table
+from components.ingest.forms import class_folders, idx, labelled_table, npz
 
-FORMS = {form.name: form for form in (class_folders.FORM, table.FORM, idx.FORM, npz.FORM)}
+FORMS = {form.name: form for form in (class_folders.FORM, labelled_table.FORM, idx.FORM, npz.FORM)}
