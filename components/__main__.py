@@ -151,7 +151,10 @@ def _arguments(step: typing.Callable, name: str, given: list[str]) -> dict:
     """Parse the command line by the step's signature. The configuration and the seed come out of params.yaml."""
     from components.shared import options
 
-    parser = options.Parser(prog=f"darkroom {name}", description=inspect.getdoc(step))
+    parser = options.Parser(
+        prog=f"darkroom {name}", description=inspect.getdoc(step), epilog=getattr(step, "epilog", None),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     hints = typing.get_type_hints(step, include_extras=True)
     configured = hints.get("config")
     for parameter in inspect.signature(step).parameters.values():

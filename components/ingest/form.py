@@ -42,9 +42,9 @@ class Form(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What was understood: the form, why, the source as it is read so, and what was left out by its name alone."""
+    """What was understood: the form's name, why, the source as it is read so, and what was left out by its name alone."""
 
-    form: Form
+    form: str
     why: str
     source: Source
     hidden: LeftOut
@@ -71,8 +71,7 @@ def understand(named: Path, forms: Mapping[str, Form], options: Options, *, aske
     if len(names) > 1:
         readings = (f"  --form {name}: {forms[name].what} ({fits[name].why})" for name in names)
         raise CannotRun(f"{named}: can be read in {len(names)} ways; choose one:", *readings)
-    form = forms[names[0]]
-    return Reading(form, fits[form.name].why, form.read(listing, options), listing.left_out)
+    return Reading(names[0], fits[names[0]].why, forms[names[0]].read(listing, options), listing.left_out)
 
 
 def _nothing_fits(listing: Listing, named: Path, asked: str) -> Stop:

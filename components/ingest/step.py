@@ -6,13 +6,14 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import indent
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 from tqdm import tqdm
 
 from components.ingest import archive, named, privacy
-from components.ingest.form import Form, Options, Reading, understand
+from components.ingest.form import Options, Reading, understand
 from components.ingest.forms import FORMS
 from components.ingest.known import Known
 from components.ingest.sample_reader import MAX_CLIP, Reader, escaped
@@ -45,9 +46,9 @@ def ingest(
     shard_mebibytes: Annotated[int, "a shard is closed at this size", Ge(1), Le(MAX_SHARD)] = 64,
     shard_samples: Annotated[int, "or at this many samples", Ge(1)] = 8192,
 ) -> None:
-    """Bring data/ to the state of a source. Old shards stay byte for byte, so that DVC stores and sends only what is new.
+    """Bring data/ to the state of a source, and say before what is taken and why.
 
-    Raises Refused (a line per fault, nothing written) for files that cannot be taken, CannotRun for what is ambiguous.
+    Old shards stay byte for byte, so that DVC stores and sends only what is new. Raises Refused (a line per fault, nothing written) for files that cannot be taken, CannotRun for what is ambiguous.
     """
     try:
         pattern = re.compile(group) if group else None
@@ -61,7 +62,7 @@ def ingest(
         reading = _understood(source, folder, Options(kind), "" if form == "auto" else form)
         summary = summary_of(reading.source)
         if not summary.samples:
-            raise Refused(f"E_NO_DATA {source}: no samples in it; it was read as {reading.form.name} ({reading.why})")
+            raise Refused(f"E_NO_DATA {source}: no samples in it; it was read as {reading.form} ({reading.why})")
         tell(reading, summary)
         if dry_run:
             return
@@ -79,15 +80,15 @@ def ingest(
           f"{len(shards):,} shards, {size / 2**20:,.1f} MiB")  # fmt: skip
 
 
+ingest.epilog = "\n\n".join(
+    ["forms:", *(f"  {form.name}: {form.what}\n{indent(form.example, '    ')}" for form in FORMS.values())]
+)
+
+
 def _understood(source: str, folder: Path, options: Options, form: str) -> Reading:
     """What a source is; a fault names the archive that a person knows, not our scratch folder."""
     if source in named.SETS:
-        return Reading(
-            Form(source, "a data set known by name", "", lambda _: None, lambda *_: None),
-            "by its name",
-            named.SETS[source](),
-            LeftOut(),
-        )
+        return Reading(source, "by its name", named.SETS[source](), LeftOut())
     path = Path(source)
     try:
         return understand(archive.unpack(path, folder) if archive.is_archive(path) else path, FORMS, options, asked=form)

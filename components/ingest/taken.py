@@ -42,7 +42,7 @@ def summary_of(source: Source) -> Summary:
 
 def tell(reading: Reading, summary: Summary) -> None:
     """Print it, a line for each thing that a person would check."""
-    print(f"form      {reading.form.name}: {reading.source.what} ({reading.why})")
+    print(f"form      {reading.form}: {reading.source.what} ({reading.why})")
     kinds = {"stills": summary.samples - summary.clips, "clips": summary.clips}
     what = " and ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count)
     print(f"samples   {what} in {len(summary.classes):,} classes")
