@@ -48,7 +48,8 @@ def ingest(
 ) -> None:
     """Bring data/ to the state of a source, and say before what is taken and why.
 
-    Old shards stay byte for byte, so that DVC stores and sends only what is new. Raises Refused (a line per fault, nothing written) for files that cannot be taken, CannotRun for what is ambiguous.
+    Old shards stay byte for byte, so that DVC stores and sends only what is new. Raises Refused (a line per fault, nothing
+    written) for files that cannot be taken, CannotRun for what is ambiguous.
     """
     try:
         pattern = re.compile(group) if group else None
