@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import warnings
@@ -22,6 +23,7 @@ def run(options: argparse.Namespace) -> int:
     """Run it; the exit code is 0 done, 1 a step failed. Steps whose code, knobs and inputs are as before are not run again."""
     from kfp import local
 
+    signal.signal(signal.SIGTERM, _as_interrupted)
     params = graph.knobs(options)
     pipeline = graph.for_here(params)
     data, digest = _data(options)
@@ -61,6 +63,17 @@ def run(options: argparse.Namespace) -> int:
             print(f"pipelines run: {reason}; the whole log: {log}", file=sys.stderr)
             return FAILED
     return DONE
+
+
+def _as_interrupted(*_: object) -> None:
+    """SIGTERM: the step that is going is told to stop, too, and servers and containers of the run end as after Ctrl-C."""
+    import psutil
+
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getpgid(child.pid) == os.getpgrp():  # a step; a server is ended by whoever started it
+                child.terminate()
+    raise KeyboardInterrupt
 
 
 def _data(options: argparse.Namespace) -> tuple[str, str]:

@@ -3,10 +3,12 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from conftest import ROOT, draw_clips
@@ -223,6 +225,25 @@ def test_a_failing_step_fails_the_kubeflow_pipeline(digits):
     told = run(digits, "python", "-m", "pipelines", "run", "--set", "validate.min_class_size=1000000", code=1)
     assert "pipelines run: failed at validate: " in told
     assert "E_CLASS_TOO_SMALL" in told
+
+
+def test_a_run_that_is_told_to_stop_takes_its_step_with_it(digits):
+    command = ["python", "-m", "pipelines", "run", "--root", "outputs/stopped", "--set", "train.cnn.epochs=1000"]
+    environment = os.environ | {"PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}"}
+    process = subprocess.Popen(
+        command, cwd=digits, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    for line in process.stdout:
+        if "epoch 3/1000" in line:
+            break
+    steps = psutil.Process(process.pid).children(recursive=True)
+    assert steps
+    process.send_signal(signal.SIGTERM)
+    told = process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert "pipelines run: interrupted" in told
+    assert "Traceback" not in told
+    assert not psutil.wait_procs(steps, timeout=10)[1]
 
 
 def test_a_step_that_always_fails_is_tried_as_often_as_the_settings_say(digits, tmp_path, monkeypatch):
