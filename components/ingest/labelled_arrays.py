@@ -55,26 +55,68 @@ def _frames(picture: np.ndarray, name: str) -> Callable[[], Iterable[tuple[bytes
 
 
 def checked(pictures: np.ndarray, labels: np.ndarray, split: str | None, *, classes: list[str] | None, file: Path) -> Pair:
-    """The pictures, and a label for each: (n,) integers or text. Raises Refused."""
+    """The pictures, and a label for each: (n,) or (n, 1) whole numbers or text, or (n, classes) one-hot rows. Raises Refused."""
     if np.issubdtype(pictures.dtype, np.floating) and (bad := np.count_nonzero(~np.isfinite(pictures))):
         raise Refused(f"E_NAN {file}: {bad} of {pictures.size} values are not finite; find out where they come from")
     if pictures.dtype != np.uint8:
-        raise Refused(f"E_RANGE {file}: expected uint8 pixels of 0 to 255, got {pictures.dtype}; scale and convert them")
+        raise Refused(f"E_RANGE {file}: expected uint8 pixels of 0 to 255, got {_as_bytes(pictures)}")
     if pictures.ndim and not pictures.shape[0] and labels.shape[:1] == (0,):
         raise Refused(
             f"E_NO_DATA {file}: arrays without a picture in them ({pictures.shape}); leave them out, or look why they are empty"
         )
     channels = pictures.ndim >= 4
     if pictures.ndim not in (3, 4, 5) or (channels and pictures.shape[-1] not in (1, 3)) or 0 in pictures.shape[1:]:
-        raise Refused(f"E_DIMENSIONS {file}: expected (n, height, width[, 1 or 3]) or clips, got {pictures.shape}")
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]  # as Keras has CIFAR's
-    if labels.ndim != 1:
-        hint = "; of a row per picture with a 1 in it, take argmax(axis=1)" if labels.ndim == 2 else ""
-        raise Refused(f"E_LABEL {file}: expected a label per picture, got labels of shape {labels.shape}{hint}")
+        raise Refused(f"E_DIMENSIONS {file}: expected (n, height, width[, 1 or 3]) or clips (n, time, height, width, 1 or 3), "
+                      f"got {pictures.shape}{_turned(pictures.shape)}")  # fmt: skip
+    labels = _one_a_picture(labels, file)
     if len(pictures) != len(labels):
         raise Refused(f"E_MISSING_FILE {file}: {len(pictures)} pictures but {len(labels)} labels")
     return Pair(pictures, _labels(labels, classes, file), split)
+
+
+def _as_bytes(pictures: np.ndarray) -> str:
+    """What type and range pictures have that are no bytes, and what to type to make bytes of them."""
+    kind = pictures.dtype.kind
+    if kind not in "biuf" or not pictures.size:
+        return f"{pictures.dtype}; scale and convert them"
+    low, high = pictures.min(), pictures.max()
+    whole = kind != "f"
+    recipes = (
+        (whole and low >= 0 and high <= 1, "x.astype('uint8') * 255"),
+        (low >= 0 and high <= 1, "(x * 255).round().astype('uint8')"),
+        (not whole and low >= -1 and high <= 1, "((x + 1) * 127.5).round().astype('uint8')"),
+        (low >= 0 and high <= 255, "x.round().astype('uint8')"),
+        (low >= 0 and high <= 65535, "(x / 257).round().astype('uint8') where 65535 is white"),
+    )
+    recipe = next((recipe for fits, recipe in recipes if fits), "what brings them to 0 to 255, as uint8")
+    return f"{pictures.dtype} of {low:g} to {high:g}; save {recipe}"
+
+
+def _turned(shape: tuple[int, ...]) -> str:
+    """What to type to make pictures of an array of another shape, where that can be told."""
+    if len(shape) == 2:
+        return "; of flat rows x.reshape(-1, height, width) makes pictures"
+    if len(shape) in (4, 5) and shape[-3] in (1, 3):
+        return "; if the channels come first, save np.moveaxis(x, -3, -1)"
+    if len(shape) in (4, 5) and shape[-1] == 4:
+        return "; of a fourth channel for transparency save x[..., :3]"
+    return "; if these are grey clips, save x[..., None]" if len(shape) == 4 else ""
+
+
+def _one_a_picture(labels: np.ndarray, file: Path) -> np.ndarray:
+    """(n,) labels of (n, 1), as Keras has CIFAR's, or of one-hot rows. Raises Refused for several, none, or parts."""
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        return labels[:, 0]
+    if labels.ndim == 2 and labels.dtype.kind in "biuf":
+        hot = labels == 1
+        if (wrong := np.flatnonzero((hot.sum(axis=1) != 1) | (labels != hot).any(axis=1))).size:
+            raise Refused(f"E_LABEL {file}: expected one label per picture, a row with a single 1; of {wrong.size} pictures "
+                          f"the {labels.shape[1]} numbers are others, the first is picture {wrong[0]}: several labels?")  # fmt: skip
+        return hot.argmax(axis=1)
+    if labels.ndim != 1:
+        hint = "; masks for segmentation are no labels" if labels.ndim > 2 else ""
+        raise Refused(f"E_LABEL {file}: expected a label per picture, got labels of shape {labels.shape}{hint}")
+    return labels
 
 
 def _labels(labels: np.ndarray, classes: list[str] | None, file: Path) -> np.ndarray:
@@ -89,6 +131,9 @@ def _labels(labels: np.ndarray, classes: list[str] | None, file: Path) -> np.nda
     if classes and len(labels) and (wrong := np.flatnonzero((labels < 0) | (labels >= len(classes)))).size:
         raise Refused(f"E_LABEL {file}: {wrong.size} labels are not among its {len(classes)} classes (0 to {len(classes) - 1}); "
                       f"the first is {labels[wrong[0]]}, of picture {wrong[0]}")  # fmt: skip
+    if labels.dtype.kind == "i" and (wrong := np.flatnonzero(labels < 0)).size:
+        raise Refused(f"E_LABEL {file}: {wrong.size} labels are negative, which often stands for no label; the first is "
+                      f"{labels[wrong[0]]}, of picture {wrong[0]}; leave these pictures out, or save the labels as text")  # fmt: skip
     if labels.dtype.kind == "U" and (empty := np.flatnonzero(np.char.strip(labels) == "")).size:
         raise Refused(f"E_LABEL_EMPTY {file}: {empty.size} pictures have no label, the first is picture {empty[0]}")
     return labels

@@ -36,7 +36,7 @@ def pairs_in(folder: Path, *, classes: list[str] | None = None, check: Callable[
     pairs = _pairs(folder)
     if not pairs:
         raise CannotRun(f"{folder}: no *images-idx3-ubyte file in it")
-    for labels in sorted(folder.glob("*labels*idx1-ubyte*")):
+    for labels in _files(folder, "*labels*idx1-ubyte*"):
         if labels not in {name for _, name, _ in pairs}:
             raise CannotRun(f"{labels}: its pictures are missing; put the *images-idx3-ubyte file beside it")
     loaded = []
@@ -47,10 +47,16 @@ def pairs_in(folder: Path, *, classes: list[str] | None = None, check: Callable[
     return source_of(loaded, "IDX", folder, classes=classes)
 
 
+def _files(folder: Path, pattern: str) -> list[Path]:
+    """Files of these names, without packed ones that lie beside their content, as torchvision leaves them."""
+    files = sorted(file for file in folder.glob(pattern) if file.is_file())
+    return [file for file in files if file.suffix != ".gz" or file.with_suffix("") not in files]
+
+
 def _pairs(folder: Path) -> list[tuple[Path, Path, str | None]]:
     """(pictures, labels, split) for each `*images-idx3-ubyte[.gz]` with its `*labels-idx1-ubyte[.gz]`."""
     pairs = []
-    for images in sorted(folder.glob("*images*idx3-ubyte*")):
+    for images in _files(folder, "*images*idx3-ubyte*"):
         labels = images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))
         split = next(
             (SPLIT_NAMES.get(word, "test") for word in re.split(r"[-_.]", images.name) if word in (*SPLIT_NAMES, "t10k")), None
