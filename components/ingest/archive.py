@@ -10,9 +10,11 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from components.ingest import zip_names
 from components.shared import files
 from components.shared.errors import CannotRun, Refused
 
@@ -31,19 +33,50 @@ _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, st
             ValueError, OverflowError, KeyError)  # fmt: skip
 
 
+# First bytes of what is packed in another way -> what it is.
+_UNREAD = {b"7z\xbc\xaf\x27\x1c": "a 7z archive", b"Rar!\x1a\x07": "a RAR archive", b"\x28\xb5\x2f\xfd": "packed by zstd"}
+
+
+@dataclass
+class Allowance:
+    """Bytes that an archive and all archives in it may unpack to."""
+
+    left: int
+
+    @classmethod
+    def of(cls, archive: Path) -> "Allowance":
+        """So many for each packed byte."""
+        return cls(max(FREE_ALLOWANCE, archive.stat().st_size * MAX_RATIO))
+
+
 def is_archive(path: Path) -> bool:
     """Whether a file's name is that of an archive."""
     return path.is_file() and path.name.lower().endswith(ENDINGS)
 
 
-def unpack(archive: Path, folder: Path) -> Path:
+def unread(file: Path) -> str:
+    """What is said of a file that is packed in another way; nothing of others."""
+    with file.open("rb") as stream:
+        head = stream.read(8)
+    what = next((what for magic, what in _UNREAD.items() if head.startswith(magic)), "")
+    return f"{file}: {what}, which is not read; unpack it and give its folder, or pack it anew as zip or tar" if what else ""
+
+
+def unpack(archive: Path, folder: Path, allowance: Allowance | None = None, *, encoding: str = "") -> Path:
     """Unpack into `folder` and return where the content begins (a lone top folder is stepped into).
 
+    `encoding` is that of a zip's names where it does not say it. What is unpacked is taken from the allowance.
     Raises Refused for content that is not taken, CannotRun for an archive that is damaged or cut short.
     """
+    allowance = allowance or Allowance.of(archive)
     try:
+        if fault := unread(archive):
+            raise CannotRun(fault)
         with files.room(folder):
-            (_zip if archive.name.lower().endswith(".zip") else _tar)(archive, folder)
+            if archive.name.lower().endswith(".zip"):
+                _zip(archive, folder, allowance, encoding)
+            else:
+                _tar(archive, folder, allowance)
     # zipfile says of a password or an unknown compression no more than RuntimeError; the others are kinds of damage.
     except _DAMAGED as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -58,23 +91,25 @@ def _more_than_pictures(path: Path) -> bool:
     return path.is_dir() or path.suffix.lower() in (".csv", ".tsv", ".parquet", ".npz") or "-ubyte" in path.name
 
 
-def _zip(archive: Path, folder: Path) -> None:
+def _zip(archive: Path, folder: Path, allowance: Allowance, encoding: str) -> None:
     with zipfile.ZipFile(archive) as content:
         members = content.infolist()
         if len(members) & 0xFFFF != (listed := _entries_at_end(archive)) and listed != 0xFFFF:
             raise zipfile.BadZipFile(f"its directory lists {len(members)} files, its end says {listed}")
         if not members and content.start_dir + _END < archive.stat().st_size - len(content.comment):
             raise zipfile.BadZipFile("its directory is empty, though there is more in it")
-        _refuse_bomb(archive, len(members), sum(member.file_size for member in members))
-        for member in members:
+        unpacked = sum(member.file_size for member in members)
+        _refuse_bomb(archive, len(members), unpacked, allowance)
+        allowance.left -= unpacked
+        for member, name in zip(members, zip_names.names(members, archive, encoding), strict=True):
             if stat.S_ISLNK(member.external_attr >> 16):
-                raise Refused(f"E_SYMLINK {archive}: {member.filename!r} is a link; pack the file itself")
-            target = _target(archive, folder, member.filename)
-            if member.is_dir():
+                raise Refused(f"E_SYMLINK {archive}: {name!r} is a link; pack the file itself")
+            target = _target(archive, folder, name)
+            if name.endswith("/"):
                 target.mkdir(parents=True, exist_ok=True)
                 continue
             with content.open(member) as stream:
-                _write(archive, stream, target, member.filename, member.file_size)
+                _write(archive, stream, target, name, member.file_size)
 
 
 def _entries_at_end(archive: Path) -> int:
@@ -86,9 +121,9 @@ def _entries_at_end(archive: Path) -> int:
     return int.from_bytes(tail[end + 10 : end + 12], "little") if end >= 0 else 0xFFFF
 
 
-def _tar(archive: Path, folder: Path) -> None:
+def _tar(archive: Path, folder: Path, allowance: Allowance) -> None:
     links: list[tuple[Path, Path, str]] = []
-    with contextlib.closing(_Stream(archive)) as stream, tarfile.open(fileobj=stream, mode="r:") as content:
+    with contextlib.closing(_Stream(archive, allowance.left)) as stream, tarfile.open(fileobj=stream, mode="r:") as content:
         unpacked = count = 0
         # A stream is judged as it goes: its total size is known only at its end.
         for member in content:
@@ -96,7 +131,7 @@ def _tar(archive: Path, folder: Path) -> None:
             if member.size < 0:
                 raise tarfile.ReadError(f"{member.name!r} has a negative size")
             count, unpacked = count + 1, unpacked + member.size
-            _refuse_bomb(archive, count, unpacked)
+            _refuse_bomb(archive, count, unpacked, allowance)
             target = _target(archive, folder, member.name)
             if member.isdir():
                 target.mkdir(parents=True, exist_ok=True)
@@ -108,6 +143,7 @@ def _tar(archive: Path, folder: Path) -> None:
             else:
                 raise Refused(f"E_SPECIAL_FILE {archive}: {member.name!r} is neither a file nor a folder; leave it out")
         _refuse_cut(stream)
+    allowance.left -= unpacked
     for target, file, name in links:  # last, since a link may come before its file
         if not file.is_file():
             raise Refused(f"E_SYMLINK {archive}: {name!r} is a link to what is no file in the archive; pack the file itself")
@@ -118,11 +154,11 @@ def _tar(archive: Path, folder: Path) -> None:
 class _Stream:
     """The uncompressed content of a tar, read only as far as no bomb goes."""
 
-    def __init__(self, archive: Path) -> None:
+    def __init__(self, archive: Path, limit: int) -> None:
         with archive.open("rb") as file:
             head = file.read(6)
         opener = next((opener for magic, opener in _COMPRESSED if head.startswith(magic)), open)
-        self.archive, self.limit = archive, max(FREE_ALLOWANCE, archive.stat().st_size * MAX_RATIO)
+        self.archive, self.limit = archive, limit
         self.file: IO[bytes] = opener(archive, "rb")
         self.tell, self.close = self.file.tell, self.file.close
         self.last = b""
@@ -189,7 +225,7 @@ def _write(archive: Path, stream: IO[bytes], target: Path, name: str, size: int)
         raise EOFError(f"{name!r} has {written:,} bytes, expected {size:,}")
 
 
-def _refuse_bomb(archive: Path, members: int, unpacked: int) -> None:
+def _refuse_bomb(archive: Path, members: int, unpacked: int, allowance: Allowance) -> None:
     packed = archive.stat().st_size
-    if members > MAX_MEMBERS or unpacked > max(FREE_ALLOWANCE, packed * MAX_RATIO):
+    if members > MAX_MEMBERS or unpacked > allowance.left:
         raise Refused(f"E_TOO_LARGE {archive}: {packed:,} bytes unpack to more than {unpacked:,} in {members:,} files")

@@ -1,5 +1,6 @@
 """Any source -> data/: Parquet shards of bounded size with the original bytes. What is there already is not written again."""
 
+import contextlib
 import dataclasses
 import re
 import tempfile
@@ -12,10 +13,11 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 from tqdm import tqdm
 
-from components.ingest import archive, named, privacy
+from components.ingest import named, privacy, zip_names
 from components.ingest.form import Options, Reading, understand
 from components.ingest.forms import FORMS
 from components.ingest.known import Known
+from components.ingest.opened import opened
 from components.ingest.sample_reader import MAX_CLIP, Reader, escaped
 from components.ingest.source import LeftOut, Source
 from components.ingest.taken import summary_of, tell
@@ -36,6 +38,7 @@ def ingest(
     replace: Annotated[bool, "drop samples of data/ that the source does not have"] = False,
     form: Annotated[Literal[FORM_NAMES], "how to read it, where two readings fit"] = "auto",
     dry_run: Annotated[bool, "print what would be taken, and take nothing"] = False,
+    name_encoding: Annotated[str, "of the names in a zip that does not say it: cp932, gb18030, cp1251 and so on"] = "",
     kind: Annotated[Literal["auto", "stills", "clips"], "what folders inside a class folder are"] = "auto",
     group: Annotated[str, "regular expression; its first group, found in a path, is the sample's group"] = "",
     strip_metadata: Annotated[bool, "take out EXIF, GPS, names, serial numbers, comments; the pixels stay bit for bit"] = False,
@@ -59,8 +62,9 @@ def ingest(
         raise CannotRun(f"--group {group!r}: not a usable regular expression ({error})") from None
     if not dry_run:
         _refuse_to_overwrite(source, data)
-    with scratch.folder() as folder:
-        reading = _understood(source, folder, Options(kind), "" if form == "auto" else form)
+    name_encoding = zip_names.checked(name_encoding)
+    with scratch.folder() as folder, _naming(source, folder / "opened"):
+        reading = _understood(source, folder / "opened", Options(kind), "" if form == "auto" else form, name_encoding)
         summary = summary_of(reading.source)
         if not summary.samples:
             raise Refused(f"E_NO_DATA {source}: no samples in it; it was read as {reading.form} ({reading.why})")
@@ -86,13 +90,18 @@ ingest.epilog = "\n\n".join(
 )
 
 
-def _understood(source: str, folder: Path, options: Options, form: str) -> Reading:
-    """What a source is; a fault names the archive that a person knows, not our scratch folder."""
+def _understood(source: str, folder: Path, options: Options, form: str, name_encoding: str) -> Reading:
     if source in named.SETS:
         return Reading(source, "by its name", named.SETS[source](), LeftOut())
-    path = Path(source)
+    folder.mkdir()
+    return understand(opened(Path(source), folder, encoding=name_encoding), FORMS, options, asked=form)
+
+
+@contextlib.contextmanager
+def _naming(source: str, folder: Path) -> Iterator[None]:
+    """A fault names the archive that a person knows, not the folder of ours in which it lies."""
     try:
-        return understand(archive.unpack(path, folder) if archive.is_archive(path) else path, FORMS, options, asked=form)
+        yield
     except Stop as stop:
         raise type(stop)(*(fault.replace(str(folder), source) for fault in stop.faults)) from None
 
