@@ -179,7 +179,6 @@ def _row(stored: str, sample: Sample, config: MeasureConfig) -> tuple[dict, tupl
     for index, (content, path) in enumerate(sample.frames):
         try:
             picture = decode.decode(content, thorough=True, max_pixels=int(config.max_megapixels * 1e6))
-            _refuse_wrong_ending(path, picture.format)
         except Undecodable as fault:
             frame = f" (frame {path})" if clip else ""
             return row | {"fault_code": fault.code, "fault": fault.reason + frame}, None
@@ -188,7 +187,7 @@ def _row(stored: str, sample: Sample, config: MeasureConfig) -> tuple[dict, tupl
         digest.update(pixels.ravel())
         whole.update(digest.digest())
         sizes.add((picture.width, picture.height))
-        notes.update(picture.notes)
+        notes.update(picture.notes, ["W_EXTENSION"] if _is_misnamed(path, picture.format) else [])
         trailing += picture.trailing
         if clip:
             flat = pixels.reshape(-1, pixels.shape[2])
@@ -209,7 +208,6 @@ def _row(stored: str, sample: Sample, config: MeasureConfig) -> tuple[dict, tupl
     return row, shown
 
 
-def _refuse_wrong_ending(path: str, form: str) -> None:
+def _is_misnamed(path: str, form: str) -> bool:
     named = {".png": "PNG", ".apng": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}.get(posixpath.splitext(path)[1].lower())
-    if named and named != form:
-        raise Undecodable("E_EXTENSION", f"content is {form}; name it so")
+    return named not in (None, form)

@@ -116,6 +116,8 @@ CHECKS = (
     Check("W_DAMAGED", noted("W_DAMAGED", "JPEG data that the decoder could not read whole and filled in."),
           "JPEGs with damaged data: a part of the picture is made up by the decoder",
           "fetch them again from where they came, or leave them out; often everything below a line is grey", action="drop"),
+    Check("W_EXTENSION", picture_checks.misnamed, "PNGs and JPEGs under the other's ending",
+          "nothing: the content counts; name them so for programs that go by the name", "cat/1.png: content is JPEG"),
     Check("W_GPS", noted("W_GPS", "Coordinates in the metadata: who has the picture knows where it was taken."),
           "pictures whose metadata says where they were taken", "darkroom ingest SOURCE data --strip-metadata", action="strip_metadata"),
     Check("W_PERSON", noted("W_PERSON", "Names of authors, owners or people shown in the metadata."),

@@ -67,6 +67,12 @@ def converted(context: Context) -> pd.DataFrame:
     return finding.rows(bad.index, "mode " + bad.astype(str))
 
 
+def misnamed(context: Context) -> pd.DataFrame:
+    """Files that are named PNG and are JPEG, or the other way round."""
+    form = context.column("format")[_has_note(context, "W_EXTENSION")]
+    return finding.rows(form.index, "content is " + form.astype(str))
+
+
 def faces(context: Context) -> pd.DataFrame:
     """Pictures in which the detector sees faces (measure.faces turns it on)."""
     seen = context.column("faces")

@@ -55,7 +55,7 @@ def decode(frame: bytes, *, max_pixels: int = MAX_PIXELS, at_least: int | None =
     try:
         with metadata.opened(frame) as image:
             formats.refuse_size(*image.size, max_pixels)
-            _refuse_by_header(image)
+            refuse_by_header(image)
             mode, form, (width, height) = image.mode, image.format, image.size
             if form == "PNG":
                 image.load()  # what a PNG tells may stand behind its pixels
@@ -65,7 +65,7 @@ def decode(frame: bytes, *, max_pixels: int = MAX_PIXELS, at_least: int | None =
             whole = form == "JPEG" and image.size == (width, height)  # not a draft
             pixels, found = _jpeg(frame, image) if whole else (None, ())
             if pixels is None:
-                image, converted = _grey_or_rgb(image)
+                image, converted = grey_or_rgb(image)
                 pixels, found = np.asarray(image), found + converted
     except Undecodable:
         raise
@@ -73,7 +73,7 @@ def decode(frame: bytes, *, max_pixels: int = MAX_PIXELS, at_least: int | None =
         raise formats.undecodable(error) from None
     notes += (*found, *sorted(private))
     if orientation != 1:
-        pixels, notes = _upright(pixels, orientation), (*notes, "W_ROTATED")
+        pixels, notes = upright(pixels, orientation), (*notes, "W_ROTATED")
         width, height = (height, width) if orientation >= 5 else (width, height)
     return Picture(pixels if pixels.ndim == 3 else pixels[:, :, None], width, height, mode, form, notes, verdict.trailing)
 
@@ -105,28 +105,35 @@ def _jpeg(frame: bytes, image: Image.Image) -> tuple[np.ndarray | None, tuple[st
         return None, ("W_DAMAGED",) if "Corrupt JPEG data" in str(said) else ()
 
 
-def _refuse_by_header(image: Image.Image) -> None:
+def refuse_by_header(image: Image.Image) -> None:
+    """Raise Undecodable for a picture whose values are no grey or RGB of 8 bits, by its header."""
     if image.mode.startswith("I"):
         raise Undecodable("E_BIT_DEPTH", "16-bit grey; save it with 8 bits")
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
         raise Undecodable("E_MODE", f"{image.mode}; save it as RGB or grey")
 
 
-def _grey_or_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+def grey_or_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    """The picture as L or RGB, what is transparent on white, and the codes of what was converted."""
     image.load()
     if image.mode in ("L", "RGB"):
         return image, ()
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
         seen_through = rgba.getextrema()[3][0] < 255
         notes = ("W_ALPHA",) if seen_through else ()
         notes += ("W_MODE",) if image.mode != "RGBA" or not seen_through else ()
-        return Image.alpha_composite(white, rgba).convert("RGB"), notes
+        return on_white(rgba), notes
     return image.convert("L" if image.mode == "1" else "RGB"), ("W_MODE",)
 
 
-def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+def on_white(image: Image.Image) -> Image.Image:
+    """A picture of any mode as RGB, what is transparent on white."""
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """The picture as EXIF says that it is to be seen (Exif 3.0, tag 274): from 5 on, rows are columns; then mirrored."""
     import cv2
 
