@@ -102,7 +102,7 @@ class Listing:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.name.startswith(".") or entry.name.lower() in _SYSTEM:
+                    if is_system(entry.name):
                         scan.hidden.append(entry.name)
                     elif fault := _fault(entry, self.root):
                         scan.faults.append(f"{fault[0]} {escaped(self.relative(folder / entry.name))}: {fault[1]}")
@@ -112,6 +112,11 @@ class Listing:
             where = escaped(self.relative(folder))
             scan.faults.append(f"E_PERMISSION {where}: may not be read; chmod it or run as its owner")
         return Scan(natsorted(scan.files), natsorted(scan.folders), sorted(scan.hidden), scan.faults)
+
+
+def is_system(name: str) -> bool:
+    """Whether it is a name that no person gave: hidden, or of a system."""
+    return name.startswith(".") or name.lower() in _SYSTEM
 
 
 def _fault(entry: os.DirEntry, root: Path) -> tuple[str, str] | None:

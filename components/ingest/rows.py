@@ -1,8 +1,8 @@
-"""Rows of a table -> samples: each row held against the files that lie there, all bad ones told together."""
+"""Rows of tables -> samples: each row held against the files that lie there, all bad ones told together."""
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ from natsort import index_natsorted
 
 from components.ingest.form import Options
 from components.ingest.listing import Listing
-from components.ingest.sample_reader import LONG_CLIP, STILLS
+from components.ingest.lookup import look_up, walk
+from components.ingest.sample_reader import LONG_CLIP, kind_of
 from components.ingest.sheet import TEXT
 from components.ingest.source import SPLIT_NAMES, Entry, LeftOut, Source
 from components.shared.errors import Refused
@@ -19,70 +20,130 @@ from components.shared.errors import Refused
 COLUMNS = ("path", "label", "group", "split", "clip", "frame")  # and `line`, where a row stands in its file
 
 
-def source_of(rows: pd.DataFrame, file: Path, what: str, listing: Listing, options: Options) -> Source:
+def joined(tables: Mapping[Path, pd.DataFrame], root: Path) -> pd.DataFrame:
+    """The rows of several tables as one; each has paths that begin in its own folder, and they begin in `root` then."""
+    parts = []
+    for place, (file, rows) in enumerate(tables.items()):
+        if (inside := os.path.relpath(file.parent, root)) != ".":
+            rows["path"] = [path if pd.isna(path) or path.startswith("/") else f"{inside}/{path}" for path in rows["path"]]
+        parts.append(rows.assign(path=rows["path"].astype(TEXT), table=place))
+    return pd.concat(parts, ignore_index=True)
+
+
+def source_of(
+    rows: pd.DataFrame, file: Path | list[Path], what: str, listing: Listing, options: Options, *, folders: bool = False
+) -> Source:
     """The samples of rows with the columns of COLUMNS, of which only path and label are needed in each row.
 
-    Paths are relative to the table's folder and stay inside it. Rows with the same `clip` are its frames, in the order of `frame`.
-    A clip of more than LONG_CLIP frames is refused, unless `options.kind` says that it is one. Raises Refused with every bad row.
+    Paths are relative to the source and stay inside it; with `folders` one may lead to a folder, a clip of the pictures in it.
+    Rows with the same `clip` are its frames, in the order of `frame`. `file` is the table, or all of them, of which the column
+    `table` gives the place. A clip of more than LONG_CLIP frames is refused, unless `options.kind` says that it is one. Raises
+    Refused with every bad row.
     """
+    files, root = file if isinstance(file, list) else [file], listing.root
     if rows.empty:
-        raise Refused(f"E_NO_DATA {file}: no rows")
+        raise Refused(f"E_NO_DATA {files[0]}: no rows")
     rows["asked"] = rows["split"].str.strip().str.lower()
     rows["split"] = rows["asked"].map(SPLIT_NAMES).astype(TEXT)
-    rows["file"] = pd.array([os.path.normpath(path) for path in rows["path"].fillna("")], dtype=TEXT)
-    if faults := list(_faults(rows, file)):
+    if "table" not in rows:
+        rows["table"] = 0
+    rows["path"] = rows["path"].fillna("")
+    plain = [_plain(path, root, os.path.exists if folders else os.path.isfile) for path in rows["path"]]
+    unfound = {path for path, found in zip(rows["path"], plain, strict=True) if path and not found and not _leaves(path)}
+    meant = look_up(root, unfound, folders=folders) if unfound else {}
+    alike = [path in unfound and len(meant.get(path, ())) == 1 for path in rows["path"]]
+    found = (meant[path][0] if like else found or None for path, found, like in zip(rows["path"], plain, alike, strict=True))
+    rows["file"] = pd.array(list(found), dtype=TEXT)
+    if faults := list(_faults(rows, files, meant, os.path.realpath(root))):
         raise Refused(*faults)
-    rows["order"] = (rows["frame"] if rows["frame"].notna().any() else rows["path"]).fillna("")
-    rows["sample"] = rows["clip"].fillna(rows["path"])
+    rows["order"] = (rows["frame"] if rows["frame"].notna().any() else rows["file"]).fillna("")
+    rows["sample"] = rows["clip"].fillna(rows["file"])
     codes, names = pd.factorize(rows["sample"])
     for column in ("label", "split", "group"):
         mixed = rows[column].groupby(codes).nunique(dropna=False) > 1
         if mixed.any():
-            raise Refused(*(f"E_LABEL_CONFLICT {file}: clip {name!r} has two {column}s" for name in names[mixed]))
+            raise Refused(*(f"E_LABEL_CONFLICT {files[0]}: clip {name!r} has two {column}s" for name in names[mixed]))
     sizes = np.bincount(codes)
+    if folders:
+        sizes = np.array([len(pictures(root / name, listing)) if (root / name).is_dir() else 1 for name in names], int)
+        if (empty := np.flatnonzero(sizes == 0)).size:
+            raise Refused(*(f"E_SEQ_EMPTY {names[code]}: a clip without frames" for code in empty))
     if options.kind != "clips" and (long := np.flatnonzero(sizes > LONG_CLIP)).size:
-        raise Refused(*(f"E_AMBIGUOUS {file}: clip {names[code]!r} has {sizes[code]:,} frames; is that so? "
+        raise Refused(*(f"E_AMBIGUOUS {files[0]}: clip {names[code]!r} has {sizes[code]:,} frames; is that so? "
                         "--kind clips thins it evenly to --max-frames" for code in long))  # fmt: skip
     in_order = rows.iloc[np.argsort(codes, kind="stable")]
     named = {hash(path) for path in rows["file"]}
+    example = next(itertools.compress(rows["path"], alike), "")
 
     def entries(left_out: LeftOut) -> Iterator[Entry]:
-        _leave_out_unlabelled(file.parent, named, left_out)
+        for _ in range(sum(alike)):
+            left_out.add(
+                "W_PATH", "paths are written otherwise than their files (folder, case, ending) and were found", example
+            )
+        _leave_out_unlabelled(root, named, left_out)
         for name, frames in itertools.groupby(in_order.itertuples(), key=lambda row: row.sample):
             frames = list(frames)
-            paths = [file.parent / frames[index].path for index in index_natsorted(row.order for row in frames)]
+            paths = [root / frames[index].file for index in index_natsorted(row.order for row in frames)]
+            if folders and paths[0].is_dir():
+                paths = pictures(paths[0], listing)
             group, split = (None if pd.isna(value) else value for value in (frames[0].group, frames[0].split))
             yield Entry(frames[0].label, name, paths, group=group, split=split)
 
-    return Source(what, file.parent, entries)
+    return Source(what, root, entries)
+
+
+def pictures(folder: Path, listing: Listing) -> list[Path]:
+    """The pictures in a folder, in the order of their numbers."""
+    return [folder / name for name in listing.scan(folder).files if kind_of(folder / name) == "still"]
+
+
+def _plain(path: str, root: Path, there: Callable[[str], bool]) -> str:
+    """A path of a table relative to the source, if something lies there as it stands; else nothing."""
+    if path.startswith("/"):
+        path = os.path.relpath(path, os.path.abspath(root))  # noqa: PTH100 (links stay as they are)
+    path = os.path.normpath(path)
+    return "" if path == "." or _leaves(path) or "\0" in path or not there(f"{root}/{path}") else path
+
+
+def _leaves(path: str) -> bool:
+    """Whether a relative path leads above where it begins; no file is looked for by such a one."""
+    return os.path.normpath(path).split("/")[0] == ".."
 
 
 def _leave_out_unlabelled(root: Path, named: set[int], left_out: LeftOut) -> None:
-    """The pictures in a folder and below whose relative paths are not among those that are named, known by their hash."""
-    for folder, inside, names in os.walk(root):
-        inside.sort()
-        for name in sorted(names):
-            path = os.path.relpath(f"{folder}/{name}", root)
-            if os.path.splitext(name)[1].lower() in STILLS and hash(path) not in named:  # noqa: PTH122 (millions of names)
-                left_out.add("W_UNLABELED", "pictures that the table does not name", path)
+    """The pictures below the root that are not named, by their relative path or by their folder's; names are known by their hash."""
+    for path, is_folder in walk(root):
+        known = is_folder or hash(path) in named or hash(path.rpartition("/")[0]) in named
+        if not known and kind_of(root / path) == "still":
+            left_out.add("W_UNLABELED", "pictures that the table does not name", path)
 
 
-def _faults(rows: pd.DataFrame, file: Path) -> Iterator[str]:
-    root = os.path.realpath(file.parent)
-    first = rows.groupby("file")["line"].transform("first")
-    for row, first_line in zip(rows.itertuples(), first, strict=True):
-        where = f"{file} line {row.line}"
-        if pd.isna(row.path):
+def _faults(rows: pd.DataFrame, files: list[Path], meant: Mapping[str, list[str]], root: str) -> Iterator[str]:
+    first = rows.groupby("file", dropna=False)[["line", "table"]].transform("first")
+    for row, first_line, first_table in zip(rows.itertuples(), first["line"], first["table"], strict=True):
+        where = f"{files[row.table]} line {row.line}"
+        if not row.path:
             yield f"E_MISSING_FILE {where}: no path"
             continue
         if pd.isna(row.label):
             yield f"E_LABEL_EMPTY {where}: {row.path!r} has no label"
+        elif row.label.startswith(('["', '{"')):
+            yield f"E_LABEL {where}: {row.path!r} has several labels ({row.label}); a sample has one here, keep the one that counts"
         if pd.notna(row.asked) and pd.isna(row.split):
             yield f"E_SPLIT {where}: expected train, validation or test, got {row.asked!r}"
-        if first_line != row.line:
-            yield f"E_DUPLICATE_ROW {where}: {row.path!r} stands in line {first_line} too"
-        inside = "\0" not in row.path and os.path.realpath(f"{root}/{row.path}").startswith(root.rstrip("/") + "/")
-        if not inside or Path(row.path).is_absolute():
-            yield f"E_PATH_OUTSIDE {where}: {row.path!r} leaves the table's folder"
-        elif not os.path.isfile(f"{root}/{row.path}"):  # noqa: PTH113 (pathlib's raises for names that are too long)
-            yield f"E_MISSING_FILE {where}: {row.path!r} does not exist"
+        if pd.isna(row.file):
+            yield _unfound(row.path, where, meant.get(row.path, []))
+        elif not os.path.realpath(f"{root}/{row.file}").startswith(root.rstrip("/") + "/"):
+            yield f"E_PATH_OUTSIDE {where}: {row.path!r} leads out of the source"
+        elif (first_table, first_line) != (row.table, row.line):
+            of = "" if first_table == row.table else f" of {files[first_table]}"
+            yield f"E_DUPLICATE_ROW {where}: {row.path!r} stands in line {first_line}{of} too"
+
+
+def _unfound(path: str, where: str, meant: list[str]) -> str:
+    if meant:
+        ways = " or ".join(repr(each) for each in meant[:3]) + (" …" if len(meant) > 3 else "")
+        return f"E_AMBIGUOUS {where}: {path!r} can mean {ways}; write its whole path"
+    if _leaves(path) or path.startswith("/"):
+        return f"E_PATH_OUTSIDE {where}: {path!r} leads out of the source, and no file in it has that name"
+    return f"E_MISSING_FILE {where}: {path!r} does not exist"

@@ -1,11 +1,15 @@
-"""Tables as tools write them, CSV (any of `,;` and tabs) and Parquet -> the columns that are asked for, as text."""
+"""Tables as tools write them, CSV (any of `,;` and tabs), JSON Lines and Parquet -> the columns that are asked for, as text."""
 
+import codecs
 import contextlib
 import csv
 import io
 import itertools
+import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,26 +18,49 @@ import pyarrow.parquet as pq
 
 from components.shared.errors import CannotRun, Refused
 
-ENDINGS = (".csv", ".tsv", ".parquet")
+ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _ROWS = 2**16  # that are held as Python objects at once
+csv.field_size_limit(2**31 - 1)  # a caption that nobody reads may be of any length
+# What spreadsheets save tables in; of a hundred others most would fit any short text.
+_ENCODINGS = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "koi8_r", "cp932", "cp949", "gb18030", "big5"]
 _LONGEST = 1000  # characters of a path, a label ...; more is a quote that was not closed
 TEXT = pd.StringDtype("pyarrow")  # a tenth of what Python's own text takes
 
 
 def header(file: Path) -> list[str]:
     """The names of a table's columns, in order. Raises Refused, CannotRun for what is no table."""
-    if file.suffix.lower() == ".parquet":
-        with _readable(file):
-            return pq.read_schema(file).names
-    return _header(_lines(file), file)
+    match file.suffix.lower():
+        case ".parquet":
+            with _readable(file):
+                return pq.read_schema(file).names
+        case ".csv" | ".tsv":
+            return _header(_lines(file), file)
+    # Of every object: one may leave out what another has.
+    return list(dict.fromkeys(name for _, row in _objects(file) for name in row))
 
 
-def read(file: Path, places: Mapping[str, int | None]) -> pd.DataFrame:
+def read(file: Path, places: Mapping[str, int | None], names: list[str] | None = None) -> pd.DataFrame:
     """Name -> place of the columns in, a frame of text with these names and `line` out; a place of None is a column of nothing.
 
-    Empty cells, nulls and spaces alone are missing. Raises Refused with every bad line, CannotRun for what is no table.
+    `names` are the columns of a CSV that has no line with them. Empty cells, nulls and spaces alone are missing. Raises Refused
+    with every bad line, CannotRun for what is no table.
     """
-    return _parquet(file, places) if file.suffix.lower() == ".parquet" else _csv(file, places)
+    match file.suffix.lower():
+        case ".parquet":
+            return _parquet(file, places)
+        case ".csv" | ".tsv":
+            return _csv(file, places, names)
+    keys, rows = header(file), list(_objects(file))
+    cells = {
+        name: [None if place is None else _cell(row.get(keys[place])) for _, row in rows] for name, place in places.items()
+    }
+    return _frame(cells, (line for line, _ in rows))
+
+
+def spoken(file: Path) -> str:
+    """What a person should know of how a table was read: `, read as cp1251`."""
+    encoding = "utf-8" if file.suffix.lower() == ".parquet" else _text(file)[1]
+    return "" if encoding == "utf-8" else f", read as {encoding}"
 
 
 def _frame(cells: dict[str, object], lines: Iterable[int]) -> pd.DataFrame:
@@ -71,16 +98,78 @@ def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
     return text
 
 
-def _lines(file: Path):
-    """The reader of a CSV. Raises Refused for what is no text."""
+def _text(file: Path) -> tuple[str, str]:
+    """The text of a file, and its encoding where that is plain. Raises Refused for what is no text."""
+    content = file.read_bytes()
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
     try:
-        text = file.read_bytes().decode("utf-8-sig")
+        text = content.decode("utf-8-sig" if encoding == "utf-8" else encoding)
     except UnicodeDecodeError as error:
-        line = file.read_bytes()[: error.start].count(b"\n") + 1
-        raise Refused(f"E_CSV {file} line {line}: not UTF-8; save it as UTF-8") from None
+        encoding = _detected(content)
+        if not encoding:
+            line = content[: error.start].count(b"\n") + 1
+            raise Refused(
+                f"E_CSV {file} line {line}: not UTF-8, and too little text to tell its encoding; save it as UTF-8"
+            ) from None
+        text = content.decode(encoding)
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise Refused(f"E_CSV {file} line {line}: holds a NUL byte; save it as plain UTF-8 text")
+    return text, encoding
+
+
+def _detected(content: bytes) -> str:
+    """The encoding in which the words that are not ASCII read like a language; none where another one does so half as well."""
+    import charset_normalizer
+
+    words = itertools.islice(re.finditer(rb"[A-Za-z]*[\x80-\xff][A-Za-z\x80-\xff]*", content), 1000)
+    matches = charset_normalizer.from_bytes(b" ".join(word[0] for word in words), cp_isolation=_ENCODINGS)
+    best = max(matches, key=lambda match: match.coherence, default=None)
+    if best is None or any(match is not best and 2 * match.coherence >= best.coherence for match in matches):
+        return ""
+    try:
+        content.decode(best.encoding)
+    except UnicodeDecodeError:
+        return ""
+    return best.encoding if best.coherence else ""
+
+
+def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line, or place in the list, object) of JSON Lines, or of one list in JSON. Raises Refused for what is neither."""
+    text = _text(file)[0]
+    if text.lstrip().startswith("["):
+        numbered: Iterable[tuple[int, Any]] = enumerate(_parsed(text, f"{file}"), 1)
+    else:
+        # By line feeds alone: a JSON text may hold other signs that Python takes for the end of a line.
+        lines = ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
+        numbered = ((number, _parsed(line, f"{file} line {number}")) for number, line in lines)
+    for number, value in numbered:
+        if not isinstance(value, dict):
+            raise Refused(
+                f"E_JSON {file} line {number}: expected an object with a name for each value, got {str(value)[:40]!r}"
+            )
+        yield number, value
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"E_JSON {where}: not JSON ({error})") from None
+
+
+def _cell(value: Any) -> str | None:
+    """A value of JSON as a table would have it: a list of one is that one, numbers stay as they are written."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if value is None or value == [] or isinstance(value, str):
+        return value or None
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _lines(file: Path):
+    """The reader of a CSV. Raises Refused for what is no text."""
+    text, _ = _text(file)
     delimiter = max(",;\t", key=text.lstrip().partition("\n")[0].count)
     # Strict, and over the whole text: a quote that is not closed would swallow all rows behind it in silence.
     return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -96,10 +185,10 @@ def _header(lines, file: Path) -> list[str]:
     return names
 
 
-def _csv(file: Path, places: Mapping[str, int | None]) -> pd.DataFrame:
+def _csv(file: Path, places: Mapping[str, int | None], names: list[str] | None) -> pd.DataFrame:
     lines = _lines(file)
     faults: list[str] = []
-    rows = _good(lines, _header(lines, file), [place for place in places.values() if place is not None], file, faults)
+    rows = _good(lines, names or _header(lines, file), [place for place in places.values() if place is not None], file, faults)
     parts = [_frame({key: [] for key in places}, [])]
     while piece := list(itertools.islice(rows, _ROWS)):
         cells = list(zip(*(row for _, row in piece), strict=True))
@@ -129,6 +218,6 @@ def _good(lines, header: list[str], used: list[int], file: Path, faults: list[st
         elif broken := next((header[place] for place in used if "\n" in row[place] or "\r" in row[place]), None):
             faults.append(f"{where}: a line break in {broken}; is a quote not closed?")
         elif long := next((header[place] for place in used if len(row[place]) > _LONGEST), None):
-            faults.append(f"{where}: more than {_LONGEST} characters in {long}")
+            faults.append(f"{where}: more than {_LONGEST} characters in {long}; is a quote not closed?")
         else:
             yield line, row

@@ -2,55 +2,53 @@
 
 from pathlib import Path
 
-from components.ingest import rows, sheet
-from components.ingest.form import FITS, Fit, Form, Options
+from components.ingest import columns, rows, sheet
+from components.ingest.form import MARKED, Fit, Form, Options
 from components.ingest.listing import Listing
 from components.ingest.source import Source
-from components.shared.errors import CannotRun, Stop
 
-# What the columns may be called; the first that is there counts.
-COLUMNS = {
-    "path": ("path", "file", "filename", "file_name", "image"), "label": ("label", "class", "category"),
-    "group": ("group",), "split": ("split",), "clip": ("clip", "video", "sequence"), "frame": ("frame", "frame_number"),
-}  # fmt: skip
 EXAMPLE = """\
 labels.csv         path,label,split
 pictures/1.jpg"""
 
 
 def fit(listing: Listing) -> Fit | None:
-    """A table that was named, or the one that lies beside its pictures."""
-    tables = [file for file in listing.others(*sheet.ENDINGS) if listing.file or file.parent == listing.root]
-    if len(tables) != 1 or (not listing.file and len(listing.folders[""].folders) > 1):
+    """A table that was named, or that has paths and labels; or the only one beside pictures of which nothing else tells labels."""
+    files = columns.tables(listing)
+    good = _good(files)
+    top = listing.folders[""]
+    inside = [folder for path, folder in listing.folders.items() if path]
+    alone = len(files) == 1 and (listing.file or not inside or (len(inside) == 1 and inside[0].stills and not top.stills))
+    if not good and not alone:
         return None
-    try:
-        names = [name.strip().lower() for name in sheet.header(tables[0])]
-    except Stop:
-        names = []
-    return Fit(FITS + 1, f"{tables[0].name} has the columns {', '.join(names) or 'of no table that can be read'}")
+    file = (good or files)[0]
+    names = ", ".join(name.strip() for name in columns.header_of(file))
+    return Fit(MARKED, f"{file.name} has the columns {names or 'of no table that can be read'}")
 
 
 def read(listing: Listing, options: Options) -> Source:
     """The rows of the table. Raises Refused with every bad row, CannotRun for a table without the columns."""
-    file = next(file for file in listing.others(*sheet.ENDINGS) if listing.file or file.parent == listing.root)
-    found = sheet.read(file, _places(sheet.header(file), file))
-    return rows.source_of(found, file, f"table {file.name}", listing, options)
+    files = columns.tables(listing)
+    return source_of(columns.with_labels(_good(files) or files[:1]), listing, options)
 
 
-def _places(header: list[str], file: Path) -> dict[str, int | None]:
-    """Which column holds what, by its place. Raises CannotRun when one is missing, or could be two."""
-    named = [name.strip().lower() for name in header]
-    places: dict[str, int | None] = {}
-    for key, names in COLUMNS.items():
-        # The first of the names counts: a table may well have a `path` and an `image`.
-        name = next((name for name in names if name in named), None)
-        if name and named.count(name) > 1:
-            raise CannotRun(f"{file}: has {named.count(name)} columns called {name}; rename all but one")
-        places[key] = named.index(name) if name else None
-    missing = [key for key in ("path", "label") if places[key] is None]
-    if missing:
-        raise CannotRun(f"{file}: no column {' or '.join(missing)}; it has: {', '.join(header) or 'none'}")
-    return places
+def _good(files: list[Path]) -> list[Path]:
+    found = ((file, columns.columns_of(columns.header_of(file))) for file in files)
+    return [file for file, names in found if names.path and names.label]
 
 
-FORM = Form("table", "a CSV or Parquet table: path, label, and optionally group, split, clip, frame", EXAMPLE, fit, read)
+def source_of(splits: dict[Path, str | None], listing: Listing, options: Options) -> Source:
+    """The samples of tables, each with the split that it is of."""
+    parts = {}
+    for file, split in splits.items():
+        parts[file] = columns.read(file)
+        if split:
+            parts[file]["split"] = parts[file]["split"].fillna(split)
+    what = "table " + ", ".join(f"{listing.relative(file)}{sheet.spoken(file)}" for file in parts)
+    by_id = any(columns.columns_of(columns.header_of(file)).by_id for file in parts)
+    return rows.source_of(rows.joined(parts, listing.root), list(parts), what, listing, options, folders=by_id)
+
+
+FORM = Form(
+    "table", "a CSV, JSON Lines or Parquet table: path, label, and optionally group, split, clip, frame", EXAMPLE, fit, read
+)

@@ -1,0 +1,130 @@
+"""A person's own table, as spreadsheets and scripts write it; for each the reading that is most likely wrong."""
+
+import json
+import unicodedata
+
+import numpy as np
+import pytest
+from conftest import drawing, png
+
+from forms.conftest import read_all, refused, told
+
+
+@pytest.fixture
+def place(tmp_path):
+    """`place("a/1.jpg", ...)`: pictures by their paths in a folder; it gives the folder."""
+
+    def draw(*names: str):
+        for seed, name in enumerate(names):
+            (tmp_path / "s" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "s" / name).write_bytes(png(drawing("box", np.random.default_rng(seed))))
+        return tmp_path / "s"
+
+    return draw
+
+
+def labels(folder, **options) -> dict[str, str]:
+    return {sample.source: sample.label for sample in read_all(folder, **options)}
+
+
+PATHS = {  # what the table says -> the file that is meant
+    "case": ("A/Photo.PNG", "a/photo.png"),
+    "ending in capitals": ("1.jpg", "1.JPG"),
+    "jpeg and jpg": ("1.jpeg", "1.jpg"),
+    "an id alone": ("0042", "0042.png"),
+    "an id with dots": ("v1.2", "v1.2.png"),
+    "backslashes": ("a\\1.png", "a/1.png"),
+    "a folder of Windows": ("C:\\Users\\me\\set\\a\\1.png", "a/1.png"),
+    "an absolute path": ("/home/me/set/a/1.png", "a/1.png"),
+    "a folder more": ("set/a/1.png", "a/1.png"),
+    "a folder less": ("1.png", "images/1.png"),
+    "an accent in two signs": (unicodedata.normalize("NFD", "é/ü.png"), "é/ü.png"),
+}
+
+
+@pytest.mark.parametrize("case", PATHS)
+def test_a_path_in_another_way_finds_the_file_that_is_meant(place, capsys, case):
+    path, file = PATHS[case]
+    folder = place(file, "b/other.png")
+    (folder / "labels.csv").write_text(f'path,label\n"{path}",cat\nb/other.png,dog\n')
+    assert labels(folder) == {file: "cat", "b/other.png": "dog"}
+    assert "W_PATH 1 paths are written otherwise" in told(folder, capsys)
+
+
+def test_a_path_that_can_mean_two_files_is_refused_with_both(place):
+    folder = place("train/1.png", "test/1.png")
+    (folder / "labels.csv").write_text("path,label\n1,cat\n")
+    assert "line 2: '1' can mean 'test/1.png' or 'train/1.png'" in refused(folder)
+    # The nearest counts: one with the same folders above it.
+    (folder / "labels.csv").write_text("path,label\n/x/train/1.png,cat\nTest/1.png,dog\n")
+    assert labels(folder) == {"train/1.png": "cat", "test/1.png": "dog"}
+
+
+def test_two_paths_never_become_one_file_and_another_file_is_never_taken(place):
+    folder = place("1.png", "01.png", "b/2.jpg")
+    (folder / "labels.csv").write_text("path,label\nx/1.png,cat\ny/1.png,dog\n")
+    assert "E_DUPLICATE_ROW" in refused(folder)
+    (folder / "labels.csv").write_text("path,label\na/2.jpg,cat\n001,dog\nb/2.png,dog\n../s/1.png,dog\n")
+    assert [line.split()[0] for line in refused(folder).splitlines()] == [*["E_MISSING_FILE"] * 3, "E_PATH_OUTSIDE"]
+
+
+def test_columns_by_any_usual_name_with_spaces_around_them(place):
+    folder = place("a/1.png", "a/2.png")
+    (folder / "t.csv").write_text(" Image , Class ,Remark\na/1.png,007,x\na/2.png,7,\n")
+    assert labels(folder) == {"a/1.png": "007", "a/2.png": "7"}  # labels that are numbers stay as they are written
+
+
+def test_two_columns_for_one_thing_must_agree(place):
+    folder = place("a/1.png", "a/2.png")
+    (folder / "t.csv").write_text("path,label,class,label\na/1.png,cat,cat,cat\na/2.png,dog,dog,dog\n")
+    assert labels(folder) == {"a/1.png": "cat", "a/2.png": "dog"}
+    (folder / "t.csv").write_text("path,label,class\na/1.png,cat,cat\na/2.png,dog,cat\n")
+    assert "line 3: the columns 'label' and 'class' differ ('dog' and 'cat')" in refused(folder)
+
+
+def test_a_remark_of_any_length_and_with_line_breaks_is_passed_over(place):
+    folder = place("a/1.png")
+    (folder / "t.csv").write_text(f'path,remark,label\na/1.png,"{"long " * 100_000}\nand longer",cat\n')
+    assert labels(folder) == {"a/1.png": "cat"}
+
+
+def test_json_lines_and_their_numbers(place):
+    folder = place("a/1.png", "a/2.png")
+    lines = [{"path": "a/1.png", "label": 3}, {"split": "test", "path": "a/2.png", "label": ["cat"]}]
+    (folder / "t.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n\n")
+    assert [(sample.label, sample.split) for sample in read_all(folder)] == [("3", None), ("cat", "test")]
+    (folder / "t.jsonl").write_text('{"path": "a/1.png", "label": ["cat", "dog"]}\n')
+    assert 'line 1: \'a/1.png\' has several labels (["cat", "dog"])' in refused(folder)
+    (folder / "t.jsonl").write_text('{"path": "a/1.png", "label": "cat"}\n{"path":\n')
+    assert "E_JSON" in refused(folder / "t.jsonl")
+
+
+def test_another_encoding_is_told_where_it_is_plain_and_refused_where_it_is_not(place, capsys):
+    folder = place(*(f"a/{number}.png" for number in range(20)))
+    cats = {"домашняя кошка", "большая собака"}
+    text = "path,label\n" + "".join(f"a/{number}.png,{sorted(cats)[number % 2]}\n" for number in range(20))
+    for encoding in ("cp1251", "utf-16"):
+        (folder / "t.csv").write_bytes(text.encode(encoding))
+        assert set(labels(folder).values()) == cats
+        assert f"t.csv, read as {encoding}" in told(folder, capsys)
+    (folder / "t.csv").write_bytes("path,label\na/1.png,café\n".encode("latin-1"))
+    assert "line 2: not UTF-8, and too little text to tell its encoding" in refused(folder / "t.csv")
+
+
+def test_a_table_with_paths_and_labels_counts_more_than_the_folders_beside_it(place):
+    folder = place("a/1.png", "b/2.png")
+    (folder / "labels.csv").write_text("path,label\na/1.png,cat\nb/2.png,dog\n")
+    assert labels(folder) == {"a/1.png": "cat", "b/2.png": "dog"}
+    (folder / "labels.csv").write_text("name,colour\na,red\nb,blue\n")
+    assert labels(folder) == {"a/1.png": "a", "b/2.png": "b"}
+
+
+def test_a_table_for_each_split_and_several_that_say_nothing_of_it(place):
+    folder = place("a/1.png", "a/2.png")
+    (folder / "train.csv").write_text("path,label\na/1.png,cat\n")
+    (folder / "test_labels.csv").write_text("path,label\na/2.png,dog\n")
+    assert [(sample.label, sample.split) for sample in read_all(folder)] == [("dog", "test"), ("cat", "train")]
+    (folder / "train.csv").rename(folder / "mine.csv")
+    (folder / "test_labels.csv").rename(folder / "yours.csv")
+    assert "several tables have labels; name the one that counts" in refused(folder)
+    assert labels(folder / "mine.csv") == {"a/1.png": "cat"}
