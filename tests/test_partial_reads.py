@@ -244,7 +244,7 @@ def test_numbers_below_one_are_refused(stills, tmp_path, capsys, option, value):
 
 
 ARRAYS = {
-    "labels out of range": ({"labels": [0, 1, 3], "classes": ["a", "b", "c"]}, "1 labels are not among .*first is 3, of picture 2"),
+    "labels out of range": ({"labels": [0, 1, 3], "classes": ["a", "b", "c"]}, "1 of its labels are outside .*first is 3, of picture 2"),
     "negative labels": ({"labels": [0, -1, 1], "classes": ["a", "b"]}, "the first is -1, of picture 1"),
     "several labels": ({"labels": np.tri(3, dtype=int)}, "of 2 pictures the 3 numbers are others, the first is picture 1"),
     "no labels at all": ({"labels": np.array(3)}, r"labels of shape \(\)"),

@@ -129,13 +129,13 @@ def _labels(labels: np.ndarray, classes: list[str] | None, file: Path) -> np.nda
         expected = "whole numbers, the places in `classes`" if classes else "whole numbers or text"
         raise Refused(f"E_LABEL {file}: expected labels that are {expected}, got {labels.dtype}")
     if classes and len(labels) and (wrong := np.flatnonzero((labels < 0) | (labels >= len(classes)))).size:
-        raise Refused(f"E_LABEL {file}: {wrong.size} labels are not among its {len(classes)} classes (0 to {len(classes) - 1}); "
+        raise Refused(f"E_LABEL {file}: {wrong.size} of its labels are outside its {len(classes)} classes (0 to {len(classes) - 1}); "
                       f"the first is {labels[wrong[0]]}, of picture {wrong[0]}")  # fmt: skip
     if labels.dtype.kind == "i" and (wrong := np.flatnonzero(labels < 0)).size:
-        raise Refused(f"E_LABEL {file}: {wrong.size} labels are negative, which often stands for no label; the first is "
+        raise Refused(f"E_LABEL {file}: {wrong.size} of its labels are negative, which often stands for no label; the first is "
                       f"{labels[wrong[0]]}, of picture {wrong[0]}; leave these pictures out, or save the labels as text")  # fmt: skip
     if labels.dtype.kind == "U" and (empty := np.flatnonzero(np.char.strip(labels) == "")).size:
-        raise Refused(f"E_LABEL_EMPTY {file}: {empty.size} pictures have no label, the first is picture {empty[0]}")
+        raise Refused(f"E_LABEL_EMPTY {file}: {empty.size} of its pictures have no label, the first is picture {empty[0]}")
     return labels
 
 

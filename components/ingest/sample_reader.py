@@ -9,6 +9,7 @@ from components.ingest import motion
 from components.ingest.source import Entry, LeftOut
 from components.shared.data.dataset import Sample
 from components.shared.errors import Refused
+from components.shared.page.render import plain as escaped
 
 STILLS = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".apng"}
 MAX_FILE = 256 * 2**20  # bytes; no single picture is larger
@@ -68,8 +69,3 @@ class Reader:
             raise Refused(f"E_PERMISSION {escaped(relative)}: may not be read; chmod it or run as its owner") from None
         except FileNotFoundError:
             raise Refused(f"E_MISSING_FILE {escaped(relative)}: was there, and is gone; run it again") from None
-
-
-def escaped(name: str) -> str:
-    """A name that cannot write over a terminal: control characters and bad bytes are shown as escapes."""
-    return name.encode("utf-8", "backslashreplace").decode().encode("unicode_escape").decode("ascii")

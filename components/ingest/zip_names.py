@@ -6,7 +6,6 @@ import re
 import zipfile
 from pathlib import Path
 
-from components.ingest.sample_reader import escaped
 from components.shared.errors import CannotRun
 
 _UTF8 = 0x800  # the flag that says that a name is UTF-8
@@ -35,7 +34,7 @@ def names(members: list[zipfile.ZipInfo], archive: Path, encoding: str) -> list[
         try:
             found = [name or content.decode(encoding) for name, content in zip(found, raw, strict=True)]
         except UnicodeDecodeError as error:
-            raise CannotRun(f"{archive}: the name {escaped(ascii(error.object))} is not {encoding}; "
+            raise CannotRun(f"{archive}: the name {error.object!a} is not {encoding}; "
                             f"say another --name-encoding: {_offered(parts)}") from None  # fmt: skip
     else:
         found = [name if name is not None else content.decode() for name, content in zip(found, raw, strict=True)]

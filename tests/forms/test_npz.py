@@ -69,7 +69,7 @@ def test_arrays_that_are_not_compressed_are_mapped_and_their_checksum_is_compare
 
 MANY = np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0], [1, 0, 0], [1, 0, 0], [1, 0, 0]])
 REFUSED = {
-    "-1": ({"labels": PLACES - 1}, "E_LABEL", "2 labels are negative, which often stands for no label; the first is -1, of picture 1"),
+    "-1": ({"labels": PLACES - 1}, "E_LABEL", "2 of its labels are negative, which often stands for no label; the first is -1"),
     "-1 beside names": ({"labels": PLACES - 1, "classes": list("abc")}, "E_LABEL", "the first is -1, of picture 1"),
     "-1 as a byte": ({"labels": (PLACES - 1).astype(np.uint8), "classes": list("abc")}, "E_LABEL", "the first is 255, of picture 1"),
     "several labels": ({"labels": MANY}, "E_LABEL", "of 2 pictures the 3 numbers are others, the first is picture 0"),

@@ -85,7 +85,7 @@ def test_faults_name_the_archive_and_the_member(tmp_path):
     assert refusal(outer, tmp_path / "data").startswith(f"E_PATH_OUTSIDE {outer}/train.tar: ")
     twice = zipped(tmp_path / "twice.zip", {"train.tar": b"", "train.zip": b"", "x.csv": b"path,label\n"})
     assert f"{twice}/train.tar: cannot be unpacked" in refusal(twice, tmp_path / "data")
-    table = zipped(tmp_path / "table.zip", {"labels.csv": b"path,label\n1.png,a\n", "x/1.png": PICTURE})
+    table = zipped(tmp_path / "table.zip", {"labels.csv": b"path,label\n2.png,a\n", "x/1.png": PICTURE})
     assert f"{table}/labels.csv" in refusal(table, tmp_path / "data", form="table")
 
 
