@@ -253,6 +253,7 @@ def test_what_is_nothing_or_ambiguous_is_refused(tmp_path):
     assert "pictures without labels" in refusal(CannotRun, loose, tmp_path / "data")
     unclear = tmp_path / "unclear"
     draw_stills(unclear / "cats", each=2)
+    draw_stills(unclear / "dogs", each=2)
     for file in (unclear / "cats" / "bar").iterdir():
         file.rename(file.with_name("abc"[int(file.stem)] + ".png"))
     assert "say --kind clips or --kind stills" in refusal(Refused, unclear, tmp_path / "data")

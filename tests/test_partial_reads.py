@@ -422,10 +422,10 @@ def test_a_class_that_is_taken_for_a_clip_is_asked_back_and_thinned_before_it_is
     monkeypatch.setattr("components.ingest.forms.class_folders.LONG_CLIP", 20)
     monkeypatch.setattr("components.ingest.rows.LONG_CLIP", 20)
     monkeypatch.setattr(sample_reader, "LONG_CLIP", 20)
-    folder = draw_stills(tmp_path / "photos" / "all", each=30, shapes=("bar", "box"))
-    source = folder.parent
+    source = draw_stills(tmp_path / "photos" / "all", each=30, shapes=("bar1",)).parent
+    draw_stills(source / "some", each=30, shapes=("box2",))
     with pytest.raises(
-        Refused, match=r"E_AMBIGUOUS all/bar: a clip of 30 pictures, or more stills\? say --kind stills, or --kind clips"
+        Refused, match=r"E_AMBIGUOUS all/bar1: a clip of 30 pictures, or more stills\? say --kind stills, or --kind clips"
     ):
         ingest(str(source), tmp_path / "data")
     ingest(str(source), tmp_path / "stills", kind="stills")
@@ -437,7 +437,7 @@ def test_a_class_that_is_taken_for_a_clip_is_asked_back_and_thinned_before_it_is
     assert [len(sample.frames) for sample in samples(tmp_path / "clips")] == [5, 5]
     assert len([path for path in read if path.suffix == ".png"]) == 10
     assert "W_THINNED 2 clips" in capsys.readouterr().out
-    rows = "\n".join(f"all/bar/{number}.png,bar,one,{number}" for number in range(30))
+    rows = "\n".join(f"all/bar1/{number}.png,bar,one,{number}" for number in range(30))
     (source / "t.csv").write_text(f"path,label,clip,frame\n{rows}\n")
     with pytest.raises(Refused, match=r"clip 'one' has 30 frames; is that so\? --kind clips thins it"):
         ingest(str(source / "t.csv"), tmp_path / "table")

@@ -27,6 +27,7 @@ class Options:
 
     kind: str = "auto"
     crop_boxes: bool = False
+    label_level: int = 0  # 0: by evidence
 
 
 class Form(NamedTuple):

@@ -1,5 +1,7 @@
 """What lies in a source, by looking: its folders, and in each how many pictures and which other files. No picture is decoded."""
 
+import itertools
+import math
 import os
 import re
 import stat
@@ -14,15 +16,9 @@ from components.ingest.source import LeftOut
 
 # Names that no person gave: of systems, of tools, of archives packed on a Mac.
 _SYSTEM = {
-    "thumbs.db",
-    "desktop.ini",
-    "__macosx",
-    "@eadir",
-    "lost+found",
-    "#recycle",
-    "$recycle.bin",
-    "system volume information",
-}
+    "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "@tmp", "lost+found", "#recycle", "#snapshot", "$recycle.bin",
+    "system volume information", "__pycache__",
+}  # fmt: skip
 _OTHERS = 1000  # names of other files that are kept of a folder
 
 
@@ -33,7 +29,7 @@ class Folder:
     path: str
     stills: int = 0
     videos: int = 0
-    numbered: bool = True  # each picture's name has a number in it
+    numbered: bool = False  # its pictures are called as frames are: alike, but for a number that hardly leaves one out
     folders: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)  # files that are neither pictures nor videos, the first thousand
 
@@ -72,15 +68,16 @@ class Listing:
             for name in scan.hidden:
                 self.left_out.add("W_IGNORED", "hidden files, or files of a system", self.relative(path / name))
             folder = found[self.relative(path)] = Folder(self.relative(path), folders=scan.folders)
+            stills = []
             for name in scan.files:
                 kind = kind_of(path / name)
                 if kind == "still":
-                    folder.stills += 1
-                    folder.numbered &= bool(re.search(r"\d", name.rpartition(".")[0]))
+                    stills.append(name)
                 elif kind == "video":
                     folder.videos += 1
                 elif len(folder.others) < _OTHERS:
                     folder.others.append(name)
+            folder.stills, folder.numbered = len(stills), _are_numbered(stills)
             if not self.file:
                 waiting += [path / name for name in reversed(folder.folders)]
         return found
@@ -117,6 +114,16 @@ class Listing:
 def is_system(name: str) -> bool:
     """Whether it is a name that no person gave: hidden, or of a system."""
     return name.startswith(".") or name.lower() in _SYSTEM
+
+
+def _are_numbered(names: list[str]) -> bool:
+    """Whether names differ by their last number alone, and the numbers follow one another: `f1.png`, `f2.png`, `f4.png`."""
+    found = [re.match(r"(.*?)(\d+)(\D*)\Z", name.rpartition(".")[0], re.DOTALL) for name in names]
+    if not all(found) or len({(match[1], match[3]) for match in found}) != 1:
+        return False
+    numbers = sorted({int(match[2]) for match in found})
+    step = math.gcd(*(after - before for before, after in itertools.pairwise(numbers)))
+    return step == 0 or (numbers[-1] - numbers[0]) // step < 4 * len(numbers)
 
 
 def _fault(entry: os.DirEntry, root: Path) -> tuple[str, str] | None:

@@ -40,6 +40,9 @@ def ingest(
     dry_run: Annotated[bool, "print what would be taken, and take nothing"] = False,
     name_encoding: Annotated[str, "of the names in a zip that does not say it: cp932, gb18030, cp1251 and so on"] = "",
     kind: Annotated[Literal["auto", "stills", "clips"], "what folders inside a class folder are"] = "auto",
+    label_level: Annotated[
+        int, "the folder that is the class: 1 is the first below the source, -1 holds the picture; 0: told by the tree"
+    ] = 0,
     group: Annotated[str, "regular expression; its first group, found in a path, is the sample's group"] = "",
     strip_metadata: Annotated[bool, "take out EXIF, GPS, names, serial numbers, comments; the pixels stay bit for bit"] = False,
     blur_faces: Annotated[bool, "blur the faces that are found; such pictures are saved anew"] = False,
@@ -64,7 +67,9 @@ def ingest(
         _refuse_to_overwrite(source, data)
     name_encoding = zip_names.checked(name_encoding)
     with scratch.folder() as folder, _naming(source, folder / "opened"):
-        reading = _understood(source, folder / "opened", Options(kind), "" if form == "auto" else form, name_encoding)
+        reading = _understood(
+            source, folder / "opened", Options(kind, label_level=label_level), "" if form == "auto" else form, name_encoding
+        )
         summary = summary_of(reading.source)
         if not summary.samples:
             raise Refused(f"E_NO_DATA {source}: no samples in it; it was read as {reading.form} ({reading.why})")

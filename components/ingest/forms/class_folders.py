@@ -1,107 +1,161 @@
-"""A folder per class, with or without `train/ validation/ test/` folders above.
+"""A folder per class, at any depth, with official splits above or inside.
 
 The tree is walked anew for each use, one folder in memory at a time: ten million files take no more memory than the largest
 folder's names.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterator
+from pathlib import PurePosixPath
+from unicodedata import normalize
 
-from components.ingest.form import FITS, Fit, Form, Options
+from components.ingest.form import COULD, FITS, Fit, Form, Options
+from components.ingest.levels import Levels, Place, levels
 from components.ingest.listing import Listing
 from components.ingest.sample_reader import LONG_CLIP, escaped, kind_of
-from components.ingest.source import SPLIT_NAMES, Entry, LeftOut, Source
-from components.shared.errors import CannotRun, Refused
+from components.ingest.source import Entry, LeftOut, Source
+from components.shared.errors import Refused
 
 EXAMPLE = """\
 train/cat/1.jpg
 train/dog/1.jpg
-test/cat/2.jpg"""
+test/cat/2.jpg
+
+PetImages/Cat/1.jpg
+
+UCF-101/Archery/v_Archery_g01_c01.avi
+walk/clip1/frame1.jpg"""
+
+_UNLABELLED = "no_label"  # CVAT's folder of pictures that nobody gave a class
+# A folder of these is no class whose pictures cannot be read.
+_DOCUMENTS = {
+    "",
+    ".txt",
+    ".md",
+    ".csv",
+    ".tsv",
+    ".json",
+    ".xml",
+    ".yaml",
+    ".yml",
+    ".html",
+    ".pdf",
+    ".py",
+    ".ipynb",
+    ".mat",
+    ".log",
+}
 
 
 def fit(listing: Listing) -> Fit | None:
     """Pictures, or folders of pictures, in folders below the root."""
-    if listing.file or not listing.folders[""].folders:
+    if listing.file or not any(path and (folder.stills or folder.videos) for path, folder in listing.folders.items()):
         return None
-    if not any(folder.stills or folder.videos for path, folder in listing.folders.items() if path):
-        return None
-    return Fit(FITS, "pictures lie in folders")
+    root = listing.folders[""]
+    beside = root.stills + root.videos
+    return Fit(COULD if beside else FITS, "pictures lie in folders" + (f", {beside:,} beside them" if beside else ""))
 
 
-def read(listing: Listing, options: Options) -> Source:
-    """A sample for each picture, video, or folder of numbered frames. Raises Refused, CannotRun."""
-    names = listing.folders[""].folders
-    splits = {SPLIT_NAMES.get(name.lower()) for name in names}
-    official = None not in splits and "train" in splits and len(names) > 1
-    if not official and "train" in splits and len(splits - {None}) > 1:
-        others = ", ".join(name for name in names if name.lower() not in SPLIT_NAMES)
-        raise CannotRun(
-            f"{listing.root}: splits and other folders side by side ({others}); move the others out, or name one split"
-        )
-    shape = "official splits, a folder per class" if official else "a folder per class"
+def read(listing: Listing, options: Options, *, used: Container[str] = ()) -> Source:
+    """A sample for each picture, video, or folder of frames; files in `used` are not told as left out. Raises Refused, CannotRun."""
+    found = levels(listing, options)
+    places = {path: place for path in listing.folders if (place := found.place(path))}
+    _refuse_lost_classes(listing, places)
 
     def entries(left_out: LeftOut) -> Iterator[Entry]:
-        walk = _Walk(listing, options.kind, left_out, [])
-        for name in names if official else [""]:
-            yield from walk.entries(listing.root / name, SPLIT_NAMES[name.lower()] if official else None)
-        if walk.faults:
-            raise Refused(*walk.faults)
-
-    return Source(shape, listing.root, entries)
-
-
-@dataclass
-class _Walk:
-    """One way through the tree."""
-
-    listing: Listing
-    kind: str
-    left_out: LeftOut
-    faults: list[str]
-
-    def entries(self, top: Path, split: str | None) -> Iterator[Entry]:
-        """Every sample of the class folders in a folder, in natural order."""
-        scan = self.listing.scan(top)
-        self._leave_out(top, scan.files)
-        for name in scan.folders:
-            yield from self._class(top / name, split)
-
-    def _class(self, folder: Path, split: str | None) -> Iterator[Entry]:
-        scan = self.listing.scan(folder)
-        for name in scan.files:
-            if kind_of(folder / name):
-                yield Entry(folder.name, self.listing.relative(folder / name), [folder / name], split=split)
+        _tell_names(places, left_out)
+        faults: list[str] = []
+        for path in listing.folders:
+            place = places.get(path)
+            if place is None or normalize("NFC", place.label).lower() == _UNLABELLED:
+                _leave_out(listing, path, found, place, left_out, used)
             else:
-                self._leave_out(folder, [name])
-        for name in scan.folders:
-            yield from self._subfolder(folder / name, folder.name, split)
+                yield from _samples(listing, path, place, found.clips, options, left_out, faults)
+        if faults:
+            raise Refused(*faults)
 
-    def _subfolder(self, path: Path, label: str, split: str | None) -> Iterator[Entry]:
-        """A folder inside a class: one clip when its pictures are numbered, and said so by --kind otherwise."""
-        scan = self.listing.scan(path)
-        frames = [name for name in scan.files if kind_of(path / name) == "still"]
-        self._leave_out(path, [name for name in scan.files if kind_of(path / name) != "still"])
-        if self.kind == "stills":
-            for name in frames:
-                yield Entry(label, self.listing.relative(path / name), [path / name], split=split)
-            for name in scan.folders:
-                yield from self._subfolder(path / name, label, split)
-            return
-        where, numbered = escaped(self.listing.relative(path)), self.listing.folders[self.listing.relative(path)].numbered
-        if scan.folders or (self.kind == "auto" and not numbered):
-            self.faults.append(f"E_AMBIGUOUS {where}: a clip, or more stills? say --kind clips or --kind stills")
-        elif not frames:
-            self.faults.append(f"E_SEQ_EMPTY {where}: a clip without frames")
-        elif self.kind == "auto" and len(frames) > LONG_CLIP:
-            self.faults.append(f"E_AMBIGUOUS {where}: a clip of {len(frames):,} pictures, or more stills? say --kind stills, "
-                               "or --kind clips, which thins such a clip evenly to --max-frames")  # fmt: skip
+    return Source(found.what, listing.root, entries)
+
+
+def _samples(
+    listing: Listing, path: str, place: Place, clips: bool, options: Options, left_out: LeftOut, faults: list[str]
+) -> Iterator[Entry]:
+    """The samples of one folder. Below a class folder its stills are frames of one clip, if `clips`."""
+    label, folder = normalize("NFC", place.label), listing.root / path
+    scan = listing.scan(folder)
+    frames = []
+    for name in scan.files:
+        kind = kind_of(folder / name)
+        if not kind:
+            _leave_file(f"{path}/{name}", label, left_out)
+        elif kind == "still" and clips and place.inside:
+            frames.append(folder / name)
         else:
-            yield Entry(label, self.listing.relative(path), [path / name for name in frames], split=split)
+            yield Entry(label, f"{path}/{name}", [folder / name], split=place.split)
+    if options.kind != "clips" and len(frames) > LONG_CLIP:
+        faults.append(f"E_AMBIGUOUS {escaped(path)}: a clip of {len(frames):,} pictures, or more stills? say --kind stills, "
+                      "or --kind clips, which thins such a clip evenly to --max-frames")  # fmt: skip
+    elif frames:
+        yield Entry(label, path, frames, split=place.split)
+    elif not (scan.folders or listing.folders[path].stills or listing.folders[path].videos):
+        if clips and place.inside:
+            faults.append(f"E_SEQ_EMPTY {escaped(path)}: a clip without frames")
+        elif not scan.files:
+            left_out.add("W_EMPTY", "empty folders", path, label)
 
-    def _leave_out(self, folder: Path, names: list[str]) -> None:
-        for name in names:
-            self.left_out.add("W_IGNORED", "files that are no pictures", self.listing.relative(folder / name))
+
+def _leave_out(
+    listing: Listing, path: str, found: Levels, place: Place | None, left_out: LeftOut, used: Container[str]
+) -> None:
+    """The files of a folder that is of no class."""
+    reason = next((found.left[left] for left in found.left if f"{path}/".startswith(f"{left}/")), None)
+    reason = reason or ("pictures without a label" if place else "pictures beside the class folders")
+    for name in listing.scan(listing.root / path).files:
+        file = f"{path}/{name}" if path else name
+        if kind_of(listing.root / file):
+            left_out.add("W_UNLABELED", reason, file)
+        elif file not in used:
+            _leave_file(file, "", left_out)
+
+
+def _leave_file(path: str, label: str, left_out: LeftOut) -> None:
+    ending = PurePosixPath(path).suffix.lower()
+    left_out.add("W_IGNORED", f"files that are no pictures{f' ({escaped(ending)})' if ending else ''}", path, label)
+
+
+def _refuse_lost_classes(listing: Listing, places: dict[str, Place]) -> None:
+    """A class must not vanish in silence because none of its files can be read. Raises Refused with each."""
+    others: defaultdict[str, list[str]] = defaultdict(list)
+    there = set()
+    for path, place in places.items():
+        folder = listing.folders[path]
+        if folder.stills or folder.videos:
+            there.add(place.label)
+        others[place.label] += [f"{path}/{name}" for name in folder.others]
+    lost = []
+    for label in others.keys() - there:
+        endings = Counter(PurePosixPath(file).suffix.lower() for file in others[label])
+        if set(endings) - _DOCUMENTS:
+            names = ", ".join(f"{count:,} {escaped(ending) or 'without ending'}" for ending, count in endings.most_common(3))
+            lost.append(f"E_CLASS_LOST {escaped(label)}: none of its {endings.total():,} files is a picture that is read "
+                        f"({names}), such as {escaped(others[label][0])}; save them as PNG or JPEG, or move the folder out")  # fmt: skip
+    if lost:
+        raise Refused(*sorted(lost))
+
+
+def _tell_names(places: dict[str, Place], left_out: LeftOut) -> None:
+    """Class folders whose names look the same: those that differ in Unicode's form alone are one class, those in case stay two."""
+    written: defaultdict[str, set[str]] = defaultdict(set)
+    for place in places.values():
+        written[normalize("NFC", place.label).casefold()].add(place.label)
+    for names in written.values():
+        forms = Counter(normalize("NFC", name) for name in names)
+        for name, count in forms.items():
+            if count > 1:
+                left_out.add("W_SAME_NAME", "names of class folders in two forms of Unicode, taken as one class", name)
+        if len(forms) > 1:
+            left_out.add("W_CASE", "names of classes that differ in case alone, kept apart; rename one if they are one",
+                         " and ".join(sorted(forms)))  # fmt: skip
 
 
 FORM = Form("class-folders", "a folder per class of pictures, of videos, or of folders of frames", EXAMPLE, fit, read)
