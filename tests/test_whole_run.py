@@ -141,6 +141,16 @@ def test_dvc_shows_metrics_plots_and_runs_experiments(digits):
         assert len(history.readlines()) == 3
 
 
+def test_an_experiment_up_to_the_gate_needs_no_output_that_nobody_has(tmp_path):
+    folder = clone(tmp_path)
+    run(folder, "darkroom", "ingest", "digits", "data")
+    run(folder, "dvc", "add", "data")
+    (folder / "quarantine").mkdir()
+    (folder / "quarantine/taken_out.png").write_bytes(b"x")
+    assert "Experiment results have been applied to your workspace" in run(folder, "dvc", "exp", "run", "validate")
+    assert "quarantine" not in run(folder, "git", "status", "--short")
+
+
 def test_data_that_is_not_what_was_recorded_stops_the_run(digits):
     shard = next((digits / "data").glob("*.parquet"))
     kept = shard.read_bytes()
