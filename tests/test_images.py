@@ -175,6 +175,24 @@ def test_composes_transparency_on_white():
     assert picture.notes == ("W_ALPHA",)
 
 
+@pytest.mark.parametrize("palette", [False, True])
+def test_every_transparent_colour_is_to_the_bit_what_pillow_composes(palette):
+    level, alpha = np.meshgrid(np.arange(256, dtype=np.uint8), np.arange(256, dtype=np.uint8))
+    image = Image.fromarray(np.dstack([level, 255 - level, level // 2, alpha]))
+    image = image.quantize(256, method=Image.Quantize.FASTOCTREE) if palette else image
+    white = Image.new("RGBA", image.size, "white")
+    picture = decode(saved("PNG", image), thorough=True)
+    assert np.array_equal(picture.pixels, np.asarray(Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")))
+    assert picture.notes == (("W_ALPHA", "W_MODE") if palette else ("W_ALPHA",))
+
+
+def test_a_palette_colour_that_no_pixel_has_makes_nothing_transparent():
+    image = Image.fromarray(PIXELS).quantize(16)
+    picture = decode(saved("PNG", image, transparency=200))
+    assert picture.notes == ("W_MODE",)
+    assert np.array_equal(picture.pixels, np.asarray(image.convert("RGB")))
+
+
 def test_converts_a_palette_and_says_so():
     picture = decode(saved("PNG", Image.fromarray(PIXELS).convert("P")))
     assert picture.pixels.shape == (24, 32, 3)

@@ -29,6 +29,7 @@ from components.shared.store import open_store
 
 BATCH = 256  # samples whose figures are computed and written at once
 CACHED = 2**17  # pixels that are computed on at once
+PIECE = 2**24  # bytes of a shard that one process measures at a time, where its pictures are large
 
 
 def measure(
@@ -79,9 +80,10 @@ def _measure_new(parts: dict[Path, Path], config: MeasureConfig) -> int:
     size = BATCH * min(max(sum(sizes.values()) // (32 * parallel.processors() * BATCH), 1), 4)
     with scratch.folder() as folder:
         work = [
-            (shard, range(start, min(start + size, count)), config, folder / f"{number}-{start}.arrow")
+            (shard, range(start, min(start + few, count)), config, folder / f"{number}-{start}.arrow")
             for number, (shard, count) in enumerate(sizes.items())
-            for start in range(0, max(count, 1), size)
+            for few in (min(size, max(1, PIECE * count // shard.stat().st_size)),)
+            for start in range(0, max(count, 1), few)
         ]
         faults, missing = 0, Counter(shard for shard, *_ in work)
         for index, count in parallel.each(measure_rows, work, weights=[len(rows) for _, rows, *_ in work], name="measure"):
