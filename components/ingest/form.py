@@ -10,8 +10,9 @@ from components.ingest.listing import Listing
 from components.ingest.source import LeftOut, Source
 from components.shared.errors import CannotRun, Refused, Stop
 
-# How well a form fits: it could be read so; the layout as a whole is such; a file that only its maker writes says so.
-COULD, FITS, MARKED = 1, 2, 3
+# How well a form fits: it could be read so; the layout as a whole is such; a file that only its maker writes says so;
+# the pictures themselves are in such a file.
+COULD, FITS, MARKED, HELD = 1, 2, 3, 4
 
 
 class Fit(NamedTuple):
@@ -26,6 +27,7 @@ class Options:
     """What a person says of how to read: see the help of `darkroom ingest`."""
 
     kind: str = "auto"
+    label_field: str = ""  # the column or field that has it
     crop_boxes: bool = False
     label_level: int = 0  # 0: by evidence
 
@@ -41,6 +43,7 @@ class Form(NamedTuple):
     example: str
     fit: Callable[[Listing], Fit | None]
     read: Callable[[Listing, Options], Source]
+    fields: bool = False  # `Options.label_field` says which of several has the label
 
 
 class Reading(NamedTuple):
@@ -73,6 +76,10 @@ def understand(named: Path, forms: Mapping[str, Form], options: Options, *, aske
     if len(names) > 1:
         readings = (f"  --form {name}: {forms[name].what} ({fits[name].why})" for name in names)
         raise CannotRun(f"{named}: can be read in {len(names)} ways; choose one:", *readings)
+    if options.label_field and not forms[names[0]].fields:
+        raise CannotRun(
+            f"--label-field {options.label_field}: {named} is read as {names[0]}, which has no fields to choose from; leave it out"
+        )
     return Reading(names[0], fits[names[0]].why, forms[names[0]].read(listing, options), listing.left_out)
 
 

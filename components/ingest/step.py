@@ -39,6 +39,7 @@ def ingest(
     form: Annotated[Literal[FORM_NAMES], "how to read it, where two readings fit"] = "auto",
     dry_run: Annotated[bool, "print what would be taken, and take nothing"] = False,
     name_encoding: Annotated[str, "of the names in a zip that does not say it: cp932, gb18030, cp1251 and so on"] = "",
+    label_field: Annotated[str, "the column or field that has the label, where records have several"] = "",
     kind: Annotated[Literal["auto", "stills", "clips"], "what folders inside a class folder are"] = "auto",
     label_level: Annotated[
         int, "the folder that is the class: 1 is the first below the source, -1 holds the picture; 0: told by the tree"
@@ -67,9 +68,8 @@ def ingest(
         _refuse_to_overwrite(source, data)
     name_encoding = zip_names.checked(name_encoding)
     with scratch.folder() as folder, _naming(source, folder / "opened"):
-        reading = _understood(
-            source, folder / "opened", Options(kind, label_level=label_level), "" if form == "auto" else form, name_encoding
-        )
+        options = Options(kind, label_level=label_level, label_field=label_field)
+        reading = _understood(source, folder / "opened", options, "" if form == "auto" else form, name_encoding)
         summary = summary_of(reading.source)
         if not summary.samples:
             raise Refused(f"E_NO_DATA {source}: no samples in it; it was read as {reading.form} ({reading.why})")

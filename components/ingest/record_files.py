@@ -1,0 +1,100 @@
+"""What forms over records share: which files hold them, the splits that these are of, labels, and a path for each picture inside."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from components.ingest.columns import split_of
+from components.ingest.listing import Listing
+from components.ingest.source import LeftOut
+from components.shared.errors import Refused
+
+_ENDINGS = {
+    b"\x89PNG": ".png",
+    b"\xff\xd8\xff": ".jpg",
+    b"GIF8": ".gif",
+    b"BM": ".bmp",
+    b"RIFF": ".webp",
+    b"II*\0": ".tif",
+    b"MM\0*": ".tif",
+}
+_CLASS_LISTS = ("classnames.txt", "classes.txt", "labels.txt", "label.labels.txt", "label_map.txt")
+
+
+def files(listing: Listing, wanted: Callable[[str], object]) -> list[Path]:
+    """All files with such a name; a listing itself keeps no more than some of a folder."""
+    if listing.file:
+        return [listing.file] if wanted(listing.file.name) else []
+    folders = [listing.root / path for path, folder in listing.folders.items() if any(map(wanted, folder.others))]
+    return [folder / name for folder in folders for name in listing.scan(folder).files if wanted(name)]
+
+
+def leave_out_others(listing: Listing, taken: Sequence[Path], left_out: LeftOut) -> None:
+    """Whatever lies beside the files that are taken."""
+    known = {*taken}
+    for path in listing.folders if not listing.file else ():
+        for name in listing.scan(listing.root / path).files:
+            if (file := listing.root / path / name) not in known:
+                left_out.add("W_IGNORED", "files beside the records", listing.relative(file))
+
+
+def splits(names: Sequence[str]) -> list[str | None]:
+    """The official split of each path by a word in it, the nearest to its end; none where all are of the same."""
+    found = [next(filter(None, map(split_of, reversed(name.split("/")))), None) for name in names]
+    return found if len(set(found)) > 1 else [None] * len(found)
+
+
+def class_list(listing: Listing) -> dict[int, str]:
+    """What numbers stand for, by the one list of classes beside the records: a name a line, or `0:name`. Raises Refused."""
+    lists = [file for file in listing.others(".txt") if file.name.lower() in _CLASS_LISTS]
+    if len(lists) != 1:
+        return {}
+    try:
+        lines = lists[0].read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise Refused(f"E_NAME {lists[0]}: its names are not UTF-8; save it as UTF-8") from None
+    numbered = [re.fullmatch(r"(\d+)\s*[:\t]\s*(.+)", line) for line in lines]
+    if lines and all(numbered):
+        return {int(match[1]): match[2].strip() for match in numbered if match}
+    return {number: line.strip() for number, line in enumerate(lines) if line.strip()}
+
+
+def label_of(value: object, classes: Mapping[int, str], where: str) -> str | None:
+    """A label as text: of a number its name, where `classes` has names; None where there is none (-1 too). Raises Refused."""
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, (list, tuple, dict)):
+        raise Refused(f"E_LABEL {where}: expected one label, got {str(value)[:60]}")
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            raise Refused(f"E_LABEL {where}: a label that is not UTF-8") from None
+    if value is None or not (text := str(value).strip()):
+        return None
+    number = int(text) if re.fullmatch(r"[+-]?\d{1,18}(\.0)?", text) and (text := text.removesuffix(".0")) else None
+    if number == -1:
+        return None
+    if classes and number is not None and number not in classes:
+        raise Refused(f"E_LABEL {where}: label {number} is not among the {len(classes)} classes that are named")
+    return text if number is None else classes.get(number, str(number))
+
+
+def path_of(file: str, number: int, name: str, *, label: str, split: str | None) -> str:
+    """Where a picture goes that is record `number` of a file: a path that leads nowhere else when it is exported.
+
+    `name` is the picture's own, or no more than an ending.
+    """
+    name = re.split(r"[/\\]", name)[-1][-60:]
+    own = f"{file.partition('.')[0].replace('/', '-')}-{number:06d}{'' if name[:1] in ('', '.') else '-'}{plain(name) if name else ''}"
+    return "/".join([*([split] if split else []), plain(label), own])
+
+
+def ending_of(content: bytes) -> str:
+    """The ending of a picture without a name, by its first bytes."""
+    return next((ending for magic, ending in _ENDINGS.items() if content.startswith(magic)), "")
+
+
+def plain(text: str) -> str:
+    """A part of a path, whatever the text."""
+    return re.sub(r"^\.+$|[/\\\x00-\x1f]", "-", text).encode(errors="replace")[:100].decode(errors="ignore")
