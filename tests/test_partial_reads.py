@@ -209,7 +209,7 @@ def test_a_csv_may_have_line_breaks_where_nothing_is_read_from(stills, tmp_path)
 
 def test_two_columns_of_one_name_are_told(stills, tmp_path):
     (stills / "t.csv").write_text("path,label,Label\nbar/0.png,bar,box\n")
-    with pytest.raises(CannotRun, match="has 2 columns called label"):
+    with pytest.raises(Refused, match="the columns 'label' and 'Label' differ"):
         ingest(str(stills / "t.csv"), tmp_path / "data")
 
 
