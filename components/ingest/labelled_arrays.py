@@ -34,9 +34,8 @@ def source_of(pairs: list[Pair], what: str, root: Path, *, classes: list[str] | 
             digits = len(str(len(pictures) - 1))
             for index, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
                 label = classes[int(label)] if classes else str(label)
-                # A path, whatever the label: it must not lead elsewhere when it is exported.
-                part = re.sub(r"^\.+$|[/\\\x00-\x1f]", "-", label).encode()[:100].decode(errors="ignore")
-                name = f"{split}/{part}/{index:0{digits}d}" if split else f"{part}/{index:0{digits}d}"
+                name = f"{as_folder(label)}/{index:0{digits}d}"
+                name = f"{split}/{name}" if split else name
                 name += "" if picture.ndim == 4 else ".png"
                 if name in taken:
                     raise Refused(f"E_DUPLICATE_ROW {name!r}: comes twice in the source; give each sample a path of its own")
@@ -46,6 +45,11 @@ def source_of(pairs: list[Pair], what: str, root: Path, *, classes: list[str] | 
     parts = [f"{len(pair.labels):,}" + (f" {pair.split}" if pair.split else "") for pair in pairs]
     shape = "x".join(str(side) for side in pairs[0].pictures.shape[1:])
     return Source(f"{what}: {' + '.join(parts)} pictures of {shape}", root, entries)
+
+
+def as_folder(label: str) -> str:
+    """A label as the name of a folder, whatever it is: it must not lead elsewhere when it is exported."""
+    return re.sub(r"^\.+$|[/\\\x00-\x1f]", "-", label).encode()[:100].decode(errors="ignore")
 
 
 def _frames(picture: np.ndarray, name: str) -> Callable[[], Iterable[tuple[bytes, str]]]:

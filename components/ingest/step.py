@@ -44,6 +44,7 @@ def ingest(
     label_level: Annotated[
         int, "the folder that is the class: 1 is the first below the source, -1 holds the picture; 0: told by the tree"
     ] = 0,
+    crop_boxes: Annotated[bool, "take each box of a detection export as a picture of its class"] = False,
     group: Annotated[str, "regular expression; its first group, found in a path, is the sample's group"] = "",
     strip_metadata: Annotated[bool, "take out EXIF, GPS, names, serial numbers, comments; the pixels stay bit for bit"] = False,
     blur_faces: Annotated[bool, "blur the faces that are found; such pictures are saved anew"] = False,
@@ -68,7 +69,7 @@ def ingest(
         _refuse_to_overwrite(source, data)
     name_encoding = zip_names.checked(name_encoding)
     with scratch.folder() as folder, _naming(source, folder / "opened"):
-        options = Options(kind, label_level=label_level, label_field=label_field)
+        options = Options(kind, crop_boxes=crop_boxes, label_level=label_level, label_field=label_field)
         reading = _understood(source, folder / "opened", options, "" if form == "auto" else form, name_encoding)
         summary = summary_of(reading.source)
         if not summary.samples:

@@ -1,5 +1,28 @@
 """The forms that `ingest` knows, one module each."""
 
-from components.ingest.forms import class_folders, idx, labelled_table, npz, parquet_images
+from components.ingest.forms import (
+    box_table,
+    class_folders,
+    coco,
+    idx,
+    labelled_table,
+    masks,
+    npz,
+    parquet_images,
+    voc,
+    yolo,
+)
 
-FORMS = {form.name: form for form in (class_folders.FORM, labelled_table.FORM, idx.FORM, npz.FORM, parquet_images.FORM)}
+_MODULES = (
+    class_folders,
+    labelled_table,
+    parquet_images,
+    npz,
+    idx,
+    coco,
+    voc,
+    yolo,
+    box_table,
+    masks,
+)
+FORMS = {module.FORM.name: module.FORM for module in _MODULES}

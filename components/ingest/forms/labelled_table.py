@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from components.ingest import columns, rows, sheet
-from components.ingest.form import MARKED, Fit, Form, Options
+from components.ingest.form import COULD, MARKED, Fit, Form, Options
+from components.ingest.forms import box_table
 from components.ingest.listing import Listing
 from components.ingest.source import Source
 
@@ -22,8 +23,11 @@ def fit(listing: Listing) -> Fit | None:
     if not good and not alone:
         return None
     file = (good or files)[0]
-    names = ", ".join(name.strip() for name in columns.header_of(file))
-    return Fit(MARKED, f"{file.name} has the columns {names or 'of no table that can be read'}")
+    header = columns.header_of(file)
+    names = ", ".join(name.strip() for name in header)
+    return Fit(
+        COULD if box_table.places(header) else MARKED, f"{file.name} has the columns {names or 'of no table that can be read'}"
+    )
 
 
 def read(listing: Listing, options: Options) -> Source:

@@ -1,0 +1,186 @@
+"""Boxes in pictures -> a still of each: what the forms of detection exports share.
+
+Neither COCO nor Pascal VOC nor YOLO says a word of EXIF. Browsers and OpenCV, and so the tools that draw boxes, show a picture
+upright; so a box is of the upright picture. Where an export states the size of the picture as it is stored, turned, its boxes
+may be of either (Label Studio writes that size beside boxes of the upright one): such pictures are left out with a word.
+"""
+
+import functools
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from components.ingest import columns
+from components.ingest.form import Options
+from components.ingest.labelled_arrays import as_folder
+from components.ingest.listing import Listing
+from components.ingest.sample_reader import escaped, kind_of
+from components.ingest.source import Entry, LeftOut, Source
+from components.shared.errors import CannotRun, Refused
+from components.shared.pictures import decode, formats, metadata
+from components.shared.pictures.encode import encode_png
+
+LEAST = 8  # pixels of a side; less shows nothing
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
+
+
+class Box(NamedTuple):
+    """One thing: its class, and its edges in pixels from the picture's upper left corner, right and bottom not included."""
+
+    label: str
+    left: float
+    top: float
+    right: float
+    bottom: float
+    crowd: bool = False  # several things that were not told apart
+
+
+class Marked(NamedTuple):
+    """A picture and its boxes, as an export tells them."""
+
+    picture: Path
+    boxes: list[Box]
+    size: tuple[float, float] | None = None  # (width, height) as the export says
+    split: str | None = None
+    fractions: bool = False  # the edges are fractions of the width and the height
+
+
+class Pictures:
+    """The pictures of a source, found as annotations name them: a path of any system, with an ending or without."""
+
+    def __init__(self, listing: Listing) -> None:
+        self.listing = listing
+        self._names = functools.cache(self._names_in)
+
+    def find(self, name: str, folders: Iterable[str]) -> Path | None:
+        """The first picture of that name in these folders, paths below the root; a path that is not there is tried as a name."""
+        parts = PurePosixPath(name.replace("\\", "/"))
+        for path in (parts, PurePosixPath(parts.name)):
+            for folder in folders:
+                where = os.path.normpath(PurePosixPath(folder) / path.parent)
+                where = "" if where == "." else where
+                if where in self.listing.folders and path.name in self._names(where):
+                    return self.listing.root / where / self._names(where)[path.name]
+        return None
+
+    def _names_in(self, folder: str) -> dict[str, str]:
+        files = self.listing.scan(self.listing.root / folder).files
+        names = [name for name in files if kind_of(self.listing.root / folder / name) == "still"]
+        return {PurePosixPath(name).stem: name for name in reversed(names)} | {name: name for name in names}
+
+
+def near(folder: str, *inside: str) -> list[str]:
+    """The folders where annotations in `folder` may have their pictures: `images/…` for `labels/…`, in it, or beside it."""
+    bases = [folder] if not folder else [folder, str(PurePosixPath(folder).parent)]
+    alike = re.sub(r"(?i)(^|/)(labels|annotations)(?=/|$)", r"\1images", folder)
+    return [alike, *(str(PurePosixPath(base) / name) for base in bases for name in (*inside, ""))]
+
+
+def split_of(path: str) -> str | None:
+    """The split that names tell: `instances_val2017.json`, `valid/labels`, `obj_train_data`; the last that says one counts."""
+    return next(filter(None, map(columns.split_of, reversed(PurePosixPath(path).parts))), None)
+
+
+def source_of(
+    what: str, listing: Listing, options: Options, marked: Callable[[LeftOut, list[str]], Iterator[Marked]]
+) -> Source:
+    """A still of each box: a lossless PNG of the upright picture's pixels; a picture's crops are one group.
+
+    `marked` tells all pictures anew at each call, and adds what is left out, and faults of the annotations. Raises CannotRun unless
+    `options.crop_boxes`; the source raises Refused with all faults.
+    """
+    if not options.crop_boxes:
+        raise CannotRun(
+            f"{listing.file or listing.root}: {what}: boxes around things, not one label a picture; --crop-boxes takes each box as a "
+            "picture of its class, or ingest a table with the columns path,label"
+        )
+    if listing.file:
+        raise CannotRun(f"{listing.file}: {what}; name the folder that holds it and its pictures")
+
+    def entries(left_out: LeftOut) -> Iterator[Entry]:
+        decoded = functools.lru_cache(maxsize=1)(_upright)
+        seen: set[int] = set()
+        faults: list[str] = []
+        for each in marked(left_out, faults):
+            path = listing.relative(each.picture)
+            if hash(path) in seen:
+                faults.append(f"E_DUPLICATE_ROW {escaped(path)}: has boxes in two places of the annotations; keep one of them")
+                continue
+            seen.add(hash(path))
+            if size := _size(each, path, left_out):
+                for number, label, edges in _taken(each, size, path, left_out):
+                    name = f"{as_folder(label)}/{path.replace('/', '-')}-{number}.png"
+                    name = f"{each.split}/{name}" if each.split else name
+                    frames = functools.partial(_crop, decoded, each.picture, path, size, edges, name)
+                    yield Entry(label, name, frames=frames, group=path, split=each.split)
+        if faults:
+            raise Refused(*faults)
+        for folder in listing.folders.values():
+            for name in listing.scan(listing.root / folder.path).files if folder.stills else ():
+                path = f"{folder.path}/{name}".lstrip("/")
+                if hash(path) not in seen and kind_of(listing.root / path) == "still":
+                    left_out.add("W_UNLABELED", "pictures that have no annotation", path)
+
+    return Source(f"{what}: a crop of each box", listing.root, entries)
+
+
+def _size(each: Marked, path: str, left_out: LeftOut) -> tuple[int, int] | None:
+    """(width, height) of the upright picture; None, and told, where its header cannot be read or the boxes are of another size."""
+    try:
+        with Image.open(each.picture, formats=_FORMATS) as image:
+            width, height = image.size
+            if metadata.notes(image)[0] >= 5:
+                width, height = height, width
+    except Exception as error:  # a decoder may raise anything on hostile bytes
+        fault = formats.undecodable(error, header=True)
+        left_out.add(fault.code, "pictures with boxes that cannot be read", f"{path} ({fault.reason})")
+        return None
+    if each.size and each.size != (width, height):
+        sizes = f"{width}x{height}, boxes of {each.size[0]:g}x{each.size[1]:g}"
+        left_out.add("W_BOX_SIZE", "pictures of another size upright than their boxes are of", f"{path} ({sizes})")
+        return None
+    return width, height
+
+
+def _taken(each: Marked, size: tuple[int, int], path: str, left_out: LeftOut) -> Iterator[tuple[int, str, tuple[int, ...]]]:
+    """(number, label, whole edges inside the picture) of the boxes that are taken; the others are told."""
+    width, height = size
+    across, down = size if each.fractions else (1, 1)
+    for number, box in enumerate(each.boxes, 1):
+        left, top, right, bottom = box.left * across, box.top * down, box.right * across, box.bottom * down
+        inside = max(left, 0.0), max(top, 0.0), min(right, width), min(bottom, height)
+        edges = tuple(round(edge) for edge in inside) if all(map(math.isfinite, inside)) else (0, 0, 0, 0)
+        reasons = {
+            "boxes of crowds": box.crowd,
+            "boxes without a height or a width": not (left < right and top < bottom),
+            "boxes outside their picture": not (inside[0] < inside[2] and inside[1] < inside[3]),
+            f"boxes of less than {LEAST} px": min(edges[2] - edges[0], edges[3] - edges[1]) < LEAST,
+        }
+        if reason := next((reason for reason, true in reasons.items() if true), ""):
+            left_out.add("W_BOX", reason, f"{path} box {number}", box.label)
+        else:
+            yield number, box.label, edges
+
+
+def _upright(file: Path) -> np.ndarray:
+    return decode.decode(file.read_bytes()).pixels
+
+
+def _crop(
+    decoded: Callable[[Path], np.ndarray], file: Path, path: str, size: tuple[int, int], edges: tuple[int, ...], name: str
+) -> list[tuple[bytes, str]]:
+    """The one frame of a box. Raises Refused for a picture that cannot be decoded."""
+    try:
+        pixels = decoded(file)
+    except formats.Undecodable as fault:
+        raise Refused(f"{fault.code} {escaped(path)}: {fault.reason}; get it again, or take it and its boxes out") from None
+    if pixels.shape[1::-1] != size:
+        raise Refused(f"E_CORRUPT {escaped(path)}: turned by metadata behind its pixels; save it upright")
+    left, top, right, bottom = edges
+    return [(encode_png(pixels[top:bottom, left:right]), name)]

@@ -1,0 +1,148 @@
+"""YOLO's text files of boxes, one per picture, as Ultralytics, Darknet, CVAT, Roboflow and Label Studio write them."""
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import yaml
+
+from components.ingest import boxes
+from components.ingest.boxes import Box, Marked, Pictures
+from components.ingest.form import MARKED, Fit, Form, Options
+from components.ingest.listing import Listing
+from components.ingest.sample_reader import STILLS
+from components.ingest.source import SPLIT_NAMES, LeftOut, Source
+from components.shared.errors import CannotRun
+
+EXAMPLE = """\
+data.yaml            names: [cat, dog]
+images/train/1.jpg
+labels/train/1.txt   1 0.5 0.5 0.2 0.3"""
+_MOST = 200  # files whose first line is read
+_ROW = re.compile(r"\d+(\s+-?(0|1|0?\.\d+|[01]\.\d+(e-\d+)?|\d(\.\d+)?e-\d+)){4,}\s*")
+_SLACK = 0.01  # what tools round beyond the picture's edge
+
+
+def fit(listing: Listing) -> Fit | None:
+    """Text files whose first line is a class and at least four fractions."""
+    texts = listing.others(".txt")
+    # Those that lie deeper first: at the top are lists and remarks.
+    for file in sorted(texts, key=lambda file: -len(file.parts))[:_MOST]:
+        with file.open("rb") as stream:
+            if _ROW.fullmatch(stream.readline(2000).decode("utf-8", "replace")):
+                return Fit(MARKED, f"{listing.relative(file)} holds boxes as YOLO writes them")
+    return None
+
+
+def read(listing: Listing, options: Options) -> Source:
+    """A still of each box; the split is that of data.yaml, the folder, or a list (train.txt). Raises Refused, CannotRun."""
+    pictures = Pictures(listing)
+
+    def marked(left_out: LeftOut, faults: list[str]) -> Iterator[Marked]:
+        known = _configuration(listing)
+        names, lists = _names(listing, known), _lists(listing, faults)
+        for folder in [each.path for each in listing.folders.values() if any(name.endswith(".txt") for name in each.others)]:
+            for name in listing.scan(listing.root / folder).files:
+                path = f"{folder}/{name}".lstrip("/")
+                picture = pictures.find(name[:-4], boxes.near(folder, "images")) if name.endswith(".txt") else None
+                if picture:
+                    found = list(_boxes(listing.root / path, path, names, "kpt_shape" in known, faults))
+                    split = _split(listing.relative(picture), known, lists)
+                    yield Marked(picture, found, split=split, fractions=True)
+                elif name.endswith(".txt") and _ROW.match((listing.root / path).read_text(encoding="utf-8", errors="replace")):
+                    faults.append(f"E_MISSING_FILE {path}: no picture of that name lies beside it or in a folder images")
+
+    return boxes.source_of("a YOLO export", listing, options, marked)
+
+
+def _configuration(listing: Listing) -> dict:
+    """What data.yaml says, all as text: a class may be called `no`, or 007. Raises CannotRun."""
+    found = []
+    for file in listing.others(".yaml", ".yml"):
+        try:
+            content = yaml.load(file.read_bytes(), Loader=yaml.BaseLoader)  # noqa: S506 (it makes nothing but text)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise CannotRun(f"{file}: not YAML that can be read ({str(error).splitlines()[0]})") from None
+        if isinstance(content, dict) and "names" in content:
+            found.append((file, content))
+    if len({str(content["names"]) for _, content in found}) > 1:
+        raise CannotRun(f"{' and '.join(str(file) for file, _ in found)}: different names of classes; leave one of them there")
+    return found[0][1] if found else {}
+
+
+def _names(listing: Listing, known: dict) -> dict[int, str]:
+    """Number -> name of the classes. Raises CannotRun where nothing tells them."""
+    names = known.get("names")
+    if not names:
+        # Asked for by name: of a folder with thousands of texts not all names are kept.
+        places = [listing.root / folder / name for folder in listing.folders for name in ("classes.txt", "_darknet.labels")]
+        files = [*listing.others(".names"), *(file for file in places if file.is_file())]
+        if not files:
+            raise CannotRun(
+                f"{listing.root}: its boxes name classes by numbers; add a data.yaml with `names`, obj.names or classes.txt"
+            )
+        names = files[0].read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    try:
+        pairs = names.items() if isinstance(names, dict) else enumerate(names)
+        return {int(number): name.strip() for number, name in pairs}
+    except (AttributeError, TypeError, ValueError):
+        raise CannotRun(f"{listing.root}: `names` of its data.yaml are not a list of names, or number: name") from None
+
+
+def _lists(listing: Listing, faults: list[str]) -> dict[str, str]:
+    """Name of a picture, with its folder's where that stands there -> split, of the lists train.txt, valid.txt and test.txt."""
+    found: dict[str, str] = {}
+    for file in listing.others(".txt"):
+        split = SPLIT_NAMES.get(file.stem.lower())
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if split else ():
+            path = PurePosixPath(line.strip().replace("\\", "/"))
+            name = "/".join(path.parts[-2:])
+            if path.suffix.lower() in STILLS and found.setdefault(name, split) != split:
+                faults.append(f"E_LABEL_CONFLICT {listing.relative(file)}: {name!r} is in the list of {found[name]} too")
+    return found
+
+
+def _split(path: str, known: dict, lists: dict[str, str]) -> str | None:
+    """The split of a picture: `train: images/a` in data.yaml, else what its folders are called, else a list."""
+    parts = PurePosixPath(path).parts
+    told = set()
+    for word in ("train", "val", "test"):
+        for folder in [known.get(word)] if isinstance(known.get(word), str) else known.get(word) or ():
+            wanted = tuple(part for part in PurePosixPath(str(folder)).parts if part not in ("..", ".", "/"))
+            if wanted and any(parts[start : start + len(wanted)] == wanted for start in range(len(parts) - 1)):
+                told.add(SPLIT_NAMES[word])
+    if len(told) == 1:
+        return told.pop()
+    return boxes.split_of("/".join(parts[:-1])) or lists.get("/".join(parts[-2:])) or lists.get(parts[-1])
+
+
+def _boxes(file: Path, path: str, names: dict[int, str], with_points: bool, faults: list[str]) -> Iterator[Box]:
+    """A box per line: centre, width and height, then perhaps key points; or an outline, of which the box that holds it."""
+    for line, row in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        where = f"{path} line {line}"
+        try:
+            numbers = list(map(float, row.split()))
+        except ValueError:
+            numbers = [math.nan]
+        if not numbers:
+            continue
+        is_box = len(numbers) == 5 or (with_points and len(numbers) > 5)
+        place, values = numbers[0], numbers[1:5] if is_box else numbers[1:]
+        if not (is_box or (len(numbers) >= 7 and len(numbers) % 2)):
+            faults.append(
+                f"E_BOX {where}: expected a class and 4 numbers, or a class and the points of an outline, got {row[:60]!r}"
+            )
+        elif place not in names:
+            faults.append(f"E_LABEL {where}: class {place:g} is not among the {len(names)} names")
+        elif not all(-_SLACK <= value <= 1 + _SLACK for value in values):
+            faults.append(f"E_BOX {where}: expected fractions of the picture, from 0 to 1, got {row[:60]!r}")
+        elif is_box:
+            x, y, width, height = values
+            yield Box(names[int(place)], x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+        else:
+            across, down = values[::2], values[1::2]
+            yield Box(names[int(place)], min(across), min(down), max(across), max(down))
+
+
+FORM = Form("yolo", "boxes in YOLO's text files; with --crop-boxes a still of each", EXAMPLE, fit, read)

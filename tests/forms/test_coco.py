@@ -1,0 +1,106 @@
+"""COCO's JSON: whose box it is, which class, and what is left out."""
+
+import json
+
+import pytest
+
+from forms.boxed import NOT_LABELS, colours, draw
+from forms.conftest import read_all, refused, told
+
+BOXES = ((90, [10, 5, 20, 20], 0), (3, [40, 20, 20, 20], 0))
+
+
+def annotations(*names: str, boxes=BOXES, size=(80, 50), **more) -> str:
+    """What COCO writes: ids with gaps, no place in any list."""
+    return json.dumps({
+        "info": {}, "licenses": [],
+        "images": [{"id": 7 + 10 * n, "file_name": name, "width": size[0], "height": size[1]} for n, name in enumerate(names)],
+        "annotations": [{"id": n, "image_id": 7 + 10 * image, "category_id": category, "bbox": box, "iscrowd": crowd,
+                         "segmentation": [[1, 2, 3, 4]]}
+                        for image in range(len(names)) for n, (category, box, crowd) in enumerate(boxes)],
+        "categories": [{"id": 3, "name": "dog"}, {"id": 90, "name": "cat"}],
+    } | more)  # fmt: skip
+
+
+LAYOUTS = {
+    "COCO": (("annotations/instances_train2017.json", "train2017"), ("annotations/instances_val2017.json", "val2017")),
+    "CVAT": (("annotations/instances_train.json", "images/train"), ("annotations/instances_val.json", "images/val")),
+    "Roboflow": (("train/_annotations.coco.json", "train"), ("valid/_annotations.coco.json", "valid")),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_each_box_is_a_still_of_its_class_and_its_picture_its_group(tmp_path, layout):
+    for file, pictures in LAYOUTS[layout]:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text(annotations("1.png"))
+        draw(tmp_path / pictures / "1.png")  # the same name on both sides: each has its own
+    (tmp_path / "annotations").mkdir(exist_ok=True)
+    (tmp_path / "annotations/captions_train2017.json").write_text(json.dumps({"info": {}, "images": [], "annotations": []}))
+    assert f"a COCO export: {NOT_LABELS}" in refused(tmp_path)
+    assert colours(read_all(tmp_path, crop_boxes=True)) == [
+        (label, label, True, (20, 20), split, f"{pictures}/1.png")
+        for split, (_, pictures) in zip(("train", "validation"), LAYOUTS[layout], strict=True) for label in ("cat", "dog")
+    ]  # fmt: skip
+
+
+def test_label_studios_paths_and_windows_are_found(tmp_path):
+    draw(tmp_path / "images/a b.png")
+    (tmp_path / "result.json").write_text(annotations("..\\..\\label-studio\\data\\media\\images\\a b.png"))
+    assert [row[:2] for row in colours(read_all(tmp_path, crop_boxes=True))] == [("cat", "cat"), ("dog", "dog")]
+
+
+def test_what_is_left_out_is_told_by_reason_and_class(tmp_path, capsys):
+    boxes = (
+        *BOXES,
+        (3, [0, 0, 30, 30], 1),
+        (3, [90, 10, 20, 20], 0),
+        (90, [5, 5, 0, 9], 0),
+        (90, [5, 5, 7, 30], 0),
+        (90, [1, 1, -9, 9], 0),
+    )
+    (tmp_path / "_annotations.coco.json").write_text(annotations("1.png", boxes=(*boxes, (3, [40, 20, 99, 99], 0))))
+    draw(tmp_path / "1.png")
+    draw(tmp_path / "2.png")
+    (*_, clipped) = colours(read_all(tmp_path, crop_boxes=True))
+    assert clipped[3] == (30, 40)
+    lines = told(tmp_path, capsys, crop_boxes=True)
+    assert "W_BOX 1 boxes of crowds (dog 1), such as '1.png box 3'" in lines
+    assert "W_BOX 1 boxes outside their picture (dog 1)" in lines
+    assert "W_BOX 2 boxes without a height or a width (cat 2)" in lines
+    assert "W_BOX 1 boxes of less than 8 px (cat 1)" in lines
+    assert "W_UNLABELED 1 pictures that have no annotation, such as '2.png'" in lines
+
+
+def test_a_turned_picture_is_cropped_upright_where_its_size_says_so_and_left_out_where_not(tmp_path, capsys):
+    (tmp_path / "_annotations.coco.json").write_text(annotations("1.jpg"))
+    draw(tmp_path / "1.jpg", orientation=6)
+    assert [row[:3] for row in colours(read_all(tmp_path, crop_boxes=True))] == [("cat", "cat", True), ("dog", "dog", True)]
+    (tmp_path / "_annotations.coco.json").write_text(annotations("1.jpg", "2.jpg", size=(50, 80)))
+    draw(tmp_path / "2.jpg")
+    (tmp_path / "_annotations.coco.json").write_text(annotations("1.jpg", "2.jpg", size=(50, 80)))
+    assert (
+        "W_BOX_SIZE 2 pictures of another size upright than their boxes are of, such as '1.jpg (80x50, boxes of 50x80)'"
+        in told(tmp_path, capsys, crop_boxes=True)
+    )
+
+
+def test_all_faults_of_the_annotations_are_told_together(tmp_path):
+    draw(tmp_path / "1.png")
+    (tmp_path / "_annotations.coco.json").write_text(annotations("1.png", "gone.png", boxes=(*BOXES, (4, [1, 1, 9, 9], 0))))
+    (tmp_path / "_annotations.coco.json").parent.joinpath("instances_all.json").write_text(annotations("1.png"))
+    lines = refused(tmp_path, crop_boxes=True)
+    assert "_annotations.coco.json: names 'gone.png', which is not there" in lines
+    assert "annotation 2 has the category 4, which has no name in its list" in lines
+    assert "E_DUPLICATE_ROW 1.png: has boxes in two places of the annotations" in lines
+    (tmp_path / "instances_all.json").unlink()
+    (tmp_path / "_annotations.coco.json").write_text('{"images": [], "annotations": [{"caption": "a cat"}]}')
+    assert "not annotations of boxes as COCO writes them" in refused(tmp_path, crop_boxes=True)
+
+
+def test_a_picture_that_cannot_be_read_and_annotations_without_their_folder_are_told(tmp_path, capsys):
+    (tmp_path / "_annotations.coco.json").write_text(annotations("1.png", "2.png"))
+    draw(tmp_path / "1.png")
+    (tmp_path / "2.png").write_bytes(b"no picture")
+    assert "1 pictures with boxes that cannot be read, such as '2.png (" in told(tmp_path, capsys, crop_boxes=True)
+    assert "name the folder that holds it and its pictures" in refused(tmp_path / "_annotations.coco.json", crop_boxes=True)
