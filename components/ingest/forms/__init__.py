@@ -2,18 +2,24 @@
 
 from components.ingest.forms import (
     box_table,
+    cifar,
     class_folders,
     coco,
     idx,
+    imagenet_lists,
     labelled_table,
     masks,
     npz,
     parquet_images,
+    video_lists,
     voc,
     yolo,
 )
 
 _MODULES = (
+    video_lists,
+    imagenet_lists,
+    cifar,
     class_folders,
     labelled_table,
     parquet_images,
