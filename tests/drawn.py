@@ -7,6 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.shared.data import manifest as manifests
+from components.validate import checks, items
+from components.validate.accepted import Accepted
+from components.validate.config import ValidateConfig
+from components.validate.context import Context
 
 PART = 65_536  # rows of a manifest's part
 
@@ -43,6 +47,24 @@ def draw(folder: Path, rows: int, classes: int | list[str], seed: int = 0) -> No
         ]
         schema = manifests.SCHEMA.with_metadata({"shard": f"{number:05d}.parquet", "measured_by": "drawn {}"})
         pq.write_table(pa.table(arrays, schema=schema), folder / f"{number:032x}.parquet", compression="zstd")
+
+
+def change(folder: Path, columns: dict[str, object]) -> None:
+    """Give the samples of a manifest of one part other values."""
+    (part,) = folder.glob("*.parquet")
+    table = pq.read_table(part)
+    for name, values in columns.items():
+        field = table.schema.field(name)
+        values = _binary(values) if pa.types.is_fixed_size_binary(field.type) else pa.array(values, field.type)
+        table = table.set_column(table.schema.get_field_index(name), field, values)
+    pq.write_table(table, part)
+
+
+def told(folder: Path, limits: ValidateConfig, accepted: Accepted | None = None) -> dict[str, dict]:
+    """What the checks say of a manifest, by code, as findings.json does; `items` are the lines that people read."""
+    context = Context.read(folder, limits, accepted)
+    records = [items.record(finding, context) for finding in checks.run(context, list)]
+    return {each["code"]: each | {"items": [item["text"] for item in each["items"]]} for each in records}
 
 
 def _binary(values: np.ndarray) -> pa.Array:

@@ -283,14 +283,15 @@ def test_imbalance_is_explained_and_a_guess_is_rated(stills, judged):
     assert "balanced_accuracy" in facts["recommendation"]
 
 
-def test_a_screen_holds_what_the_terminal_is_told(stills, judged, capsys):
+def test_a_screen_holds_what_the_terminal_is_told(stills, judged, tmp_path, knobs, capsys):
     for number in range(30):
         (stills / "bar" / f"note{number}.png").write_text(("not a picture", "<html>", "\x80\x04\x95")[number % 3])
         (stills / f"class {number}").mkdir()
         (stills / f"class {number}" / "one.png").write_bytes(png(drawing("box", np.random.default_rng(number + 40))))
     judged(stills)
     capsys.readouterr()
-    judged(stills)
+    with pytest.raises(Refused):
+        validate(manifest=tmp_path / "manifest", config=knobs(ValidateConfig, "validate"), validation=tmp_path / "validation")
     assert len(capsys.readouterr().out.splitlines()) <= 24
 
 

@@ -28,27 +28,49 @@ def kind_mix(context: Context) -> pd.DataFrame:
 
 
 def length_shortcut(context: Context) -> str | None:
-    """The number of different frames predicts the label: a network that counts them scores better than it deserves."""
-    known = context.is_clip & context.labels.notna()
-    if known.sum() < 2 * suspects.FOLDS or context.labels[known].nunique() < 2:
+    """The number of frames, or of those that repeat another, predicts the label: a network that counts scores better than it deserves."""
+    known = context.is_clip & context.labels.notna() & context.decoded
+    labels = context.labels[known].astype("str")
+    if known.sum() < 2 * suspects.FOLDS or labels.nunique() < 2:
         return None
-    # A clip that was filled up to a length by repeating frames is as long as what differs in it.
-    lengths = context.frame_digests[known[context.is_clip]].map(lambda digests: 0 if digests is None else len(set(digests)))
-    table = pd.crosstab(context.labels[known], lengths).to_numpy()
+    frames = context.column("frames")[known]
+    distinct = context.frame_digests[labels.index].map(lambda digests: len(set(digests)))
+    by_length, by_distinct = _predicted_by(frames, labels), _predicted_by(distinct, labels)
+    # Without repeats both are the same; of clips filled up to one length only the second tells.
+    repeats = by_distinct > by_length
+    accuracy, what = (
+        (by_distinct, "how many frames repeat another one") if repeats else (by_length, "the number of frames alone")
+    )
+    sizes = labels.value_counts().to_numpy()
+    if accuracy <= suspects.blind(np.full(len(sizes), 1 / len(sizes)), sizes):
+        return None
+    means = (frames - distinct if repeats else frames).groupby(labels).mean()
+    few, many = means.idxmin(), means.idxmax()
+    what = f"{what} ({few!r} {means[few]:.1f} a clip, {many!r} {means[many]:.1f})"
+    shortest = (
+        f"each frame taken once, the shortest clip has {distinct.min()}" if repeats else f"the shortest clip has {frames.min()}"
+    )
+    told = _shortcut(context, accuracy, len(sizes), what)
+    return told and f"{told}; {shortest}"
+
+
+def _predicted_by(numbers: pd.Series, labels: pd.Series) -> float:
+    """How often the label that has the largest share of a clip's number is its own, the mean over classes."""
+    table = pd.crosstab(labels, numbers).to_numpy()
     sizes = table.sum(axis=1, keepdims=True)
     share = table / sizes
-    # The largest share that another class has of a length: the second largest for the class that has the largest itself.
+    # The largest share that another class has of a number: the second largest for the class that has the largest itself.
     first, second = np.argmax(share, axis=0), np.partition(share, -2, axis=0)[-2]
     others = np.where(np.arange(len(table))[:, None] == first, second, share.max(axis=0))
     # A clip must not vouch for itself: it is left out of its own class's share.
     own = (table - 1) / np.maximum(sizes - 1, 1)
     right = np.where((table > 0) & (own > others), table, 0).sum(axis=1)
-    return _shortcut(context, float(np.mean(right / sizes[:, 0])), len(table), "the number of frames alone")
+    return float(np.mean(right / sizes[:, 0]))
 
 
 def frame_shortcut(context: Context) -> str | None:
     """A single frame predicts the label: the order of time need not be learnt."""
-    if not context.is_clip.any() or context.opinion is None:
+    if not context.is_clip.any() or context.opinion is None or not context.opinion.knows:
         return None
     return _shortcut(context, context.opinion.accuracy, len(context.classes), "the middle frame alone, to a linear model,")
 

@@ -12,8 +12,11 @@ import pyarrow.compute as pc
 
 from components.shared.data import manifest as manifests
 from components.shared.data import twins
-from components.validate import suspects
+from components.validate import features, outliers, suspects
+from components.validate.accepted import Accepted
 from components.validate.config import ValidateConfig
+
+_SAMPLED = 20_000  # pictures
 
 
 @dataclass(frozen=True)
@@ -21,16 +24,16 @@ class Context:
     """`rows`: what is held of every sample, numbered from 0, in a dozen bytes: `label`, `split` and `fault_code` as categories,
     and `key`, uint64, equal for equal pictures. All else is read when a check asks for it; see `column` and `some`.
 
-    `accepted`: `drift.figures` of the last accepted data, if any.
+    `accepted`: the last accepted data, if any.
     """
 
     rows: pd.DataFrame
     limits: ValidateConfig
     manifest: Path
-    accepted: dict | None = None
+    accepted: Accepted | None = None
 
     @classmethod
-    def read(cls, manifest: Path, limits: ValidateConfig, accepted: dict | None = None) -> "Context":
+    def read(cls, manifest: Path, limits: ValidateConfig, accepted: Accepted | None = None) -> "Context":
         """Read a manifest part by part."""
         held = ["label", "split", "fault_code"]
 
@@ -122,8 +125,10 @@ class Context:
 
     @functools.cached_property
     def blank(self) -> pd.Series:
-        """Whether a picture is of nearly one colour."""
-        return (self.column("contrast") < self.limits.min_contrast) | (self.column("common") >= self.limits.max_common)
+        """Whether a picture is of nearly one colour: without contrast, or with one level nearly everywhere, unlike the set."""
+        common = self.column("common")
+        one_level = outliers.unlike_most(common, common >= self.limits.max_common, low=False)
+        return one_level | (self.column("contrast") < self.limits.min_contrast)
 
     def clashes(self, values: pd.Series) -> np.ndarray:
         """(m, 2): each row whose picture comes with another of these values too, and the first row where it does."""
@@ -184,20 +189,39 @@ class Context:
         if len(counts) < 2 or counts.min() < 2 * suspects.FOLDS:
             return None
         labels = np.where(learnt, self.label_number, np.int8(-1))
-        # A group, or a picture that comes twice, is in one fold: no model has seen what it judges.
+        folds = (self.unit % suspects.FOLDS).astype(np.int8)
+        # Of a group, or of a picture that comes twice, a class has one independent sample.
+        key = self.unit + labels.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        first = manifests.firsts(key) == np.arange(len(key), dtype=np.int32)
+        units = np.bincount(labels[learnt & first], minlength=len(self.classes))
+        return suspects.opinion(lambda: features.read(self.manifest), labels, folds, len(self.classes), units)
+
+    @functools.cached_property
+    def sample(self) -> pa.Table:
+        """What the next version's pictures are compared with: `label`, `unit` and `features` of at most 20,000; see drift.py.
+
+        Those are taken whose digests come first: a draw by content, which takes the same pictures of every version.
+        """
+        rows = np.flatnonzero((self.decoded & self.labels.notna()).to_numpy())
+        if len(rows) > _SAMPLED:
+            rows = np.sort(rows[np.argpartition(self.rows["key"].to_numpy()[rows], _SAMPLED)[:_SAMPLED]])
+        columns = self.some(rows, *features.COLUMNS)
+        held = (np.frombuffer(b"".join(columns[name]), np.uint8).reshape(-1, size) for name, size in features.COLUMNS.items())
+        seen = features.of(*held)
+        arrays = {
+            "label": pa.array(self.labels.iloc[rows].astype("str"), pa.string()),
+            "unit": pa.array(self.unit[rows]),
+            "features": pa.array([row.tobytes() for row in seen], pa.binary(features.LENGTH)),
+        }
+        about = {"data_digest": manifests.data_digest(self.manifest), "measured_by": manifests.measured_by(self.manifest)[0]}
+        return pa.table(arrays).replace_schema_metadata(about)
+
+    @functools.cached_property
+    def unit(self) -> np.ndarray:
+        """What a fold keeps whole, uint64 (n,): a group, else a picture, however often it comes. No model sees what it judges."""
         groups = self.column("group").cat
         of_group = np.append(pd.util.hash_array(groups.categories.to_numpy(object), categorize=False), np.uint64(0))
-        key = np.where(groups.codes >= 0, of_group[groups.codes], self.rows["key"])
-        folds = (key % suspects.FOLDS).astype(np.int8)
-        return suspects.opinion(self._features, labels, folds, len(self.classes))
-
-    def _features(self) -> Iterator[np.ndarray]:
-        """Gradients, colours, and the thumbnail at half its size: uint8, a part of the manifest at a time."""
-        parts = (manifests.read_bytes(self.manifest, column) for column in ("features", "thumbnail"))
-        for features, thumbnails in zip(*parts, strict=True):
-            four = thumbnails.reshape(-1, 8, 2, 8, 2).astype(np.uint16)
-            small = (four[:, :, 0, :, 0] + four[:, :, 0, :, 1] + four[:, :, 1, :, 0] + four[:, :, 1, :, 1]) // 4
-            yield np.concatenate([features, small.astype(np.uint8).reshape(len(features), -1)], axis=1)
+        return np.where(groups.codes >= 0, of_group[groups.codes], self.rows["key"])
 
 
 def counted(texts: pd.Series) -> pd.Series:

@@ -60,8 +60,12 @@ def findings(check: Check, result: pd.DataFrame | str | None, context: Context) 
             fix = "nothing: they are left out (validate.quarantine)"
         else:
             message += f" ({share:.1%}, more than may be skipped: validate.max_quarantined {limit:.1%})"
-    if check.code == "W_LABEL_SUSPECT" and context.opinion.judged < len(context.rows):
-        message += f" ({context.opinion.judged:,} were judged, a share of every class, to bound the work)"
+    if check.code == "W_LABEL_SUSPECT":
+        opinion, guess = context.opinion, 1 / len(context.classes)
+        message += (f"; the simple model behind them agrees with {opinion.accuracy:.0%} of the labels that it has not learnt from "
+                    f"(mean over classes; a guess: {guess:.0%})")  # fmt: skip
+        if opinion.judged < len(context.rows):
+            message += f"; {opinion.judged:,} were judged, a share of every class, to bound the work"
     return [
         Finding(check, str(code), severity, f"{len(part):,} of {len(context.rows):,}: {message}", fix, part)
         for code, part in result.groupby(result["code"].fillna(check.code), sort=True)

@@ -100,7 +100,7 @@ def conflict(context: Context) -> pd.DataFrame:
     copies["copies"] = copies.groupby(["picture", "label"])["source"].transform("size")
     most = copies["copies"] == copies.groupby("picture")["copies"].transform("max")
     tied = copies[most].groupby("picture")["label"].nunique() > 1
-    if tied.any() and context.opinion is not None:
+    if tied.any() and context.opinion is not None and context.opinion.knows:
         trust = pd.Series(context.opinion.trust[copies.index], copies.index)
         unjudged = trust.isna().groupby(copies["picture"]).transform("any")  # a side that was not judged has not lost
         copies["probable"] = trust.where(~unjudged, 0.0)
@@ -148,7 +148,7 @@ def _clash(context: Context, rows: np.ndarray, twins: np.ndarray, sign: str) -> 
 def suspect(context: Context) -> pd.DataFrame:
     """Labels to which a simple model, fitted without them, gives a very low probability; the lowest first."""
     opinion = context.opinion
-    if opinion is None:
+    if opinion is None or not opinion.knows:
         return finding.none()
     positions = np.flatnonzero(opinion.suspect & (opinion.trust < context.limits.max_label_trust))
     positions = positions[np.argsort(opinion.trust[positions], kind="stable")]

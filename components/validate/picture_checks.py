@@ -5,8 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from components.validate import finding
-from components.validate.config import ValidateConfig
+from components.validate import finding, outliers
 from components.validate.context import Context
 
 Run = Callable[[Context], pd.DataFrame | str | None]
@@ -25,19 +24,30 @@ def undecodable(context: Context) -> pd.DataFrame:
     return finding.rows(bad.index, context.some(bad.index, "fault")["fault"], code=bad)
 
 
-def where(
-    column: str, test: Callable[[pd.Series, ValidateConfig], pd.Series], reason: str, doc: str, *, of_blank: bool = True
-) -> Run:
-    """A check of one column of the manifest: the samples whose value passes `test`, which gets the values and the knobs.
-
-    `reason` has a place for the value (%d, %s ...). `of_blank`: whether pictures of nearly one colour are judged, too; they have
-    a finding of their own.
-    """
+def where(column: str, test: Callable[[pd.Series], pd.Series], reason: str, doc: str) -> Run:
+    """A check of one column of the manifest: the samples whose value passes `test`. `reason` has a place for it (%d, %s ...)."""
 
     def check(context: Context) -> pd.DataFrame:
         values = context.column(column)
-        values = values[test(values, context.limits) & (of_blank | ~context.blank)]
+        values = values[test(values)]
         return finding.rows(values.index, np.char.mod(reason, values.to_numpy()))
+
+    check.__doc__ = doc
+    return check
+
+
+def beyond(column: str, knob: str, measure: str, doc: str, *, low: bool) -> Run:
+    """A check of a limit, the lowest value or else the highest: the pictures beyond it that are unlike the rest of the set.
+
+    `measure` names the value, with a place for it (%.0f ...). Pictures of nearly one colour have a finding of their own.
+    """
+
+    def check(context: Context) -> pd.DataFrame:
+        values, limit = context.column(column)[~context.blank], getattr(context.limits, knob)
+        median = values.median()
+        bad = values[outliers.unlike_most(values, values < limit if low else values > limit, low=low)]
+        reason = f"{measure} (median of the set {measure[measure.index('%') :]})"
+        return finding.rows(bad.index, np.array([reason % (value, median) for value in bad], object))
 
     check.__doc__ = doc
     return check

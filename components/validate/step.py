@@ -4,11 +4,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
-from components.shared import destination, files, scratch, store
+from components.shared import destination, files
 from components.shared.errors import Refused
 from components.validate.config import ValidateConfig
 
-ACCEPTED = "accepted/summary.json"  # key in the store
 SCREEN = 16  # lines of findings that the terminal shows
 
 
@@ -24,16 +23,16 @@ def validate(
     destination.check_folder(validation, kind="validation", inputs=[manifest])
     great.process()  # before all that is slow to import
     from components.shared.data import manifest as manifests
-    from components.validate import checks, class_balance, drift, items, report
+    from components.validate import accepted, checks, class_balance, drift, items, report
     from components.validate.context import Context
 
     config.check()
     digest = manifests.data_digest(manifest)
-    accepted = _accepted(validation, digest)
+    before = accepted.find(validation, digest)
     with files.whole_folder(validation, kind="validation") as fresh:
         judged = great.judge(manifest, config, fresh / "data_docs")
         # Great Expectations is at work now, in its own process: time for what does not need its outcome.
-        context = Context.read(manifest, config, accepted)
+        context = Context.read(manifest, config, before)
         class_balance.chart(context, fresh / "classes.png")
         items.write_pairs(context, fresh / "pairs.parquet")
         facts, figures = class_balance.facts(context), drift.figures(context)
@@ -57,7 +56,7 @@ def validate(
             "imbalance_ratio": facts["ratio"],
             "imbalance": facts,
             "figures": figures,
-            "accepted": accepted,
+            "accepted": before and before.figures,
             "expectations": {
                 "evaluated": len(judged()),
                 "failed": {each.name: each.failed for each in judged() if each.failed},
@@ -68,8 +67,9 @@ def validate(
         files.write_json(fresh / "summary.json", summary)
         items.write_table(findings, context, fresh / "findings.parquet")
         report.write(findings, context, summary, fresh / "report.html")
-    if summary["passed"] and (kept := store.open_store()):
-        kept.put(ACCEPTED, validation / "summary.json")
+        accepted.write(context.sample, before, fresh)
+    if summary["passed"]:
+        accepted.keep(validation)
     lines = [line for finding in findings for line in report.lines(finding, context)]
     for line in lines[:SCREEN]:
         print(line)
@@ -81,20 +81,3 @@ def validate(
     ratio = f"{summary['imbalance_ratio']:.1f}" if summary["imbalance_ratio"] else "infinite"
     print(f"validate: {len(context.rows):,} samples in {len(context.classes)} classes pass with {severities['warning']} warnings "
           f"(largest class / smallest: {ratio}); {validation}/report.html shows it all")  # fmt: skip
-
-
-def _accepted(validation: Path, digest: str) -> dict | None:
-    """The figures of the data that passed before this, if any, from which drift is measured.
-
-    That is what was accepted last by whoever shares the store, since a pod finds nothing in its folder; else what was judged last
-    here. The same data judged twice is compared with the same data as the first time, so that it gives the same findings.
-    """
-    files.restore(validation)
-    with scratch.folder("accepted") as folder:
-        kept, file = store.open_store(), folder / "summary.json"
-        if kept is None or not kept.get(ACCEPTED, file):
-            file = validation / "summary.json"
-        if not file.exists():
-            return None
-        before = files.read_json(file, "figures", "passed", "data_digest", "accepted")
-    return before["figures"] if before["passed"] and before["data_digest"] != digest else before["accepted"]

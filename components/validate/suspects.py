@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 
-FOLDS = 5
-_SHRINKAGE = 0.01  # of the covariance towards a sphere: few samples do not fill its dimensions
+from components.validate.discriminants import FOLDS, Sums
+
 _CELLS = 1 << 22  # samples x classes that are held at once
 _WORK = 2e9  # and that are computed at all: of more, a share of the samples is judged
 
@@ -18,23 +17,37 @@ class Opinion:
     """The judgement of the model on each sample.
 
     `trust`: probability of its own label; `best`: the most probable class; `accuracy`: share of labels it agrees with, the
-    mean over classes; `suspect`: whether confident learning counts the label as an error; `judged`: how many samples were, in
-    all; `trust` of the others is NaN.
+    mean over classes; `guess`: the highest accuracy that naming classes blindly reaches, but for one time in a thousand;
+    `suspect`: whether confident learning counts the label as an error; `judged`: how many samples were, in all; `trust` of the
+    others is NaN.
     """
 
     trust: np.ndarray
     best: np.ndarray
     accuracy: float
+    guess: float
     suspect: np.ndarray
     judged: int
 
+    @property
+    def knows(self) -> bool:
+        """Whether the model has learnt anything: if not, what it finds odd is noise."""
+        return self.accuracy > self.guess
+
 
 @threadpool_limits.wrap(1, "blas")  # many small products: threads would only wait for each other, and take several times longer
-def opinion(read: Callable[[], Iterable[np.ndarray]], labels: np.ndarray, folds: np.ndarray, classes: int) -> Opinion:
+def opinion(
+    read: Callable[[], Iterable[np.ndarray]],
+    labels: np.ndarray,
+    folds: np.ndarray,
+    classes: int,
+    units: np.ndarray | None = None,
+) -> Opinion:
     """Judge every label by a model that was fitted without its fold.
 
     `read` gives the features, uint8 (rows, d), a part at a time, and is called up to three times; `labels` int (n,), -1 for a
-    sample that has none or does not decode; `folds` int (n,), 0 to FOLDS - 1.
+    sample that has none or does not decode; `folds` int (n,), 0 to FOLDS - 1; `units` int (classes,): how many independent
+    samples each class has, where groups make them fewer.
 
     The model is linear discriminant analysis (Fisher, 1936): all it needs are sums, and those of all folds but one are a
     subtraction. Levels are whole numbers, so the sums are exact. A label is a suspect when another class is more probable
@@ -45,7 +58,7 @@ def opinion(read: Callable[[], Iterable[np.ndarray]], labels: np.ndarray, folds:
     judged = _judged(labels, classes)
     known = np.zeros(len(labels), bool)
     known[judged] = labels[judged] >= 0
-    sums = _Sums.over(read(), labels, folds, classes)
+    sums = Sums.over(read(), labels, folds, classes)
     models = _Models(read, folds, [sums.without(fold).discriminants() for fold in range(FOLDS)])
     temperature = _temperature(models, np.flatnonzero(known), labels)
     own, top = np.full(len(labels), np.nan, np.float32), np.zeros(len(labels), np.float32)
@@ -68,7 +81,22 @@ def opinion(read: Callable[[], Iterable[np.ndarray]], labels: np.ndarray, folds:
         probability[probability < usual] = -1
         named = probability.argmax(axis=1)
         suspect[rows] = (probability[np.arange(len(rows)), named] >= 0) & (named != labels[rows])
-    return Opinion(own, best, float(recalls[sizes > 0].mean()) if known.any() else 0.0, suspect, len(judged))
+    there = sizes > 0
+    accuracy = float(recalls[there].mean()) if there.any() else 0.0
+    named = np.bincount(best[known], minlength=classes) / max(known.sum(), 1)
+    guess = blind(named[there], (sizes if units is None else np.minimum(sizes, units))[there])
+    return Opinion(own, best, accuracy, guess, suspect, len(judged))
+
+
+def blind(named: np.ndarray, units: np.ndarray) -> float:
+    """The mean recall that a model which knows nothing stays below, 999 times of 1,000.
+
+    `named`: the share of samples that it gives to each class; `units`: independent samples of each class; (classes,) both. Of a
+    class of n it is right about the share q that it gives to it anyway, give or take sqrt(q (1 - q) / n). Folds learn from each
+    other, and each pair of them counts twice: double the variance.
+    """
+    variance = 2 * (named * (1 - named) / units).sum() / max(len(units), 1) ** 2
+    return float(1 / max(len(units), 1) + 3.09 * np.sqrt(variance))
 
 
 def _judged(labels: np.ndarray, classes: int) -> np.ndarray:
@@ -132,46 +160,3 @@ def _fitted(classes: int) -> int:
 def _softmax(scores: np.ndarray) -> np.ndarray:
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
-
-
-@dataclass
-class _Sums:
-    """Per fold: samples of each class, their features added up, and the features' products."""
-
-    counts: np.ndarray  # (folds, classes)
-    totals: np.ndarray  # (folds, classes, d)
-    products: np.ndarray  # (folds, d, d)
-
-    @classmethod
-    def over(cls, parts: Iterable[np.ndarray], labels: np.ndarray, folds: np.ndarray, classes: int) -> "_Sums":
-        sums, start = None, 0
-        for features in parts:
-            if sums is None:
-                d = features.shape[1]
-                sums = cls(np.zeros((FOLDS, classes)), np.zeros((FOLDS, classes, d)), np.zeros((FOLDS, d, d)))
-            here = slice(start, start + len(features))
-            for fold in range(FOLDS):
-                mine = (folds[here] == fold) & (labels[here] >= 0)
-                own, wide = labels[here][mine], features[mine].astype(np.float64)
-                sums.counts[fold] += np.bincount(own, minlength=classes)
-                sums.totals[fold] += (
-                    csr_array((np.ones(len(own)), (own, np.arange(len(own)))), shape=(classes, len(own))) @ wide
-                )
-                sums.products[fold] += wide.T @ wide
-            start = here.stop
-        return sums
-
-    def without(self, fold: int) -> "_Sums":
-        return _Sums(*(whole.sum(axis=0) - whole[fold] for whole in (self.counts, self.totals, self.products)))
-
-    def discriminants(self) -> tuple[np.ndarray, np.ndarray]:
-        """Weights (d, classes) and bias (classes,); a class without samples is never named."""
-        samples = max(self.counts.sum(), 1)
-        means = self.totals / np.maximum(self.counts, 1)[:, None]
-        within = (self.products - (means * self.counts[:, None]).T @ means) / samples
-        d = len(within)
-        within += np.eye(d) * (_SHRINKAGE * np.trace(within) / d + 1e-3)
-        weights = np.linalg.solve(within, means.T)
-        with np.errstate(divide="ignore"):
-            prior = np.log(self.counts / samples)
-        return weights, np.maximum(prior, -1e9) - 0.5 * (means.T * weights).sum(axis=0)

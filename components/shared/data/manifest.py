@@ -152,9 +152,14 @@ def data_digest(folder: Path) -> str:
 
 
 def knobs(folder: Path) -> dict:
-    """The knobs that the manifest was measured with; see `measured_by` in its parts."""
-    _, brace, text = _stamp(_parts(folder)[0][1], b"measured_by").partition("{")
-    return json.loads(brace + text)
+    """The knobs that the manifest was measured with."""
+    return json.loads(measured_by(folder)[1])
+
+
+def measured_by(folder: Path) -> tuple[str, str]:
+    """What decided the content of a manifest: a digest of the code, and the knobs as JSON."""
+    code, brace, text = _stamp(_parts(folder)[0][1], b"measured_by").partition("{")
+    return code.strip(), brace + text
 
 
 def shard_digests(folder: Path) -> dict[str, str]:

@@ -1,0 +1,24 @@
+"""What models of the checks see of a picture: the one place that would read a pretrained network's vectors instead."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from components.shared.data import manifest as manifests
+
+COLUMNS = {"features": manifests.FEATURES, "thumbnail": manifests.THUMBNAIL}  # of the manifest, and their bytes
+LENGTH = manifests.FEATURES + manifests.THUMBNAIL // 4
+
+
+def read(manifest: Path) -> Iterator[np.ndarray]:
+    """The features of all samples, uint8 (rows, LENGTH), a part of the manifest at a time; zeros for what does not decode."""
+    for columns in zip(*(manifests.read_bytes(manifest, name) for name in COLUMNS), strict=True):
+        yield of(*columns)
+
+
+def of(gradients: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
+    """Gradients and colours, and the thumbnail at half its size: of uint8 (n, FEATURES) and (n, THUMBNAIL), uint8 (n, LENGTH)."""
+    four = thumbnails.reshape(-1, 8, 2, 8, 2).astype(np.uint16)
+    small = (four[:, :, 0, :, 0] + four[:, :, 0, :, 1] + four[:, :, 1, :, 0] + four[:, :, 1, :, 1]) // 4
+    return np.concatenate([gradients, small.astype(np.uint8).reshape(len(gradients), -1)], axis=1)
