@@ -137,6 +137,17 @@ def test_the_details_of_a_fault_are_for_its_owner_and_hold_no_secret(broken, sta
     assert "canary" not in text
 
 
+def test_a_long_refusal_shows_twenty_lines_of_a_kind_and_a_private_file_has_all(broken, tmp_path):
+    faults = "*[f'E_MISSING_FILE {n}.png' for n in range(5000)], *['E_LABEL x'] * 20"
+    done, _ = broken("darkroom", f"from components.shared.errors import Refused; raise Refused({faults})")
+    *lines, last = done.stderr.splitlines()
+    assert (done.returncode, len(lines), lines[19]) == (1, 40, "E_MISSING_FILE 19.png")
+    (kept,) = (tmp_path / "tmp").glob("darkroom-refused-*")
+    assert last == f"and 4,980 E_MISSING_FILE more; all of them: {kept}"
+    assert len(kept.read_text().splitlines()) == 5020
+    assert kept.stat().st_mode & 0o077 == 0
+
+
 def test_a_fault_is_said_also_where_no_file_can_be_written(broken, tmp_path):
     shutil.rmtree(tmp_path / "tmp")
     done, _ = broken("darkroom", "import tempfile; tempfile.tempdir = '/proc'; 1 / 0")

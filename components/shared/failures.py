@@ -11,6 +11,7 @@ import platform
 import signal
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from components.shared.masking import masked
 
 FAULT = 3
 CANNOT_RUN = CannotRun.exit_code
+_SHOWN = 20  # lines of one kind that are printed
 MEMORY = "free some memory, or give it more"
 _ADVICE = {
     errno.ENOSPC: "free some space, and run it again",
@@ -59,7 +61,7 @@ def guarded(work: Callable[[], int | None], *, name: str, advice: str = MEMORY) 
         _say(f"{name}: interrupted; no half-written output is left, and the same command goes on")
         return 128 + signal.SIGINT
     except Stop as stop:
-        _say(str(stop))
+        _say(_brief(stop))
         return stop.exit_code
     except Exception as error:
         if isinstance(error, OSError) and error.filename == _Output.NAME:
@@ -67,10 +69,24 @@ def guarded(work: Callable[[], int | None], *, name: str, advice: str = MEMORY) 
             if isinstance(error, BrokenPipeError):  # nobody reads any more, as in `darkroom checks | head`
                 return 128 + signal.SIGPIPE
         failure = explain(error, advice=advice)
-        reason = failure.reason + (f"; details for a report: {_keep(error)}" if failure.code == FAULT else "")
+        reason = failure.reason + (
+            f"; details for a report: {_keep(details(error), 'fault', error)}" if failure.code == FAULT else ""
+        )
         _say(f"{name}: {reason}")
         return failure.code
     return code
+
+
+def _brief(stop: Stop) -> str:
+    """Its lines, no more of one kind than a person reads; where there are more, a file has all of them."""
+    kinds, lines = Counter(), []
+    for fault in stop.faults:
+        kind = fault.split(" ", 1)[0]
+        kinds[kind] += 1
+        if kinds[kind] <= _SHOWN:
+            lines.append(fault)
+    counts = ", ".join(f"{count - _SHOWN:,} {kind}" for kind, count in kinds.items() if count > _SHOWN)
+    return "\n".join([*lines, f"and {counts} more; all of them: {_keep(str(stop), 'refused')}"] if counts else stop.faults)
 
 
 def _ended(work: Callable[[], int | None]) -> int:
@@ -154,18 +170,21 @@ class _Output(io.FileIO):
             raise
 
 
-def _keep(error: BaseException) -> str:
-    """Write the details into a file that only its owner reads; its path, or why there is none."""
+def _keep(text: str, what: str, error: BaseException | None = None) -> str:
+    """Write a text into a file that only its owner reads; its path, or why there is none, and where the error came from."""
     import tempfile
 
     try:
-        handle, name = tempfile.mkstemp(prefix="darkroom-fault-", suffix=".txt")  # 0600
+        handle, name = tempfile.mkstemp(prefix=f"darkroom-{what}-", suffix=".txt")  # 0600
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(details(error))
+            stream.write(text)
         return name
     except OSError as failed:
+        reason = f"no file could be written: {failed.strerror or failed}"
+        if error is None:
+            return reason
         where = traceback.extract_tb(error.__traceback__)[-1]
-        return f"{Path(where.filename).name} line {where.lineno} (no file could be written: {failed.strerror or failed})"
+        return f"{Path(where.filename).name} line {where.lineno} ({reason})"
 
 
 def _say(text: str) -> None:
