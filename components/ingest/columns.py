@@ -1,16 +1,19 @@
 """What the columns of a table mean, and which of several tables have the labels."""
 
+import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from components.ingest import sheet
+from components.ingest import lookup, rows, sheet
+from components.ingest.form import Options
 from components.ingest.listing import Listing
 from components.ingest.rows import COLUMNS
-from components.ingest.source import SPLIT_NAMES
+from components.ingest.source import SPLIT_NAMES, Source
 from components.shared.errors import CannotRun, Refused, Stop
 
 # What the columns may be called. Of paths the first counts: a table may well have a `path` and an `image`.
@@ -63,7 +66,7 @@ def columns_of(header: list[str]) -> Columns:
     # `class_id` says again in numbers what `class` says, so that one of the two is enough.
     plain = [place for place, name in enumerate(names) if name in LABELS[:3] and place not in taken]
     label = plain or [place for place in places(LABELS) if place not in taken]
-    if path and not label and len(names) == 2:
+    if path and not label and len(names) == 2 and names[path[0]] not in PATHS:  # of a file's path it may be the caption
         label = [1 - path[0]]
     return Columns(header, path, label, others)
 
@@ -84,21 +87,36 @@ def read(file: Path) -> pd.DataFrame:
             if differs.any():
                 row = found[differs].iloc[0]
                 raise Refused(
-                    f"E_CSV {file} line {row['line']}: the columns {columns.names[some[0]]!r} and {columns.names[some[number]]!r} "
+                    f"E_CSV {sheet.place(file, row['line'])}: the columns {columns.names[some[0]]!r} and {columns.names[some[number]]!r} "
                     f"differ ({row[f'{key} 0']!r} and {row[f'{key} {number}']!r}); rename all but the one that counts"
                 )
-    cells = {key: found[f"{key} 0"] if some else pd.array([None] * len(found), sheet.TEXT) for key, some in places.items()}
-    return pd.DataFrame(cells)[list(COLUMNS)].assign(line=found["line"])
+    return filled(pd.DataFrame({key: found[f"{key} 0"] for key, some in places.items() if some}).assign(line=found["line"]))
+
+
+def is_submission(file: Path) -> bool:
+    """Whether it shows what a competition's answers look like; its labels are made up."""
+    return "submission" in words(file.stem)
+
+
+def is_picture(name: str) -> bool:
+    """Whether a text ends like the name of a picture or video."""
+    return bool(lookup.ending(name))
 
 
 def tables(listing: Listing) -> list[Path]:
     """The tables of a source: the one that was named, those beside the pictures, or wherever they are."""
-    found = [file for file in listing.others(*sheet.ENDINGS) if "submission" not in _words(file.stem)]
+    found = [file for file in listing.others(*sheet.ENDINGS) if not is_submission(file)]
     return [file for file in found if file.parent == listing.root] or found
 
 
 def header_of(file: Path) -> list[str]:
-    """The names of a table's columns; none where it is no table that can be read."""
+    """The names of a table's columns; none where it is no table that can be read. Many forms ask for them."""
+    status = file.stat()
+    return _header_at(file, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=100)
+def _header_at(file: Path, changed: int, size: int) -> list[str]:
     try:
         return sheet.header(file)
     except Stop:
@@ -107,11 +125,12 @@ def header_of(file: Path) -> list[str]:
 
 def split_of(name: str) -> str | None:
     """The official split that a file or folder is of by its name: `train_labels`, `jester-v1-validation`."""
-    splits = {SPLIT_NAMES[word] for word in _words(name) if word in SPLIT_NAMES}
+    splits = {SPLIT_NAMES[word] for word in words(name) if word in SPLIT_NAMES}
     return splits.pop() if len(splits) == 1 else None
 
 
-def _words(name: str) -> list[str]:
+def words(name: str) -> list[str]:
+    """The words of a file's name, in lower case: `train_labels`, `trainLabels`."""
     return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
 
 
@@ -126,3 +145,55 @@ def with_labels(files: Sequence[Path]) -> dict[Path, str | None]:
     if len(set(official.values())) < len(official):
         raise CannotRun(f"{files[0].parent}: several tables of one split; name the one that counts:", *map(str, official))
     return official if len(official) > 1 else dict.fromkeys(official)
+
+
+def labelled(files: Sequence[Path]) -> list[Path]:
+    """Those that have the columns of paths, or of ids, and of labels."""
+    found = ((file, columns_of(header_of(file))) for file in files)
+    return [file for file, names in found if names.path and names.label]
+
+
+def read_all(splits: Mapping[Path, str | None]) -> dict[Path, pd.DataFrame]:
+    """The rows of tables, each of the split that is given for it, where it has none of its own."""
+    parts = {file: read(file) for file in splits}
+    for file, split in splits.items():
+        if split:
+            parts[file]["split"] = parts[file]["split"].fillna(split)
+    return parts
+
+
+def one_hot(file: Path, path: int, classes: Mapping[int, str]) -> pd.DataFrame:
+    """The rows of a table with a column of 0 and 1 for each class, by its place and name; those without a 1 are left out.
+
+    Raises Refused for other values, and for every row that has more than one 1.
+    """
+    found = sheet.read(file, {"path": path, **{f"class {place}": place for place in classes}})
+    cells = found[[f"class {place}" for place in classes]].fillna("0").to_numpy(str)
+    ones = np.isin(cells, ("1", "1.0"))
+    if (wrong := np.argwhere(~ones & ~np.isin(cells, ("0", "0.0")))).size:
+        row, column = wrong[0]
+        name = list(classes.values())[column]
+        raise Refused(
+            f"E_LABEL {sheet.place(file, found['line'][row])}: expected 0 or 1 in {name!r}, got {str(cells[row, column])!r}"
+        )
+    names = np.array(list(classes.values()), object)
+    several = np.flatnonzero(ones.sum(axis=1) > 1)
+    if several.size:
+        raise Refused(*(f"E_LABEL {sheet.place(file, found['line'][row])}: {found['path'][row]!r} has several labels "
+                        f"({', '.join(names[ones[row]])}); a sample has one here" for row in several))  # fmt: skip
+    labelled = found[["path", "line"]].assign(label=pd.array(names[ones.argmax(axis=1)], sheet.TEXT))
+    return filled(labelled[ones.any(axis=1)])
+
+
+def filled(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same with all of COLUMNS: what is not there has no values."""
+    missing = {name: pd.array([None] * len(frame), sheet.TEXT) for name in COLUMNS if name not in frame}
+    return frame.reset_index(drop=True).assign(**missing)
+
+
+def source_of(
+    parts: Mapping[Path, pd.DataFrame], what: str, listing: Listing, options: Options, *, folders: bool = False
+) -> Source:
+    """The samples of the rows of tables, with paths that begin in the table's folder: see `rows.source_of`."""
+    names = ", ".join(f"{listing.relative(file)}{sheet.spoken(file)}" for file in parts)
+    return rows.source_of(rows.joined(parts, listing.root), list(parts), f"{what} {names}", listing, options, folders=folders)

@@ -38,7 +38,7 @@ def look_up(root: Path, names: Iterable[str], *, folders: bool = False) -> dict[
         parts = _folded(above, last)
         shorter = {name for length in range(1, len(parts) + 1) for name in whole.get(parts[-length:], ())}
         for name in shorter.union(ends.get(parts, ())):
-            if _ending(name) in ("", _ending(path)):
+            if _kind(name) in ("", _kind(path)):
                 asked = _cut(name)
                 likeness = min(len(above), len(asked[0])), len(above) == len(asked[0]), last == asked[1]
                 found[name].append((likeness, path))
@@ -59,7 +59,7 @@ def walk(root: Path) -> Iterator[tuple[str, bool]]:
 def _cut(path: str) -> tuple[list[str], str]:
     """The folders of a path, and its last name without the ending of a picture or video."""
     *folders, last = os.path.normpath(path.replace("\\", "/")).lstrip("/").split("/")
-    return folders, last[: len(last) - len(_cut_off(last))]
+    return folders, last[: len(last) - len(ending(last))]
 
 
 def _folded(folders: list[str], last: str) -> tuple[str, ...]:
@@ -67,11 +67,12 @@ def _folded(folders: list[str], last: str) -> tuple[str, ...]:
     return tuple(unicodedata.normalize("NFC", part).casefold() for part in (*folders, last))
 
 
-def _cut_off(name: str) -> str:
-    ending = os.path.splitext(name)[1]  # noqa: PTH122 (millions of names)
-    return ending if ending.lower() in _ENDINGS else ""
+def ending(name: str) -> str:
+    """The ending of a name, if it is one of pictures or videos; what else stands behind a dot is part of an id."""
+    last = os.path.splitext(name)[1]  # noqa: PTH122 (millions of names)
+    return last if last.lower() in _ENDINGS else ""
 
 
-def _ending(name: str) -> str:
-    ending = _cut_off(name).lower()
-    return _SAME.get(ending, ending)
+def _kind(name: str) -> str:
+    last = ending(name).lower()
+    return _SAME.get(last, last)

@@ -13,7 +13,7 @@ from components.ingest.form import Options
 from components.ingest.listing import Listing
 from components.ingest.lookup import look_up, walk
 from components.ingest.sample_reader import LONG_CLIP, kind_of
-from components.ingest.sheet import TEXT
+from components.ingest.sheet import TEXT, place
 from components.ingest.source import SPLIT_NAMES, Entry, LeftOut, Source
 from components.shared.errors import Refused
 
@@ -23,10 +23,10 @@ COLUMNS = ("path", "label", "group", "split", "clip", "frame")  # and `line`, wh
 def joined(tables: Mapping[Path, pd.DataFrame], root: Path) -> pd.DataFrame:
     """The rows of several tables as one; each has paths that begin in its own folder, and they begin in `root` then."""
     parts = []
-    for place, (file, rows) in enumerate(tables.items()):
+    for number, (file, rows) in enumerate(tables.items()):
         if (inside := os.path.relpath(file.parent, root)) != ".":
             rows["path"] = [path if pd.isna(path) or path.startswith("/") else f"{inside}/{path}" for path in rows["path"]]
-        parts.append(rows.assign(path=rows["path"].astype(TEXT), table=place))
+        parts.append(rows.assign(path=rows["path"].astype(TEXT), table=number))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -115,13 +115,13 @@ def _leave_out_unlabelled(root: Path, named: set[int], left_out: LeftOut) -> Non
     for path, is_folder in walk(root):
         known = is_folder or hash(path) in named or hash(path.rpartition("/")[0]) in named
         if not known and kind_of(root / path) == "still":
-            left_out.add("W_UNLABELED", "pictures that the table does not name", path)
+            left_out.add("W_UNLABELED", "pictures without a label in the table", path)
 
 
 def _faults(rows: pd.DataFrame, files: list[Path], meant: Mapping[str, list[str]], root: str) -> Iterator[str]:
-    first = rows.groupby("file", dropna=False)[["line", "table"]].transform("first")
-    for row, first_line, first_table in zip(rows.itertuples(), first["line"], first["table"], strict=True):
-        where = f"{files[row.table]} line {row.line}"
+    firsts = rows.groupby("file", dropna=False)[["line", "table", "label"]].transform("first")
+    for row, first in zip(rows.itertuples(), firsts.itertuples(), strict=True):
+        where = place(files[row.table], row.line)
         if not row.path:
             yield f"E_MISSING_FILE {where}: no path"
             continue
@@ -135,9 +135,13 @@ def _faults(rows: pd.DataFrame, files: list[Path], meant: Mapping[str, list[str]
             yield _unfound(row.path, where, meant.get(row.path, []))
         elif not os.path.realpath(f"{root}/{row.file}").startswith(root.rstrip("/") + "/"):
             yield f"E_PATH_OUTSIDE {where}: {row.path!r} leads out of the source"
-        elif (first_table, first_line) != (row.table, row.line):
-            of = "" if first_table == row.table else f" of {files[first_table]}"
-            yield f"E_DUPLICATE_ROW {where}: {row.path!r} stands in line {first_line}{of} too"
+        elif (first.table, first.line) != (row.table, row.line):
+            there = place(files[first.table], first.line)
+            there = there.removeprefix(f"{files[row.table]} ")
+            if pd.notna(row.label) and row.label != first.label:
+                yield f"E_LABEL_CONFLICT {where}: {row.path!r} is {row.label!r}, but {first.label!r} in {there}"
+            else:
+                yield f"E_DUPLICATE_ROW {where}: {row.path!r} stands in {there} too"
 
 
 def _unfound(path: str, where: str, meant: list[str]) -> str:

@@ -57,6 +57,11 @@ def read(file: Path, places: Mapping[str, int | None], names: list[str] | None =
     return _frame(cells, (line for line, _ in rows))
 
 
+def place(file: Path, line: int) -> str:
+    """Where something stands, in a person's words."""
+    return f"{file} {'entry' if file.suffix.lower() == '.json' else 'line'} {line}"
+
+
 def spoken(file: Path) -> str:
     """What a person should know of how a table was read: `, read as cp1251`."""
     encoding = "utf-8" if file.suffix.lower() == ".parquet" else _text(file)[1]
@@ -146,7 +151,7 @@ def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, value in numbered:
         if not isinstance(value, dict):
             raise Refused(
-                f"E_JSON {file} line {number}: expected an object with a name for each value, got {str(value)[:40]!r}"
+                f"E_JSON {place(file, number)}: expected an object with a name for each value, got {str(value)[:40]!r}"
             )
         yield number, value
 
@@ -170,9 +175,11 @@ def _cell(value: Any) -> str | None:
 def _lines(file: Path):
     """The reader of a CSV. Raises Refused for what is no text."""
     text, _ = _text(file)
-    delimiter = max(",;\t", key=text.lstrip().partition("\n")[0].count)
+    first = text.lstrip().partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    spaced = f"{delimiter} " in first  # `filename, cat, dog`: the spaces are no part of the cells
     # Strict, and over the whole text: a quote that is not closed would swallow all rows behind it in silence.
-    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=spaced)
 
 
 def _header(lines, file: Path) -> list[str]:

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from conftest import drawing, png
 
 from components.ingest.form import Options, Reading, understand
 from components.ingest.forms import FORMS
@@ -25,6 +27,11 @@ def read_all(path: Path, form: str = "", **options) -> list[Sample]:
     return [reader.read(entry) for entry in source.entries(LeftOut())]
 
 
+def labels(path: Path, form: str = "", **options) -> dict[str, str]:
+    """The label of each sample by its path."""
+    return {sample.source: sample.label for sample in read_all(path, form, **options)}
+
+
 def told(path: Path, capsys: pytest.CaptureFixture, form: str = "", **options) -> str:
     """What is printed before an ingest."""
     reading = read(path, form, **options)
@@ -37,3 +44,16 @@ def refused(path: Path, form: str = "", **options) -> str:
     with pytest.raises(Stop) as caught:
         read_all(path, form, **options)
     return str(caught.value)
+
+
+@pytest.fixture
+def place(tmp_path):
+    """`place("a/1.jpg", ...)`: pictures by their paths in a folder, which it gives."""
+
+    def draw(*names: str) -> Path:
+        for seed, name in enumerate(names):
+            (tmp_path / "s" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "s" / name).write_bytes(png(drawing("box", np.random.default_rng(seed))))
+        return tmp_path / "s"
+
+    return draw

@@ -3,29 +3,9 @@
 import json
 import unicodedata
 
-import numpy as np
 import pytest
-from conftest import drawing, png
 
-from forms.conftest import read_all, refused, told
-
-
-@pytest.fixture
-def place(tmp_path):
-    """`place("a/1.jpg", ...)`: pictures by their paths in a folder; it gives the folder."""
-
-    def draw(*names: str):
-        for seed, name in enumerate(names):
-            (tmp_path / "s" / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / "s" / name).write_bytes(png(drawing("box", np.random.default_rng(seed))))
-        return tmp_path / "s"
-
-    return draw
-
-
-def labels(folder, **options) -> dict[str, str]:
-    return {sample.source: sample.label for sample in read_all(folder, **options)}
-
+from forms.conftest import labels, read_all, refused, told
 
 PATHS = {  # what the table says -> the file that is meant
     "case": ("A/Photo.PNG", "a/photo.png"),
@@ -62,8 +42,8 @@ def test_a_path_that_can_mean_two_files_is_refused_with_both(place):
 
 def test_two_paths_never_become_one_file_and_another_file_is_never_taken(place):
     folder = place("1.png", "01.png", "b/2.jpg")
-    (folder / "labels.csv").write_text("path,label\nx/1.png,cat\ny/1.png,dog\n")
-    assert "E_DUPLICATE_ROW" in refused(folder)
+    (folder / "labels.csv").write_text("path,label\nx/1.png,cat\ny/1.png,dog\nz/1.png,cat\n")
+    assert [line.split()[0] for line in refused(folder).splitlines()] == ["E_LABEL_CONFLICT", "E_DUPLICATE_ROW"]
     (folder / "labels.csv").write_text("path,label\na/2.jpg,cat\n001,dog\nb/2.png,dog\n../s/1.png,dog\n")
     assert [line.split()[0] for line in refused(folder).splitlines()] == [*["E_MISSING_FILE"] * 3, "E_PATH_OUTSIDE"]
 
