@@ -138,10 +138,10 @@ def _faults(rows: pd.DataFrame, files: list[Path], meant: Mapping[str, list[str]
         elif (first.table, first.line) != (row.table, row.line):
             there = place(files[first.table], first.line)
             there = there.removeprefix(f"{files[row.table]} ")
-            if pd.notna(row.label) and row.label != first.label:
-                yield f"E_LABEL_CONFLICT {where}: {row.path!r} is {row.label!r}, but {first.label!r} in {there}"
-            else:
-                yield f"E_DUPLICATE_ROW {where}: {row.path!r} stands in {there} too"
+            other = (
+                f", but as {first.label!r} and not {row.label!r}" if pd.notna(row.label) and row.label != first.label else ""
+            )
+            yield f"E_DUPLICATE_ROW {where}: {row.path!r} stands in {there} too{other}"
 
 
 def _unfound(path: str, where: str, meant: list[str]) -> str:

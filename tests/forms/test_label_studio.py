@@ -44,8 +44,7 @@ def test_several_annotators_count_once_where_they_agree_and_are_refused_where_th
     (folder / "export.json").write_text(json_min(("one.png", "cat", 1), ("one.png", "cat", 2)))
     assert labels(folder) == {"one.png": "cat"}
     (folder / "export.json").write_text(json_min(("one.png", "cat", 1), ("one.png", "dog", 2)))
-    assert "E_LABEL_CONFLICT" in refused(folder)
-    assert "'one.png' is 'dog', but 'cat' in entry 1" in refused(folder)
+    assert "entry 2: 'one.png' stands in entry 1 too, but as 'cat' and not 'dog'" in refused(folder)
 
 
 def test_several_choices_and_other_exports_are_refused_in_true_words(place):

@@ -8,6 +8,7 @@ import pandas as pd
 
 from components.ingest import columns, sheet
 from components.ingest.form import MARKED, Fit, Form, Options
+from components.ingest.forms import box_table
 from components.ingest.listing import Listing
 from components.ingest.source import Source
 from components.shared.errors import CannotRun, Stop
@@ -28,7 +29,11 @@ def fit(listing: Listing) -> Fit | None:
     files = columns.tables(listing)
     labelled = columns.labelled(files) or _one_hot(files)
     asked = any(columns.is_submission(file) for file in listing.others(".csv"))
-    if not labelled or not (asked or any(columns.columns_of(columns.header_of(file)).by_id for file in labelled)):
+    if (
+        not labelled
+        or box_table.fit(listing)
+        or not (asked or any(columns.columns_of(columns.header_of(file)).by_id for file in labelled))
+    ):
         return None
     return Fit(MARKED, f"{labelled[0].name} has the columns {', '.join(columns.header_of(labelled[0])[:9])}")
 
