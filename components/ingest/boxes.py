@@ -109,7 +109,7 @@ def source_of(
         faults: list[str] = []
         for each in marked(left_out, faults):
             path = listing.relative(each.picture)
-            if hash(path) in seen:
+            if each.boxes and hash(path) in seen:
                 faults.append(f"E_DUPLICATE_ROW {escaped(path)}: has boxes in two places of the annotations; keep one of them")
                 continue
             seen.add(hash(path))

@@ -44,6 +44,7 @@ class Form(NamedTuple):
     fit: Callable[[Listing], Fit | None]
     read: Callable[[Listing, Options], Source]
     fields: bool = False  # `Options.label_field` says which of several has the label
+    boxes: bool = False  # `Options.crop_boxes` makes a still of each box
 
 
 class Reading(NamedTuple):
@@ -76,6 +77,8 @@ def understand(named: Path, forms: Mapping[str, Form], options: Options, *, aske
     if len(names) > 1:
         readings = (f"  --form {name}: {forms[name].what} ({fits[name].why})" for name in names)
         raise CannotRun(f"{named}: can be read in {len(names)} ways; choose one:", *readings)
+    if options.crop_boxes and not forms[names[0]].boxes:
+        raise CannotRun(f"--crop-boxes: {named} is read as {names[0]}, which has no boxes; leave it out")
     if options.label_field and not forms[names[0]].fields:
         raise CannotRun(
             f"--label-field {options.label_field}: {named} is read as {names[0]}, which has no fields to choose from; leave it out"

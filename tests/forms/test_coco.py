@@ -94,8 +94,10 @@ def test_all_faults_of_the_annotations_are_told_together(tmp_path):
     assert "annotation 2 has the category 4, which has no name in its list" in lines
     assert "E_DUPLICATE_ROW 1.png: has boxes in two places of the annotations" in lines
     (tmp_path / "instances_all.json").unlink()
-    (tmp_path / "_annotations.coco.json").write_text('{"images": [], "annotations": [{"caption": "a cat"}]}')
-    assert "not annotations of boxes as COCO writes them" in refused(tmp_path, crop_boxes=True)
+    surrogate = annotations("1.png", categories=[{"id": 3, "name": "\ud800"}, {"id": 90, "name": "cat"}])
+    for text in ('{"images": [], "annotations": [{"caption": "a cat"}]}', surrogate, annotations("1.png")[:-20], "[" * 100_000):
+        (tmp_path / "_annotations.coco.json").write_text(text)
+        assert "not annotations of boxes as COCO writes them" in refused(tmp_path, crop_boxes=True)
 
 
 def test_a_picture_that_cannot_be_read_and_annotations_without_their_folder_are_told(tmp_path, capsys):

@@ -61,9 +61,9 @@ def test_label_studios_names_outlines_backgrounds_and_lists(tmp_path, capsys):
 
 def test_key_points_are_no_outline_and_names_stay_text(tmp_path):
     draw(tmp_path / "1.png")
-    write(tmp_path / "data.yaml", "names: [no, 007]\nkpt_shape: [1, 2]\n")
+    write(tmp_path / "data.yaml", "names: [no, off]\nkpt_shape: [1, 2]\n")
     write(tmp_path / "1.txt", f"{CAT_BOX} 0.9 0.9\n{DOG_BOX} 0.1 0.1\n")
-    assert [row[:3] for row in colours(read_all(tmp_path, crop_boxes=True))] == [("no", "cat", True), ("007", "dog", True)]
+    assert [row[:3] for row in colours(read_all(tmp_path, crop_boxes=True))] == [("no", "cat", True), ("off", "dog", True)]
 
 
 REFUSED = {
@@ -89,3 +89,15 @@ def test_classes_without_names_and_boxes_without_a_picture_are_refused(tmp_path)
     write(tmp_path / "labels/classes.txt", "cat\ndog\n")
     write(tmp_path / "labels/2.txt", DOG_BOX)
     assert "E_MISSING_FILE labels/2.txt: no picture of that name" in refused(tmp_path, crop_boxes=True)
+
+
+def test_a_hostile_data_yaml_is_refused_and_crops_are_asked_for_of_boxes_alone(tmp_path):
+    draw(tmp_path / "a/1.png")
+    draw(tmp_path / "b/2.png")
+    assert "--crop-boxes: " in refused(tmp_path, crop_boxes=True)
+    write(tmp_path / "a/1.txt", CAT_BOX)
+    aliases = "".join(
+        f"{after}: &{after} [{', '.join([f'*{before}'] * 9)}]\n" for before, after in zip("abcdefg", "bcdefgh", strict=True)
+    )
+    write(tmp_path / "data.yaml", f"a: &a [cat]\n{aliases}names: *h\n")
+    assert "once its aliases are written out" in refused(tmp_path, crop_boxes=True)

@@ -72,4 +72,4 @@ def _marked(file: Path, listing: Listing, pictures: Pictures, faults: list[str])
         yield Marked(picture, found, (width, height) if width > 0 and height > 0 else None, boxes.split_of(path), fractions)
 
 
-FORM = Form("box-table", "a table of boxes; with --crop-boxes a still of each", EXAMPLE, fit, read)
+FORM = Form("box-table", "a table of boxes; with --crop-boxes a still of each", EXAMPLE, fit, read, boxes=True)

@@ -69,13 +69,13 @@ def _marked(file: Path, listing: Listing, pictures: Pictures, faults: list[str])
     folders = boxes.near(above, f"images/{subset}", subset, "images", "data")
     try:
         content = json.loads(file.read_bytes(), object_hook=_without_outline)
-        names = {category["id"]: str(category["name"]).strip() for category in content["categories"]}
+        names = {category["id"]: str(category["name"]).encode().decode().strip() for category in content["categories"]}
         found = defaultdict(list)
         for annotation in content["annotations"]:
             label = names.get(annotation["category_id"])
             left, top, width, height = map(float, annotation.get("bbox") or (0, 0, 0, 0))
             if not label:
-                faults.append(f"E_LABEL {path}: annotation {annotation.get('id')} has the category {annotation['category_id']}, "
+                faults.append(f"E_LABEL {path}: annotation {annotation.get('id')!r} has the category {annotation['category_id']!r}, "
                               "which has no name in its list")  # fmt: skip
             else:
                 box = Box(label, left, top, left + width, top + height, bool(annotation.get("iscrowd")))
@@ -103,4 +103,4 @@ def _marked(file: Path, listing: Listing, pictures: Pictures, faults: list[str])
             faults.append(f"E_MISSING_FILE {path}: names {name!r}, which is not there")
 
 
-FORM = Form("coco", "boxes in COCO's JSON; with --crop-boxes a still of each", EXAMPLE, fit, read)
+FORM = Form("coco", "boxes in COCO's JSON; with --crop-boxes a still of each", EXAMPLE, fit, read, boxes=True)

@@ -108,4 +108,4 @@ def _boxes(found: Element) -> Iterator[Box]:
         yield Box(label, left - 1, top - 1, right, bottom)
 
 
-FORM = Form("voc", "boxes in Pascal VOC's XML; with --crop-boxes a still of each", EXAMPLE, fit, read)
+FORM = Form("voc", "boxes in Pascal VOC's XML; with --crop-boxes a still of each", EXAMPLE, fit, read, boxes=True)

@@ -5,14 +5,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-import yaml
-
 from components.ingest import boxes
 from components.ingest.boxes import Box, Marked, Pictures
 from components.ingest.form import MARKED, Fit, Form, Options
 from components.ingest.listing import Listing
 from components.ingest.sample_reader import STILLS
 from components.ingest.source import SPLIT_NAMES, LeftOut, Source
+from components.shared import yaml_reader
 from components.shared.errors import CannotRun
 
 EXAMPLE = """\
@@ -57,18 +56,12 @@ def read(listing: Listing, options: Options) -> Source:
 
 
 def _configuration(listing: Listing) -> dict:
-    """What data.yaml says, all as text: a class may be called `no`, or 007. Raises CannotRun."""
-    found = []
-    for file in listing.others(".yaml", ".yml"):
-        try:
-            content = yaml.load(file.read_bytes(), Loader=yaml.BaseLoader)  # noqa: S506 (it makes nothing but text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise CannotRun(f"{file}: not YAML that can be read ({str(error).splitlines()[0]})") from None
-        if isinstance(content, dict) and "names" in content:
-            found.append((file, content))
-    if len({str(content["names"]) for _, content in found}) > 1:
-        raise CannotRun(f"{' and '.join(str(file) for file, _ in found)}: different names of classes; leave one of them there")
-    return found[0][1] if found else {}
+    """What data.yaml says. Raises CannotRun."""
+    read = {file: yaml_reader.read(file, missing="") for file in listing.others(".yaml", ".yml")}
+    found = {file: content for file, content in read.items() if isinstance(content, dict) and content.get("names")}
+    if len({repr(content["names"]) for content in found.values()}) > 1:
+        raise CannotRun(f"{' and '.join(map(str, found))}: different names of classes; leave one of them there")
+    return next(iter(found.values()), {})
 
 
 def _names(listing: Listing, known: dict) -> dict[int, str]:
@@ -84,9 +77,10 @@ def _names(listing: Listing, known: dict) -> dict[int, str]:
             )
         names = files[0].read_text(encoding="utf-8-sig", errors="replace").splitlines()
     try:
-        pairs = names.items() if isinstance(names, dict) else enumerate(names)
-        return {int(number): name.strip() for number, name in pairs}
-    except (AttributeError, TypeError, ValueError):
+        return {
+            int(number): str(name).strip() for number, name in (names.items() if isinstance(names, dict) else enumerate(names))
+        }
+    except (TypeError, ValueError):
         raise CannotRun(f"{listing.root}: `names` of its data.yaml are not a list of names, or number: name") from None
 
 
@@ -145,4 +139,4 @@ def _boxes(file: Path, path: str, names: dict[int, str], with_points: bool, faul
             yield Box(names[int(place)], min(across), min(down), max(across), max(down))
 
 
-FORM = Form("yolo", "boxes in YOLO's text files; with --crop-boxes a still of each", EXAMPLE, fit, read)
+FORM = Form("yolo", "boxes in YOLO's text files; with --crop-boxes a still of each", EXAMPLE, fit, read, boxes=True)
