@@ -1,5 +1,6 @@
 """What an ingest takes, printed before it is taken: form, classes, splits, groups, examples, and what is left out and why."""
 
+import textwrap
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -9,6 +10,9 @@ from components.ingest.source import LeftOut, Source
 
 _CLASSES = 20  # that are listed; of the others only how many
 _EXAMPLES = 3
+_WIDTH = 100  # columns
+_DRAWN = "drawn by prepare"
+_SPLITS = ("train", "validation", "test", _DRAWN)
 
 
 @dataclass
@@ -31,7 +35,7 @@ def summary_of(source: Source) -> Summary:
         summary.samples += 1
         summary.clips += is_clip(entry)
         summary.classes[entry.label] += 1
-        summary.splits[entry.split or "drawn by prepare"] += 1
+        summary.splits[entry.split or _DRAWN] += 1
         if entry.group is not None:
             summary.groups.add(hash(entry.group))
         examples = summary.examples.setdefault(entry.label, [])
@@ -41,20 +45,33 @@ def summary_of(source: Source) -> Summary:
 
 
 def tell(reading: Reading, summary: Summary) -> None:
-    """Print it, a line for each thing that a person would check."""
-    print(f"form      {reading.form}: {reading.source.what} ({reading.why})")
+    """Print it, a line for each thing that a person would check, in columns of a terminal."""
+    _print("form", f"{reading.form}: {reading.source.what} ({reading.why})")
     kinds = {"stills": summary.samples - summary.clips, "clips": summary.clips}
     what = " and ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count)
-    print(f"samples   {what} in {len(summary.classes):,} classes")
+    _print("samples", f"{what} in {len(summary.classes):,} classes")
     for label, count in summary.classes.most_common(_CLASSES):
-        examples = ", ".join(escaped(name) for name in summary.examples[label])
-        print(f"          {escaped(str(label))} {count:,}: {examples}{', …' if count > _EXAMPLES else ''}")
+        head = f"{_short(escaped(str(label)), _WIDTH // 2)} {count:,}:"
+        width = (_WIDTH - 10 - len(head) - 3) // _EXAMPLES - 2  # so that a class is one line
+        examples = ", ".join(_short(escaped(name), width) for name in summary.examples[label])
+        _print("", f"{head} {examples}{', …' if count > _EXAMPLES else ''}")
     if len(summary.classes) > _CLASSES:
-        print(f"          … and {len(summary.classes) - _CLASSES:,} classes more")
-    if set(summary.splits) != {"drawn by prepare"}:
-        print("splits    " + ", ".join(f"{name} {count:,}" for name, count in summary.splits.items()))
+        rest = summary.classes.most_common()[_CLASSES:]
+        _print("", f"… and {len(rest):,} classes more, of {rest[0][1]:,} down to {rest[-1][1]:,} samples")
+    _print("splits", ", ".join(f"{name} {summary.splits[name]:,}" for name in _SPLITS if name in summary.splits))
     if summary.groups:
-        print(f"groups    {len(summary.groups):,}")
+        _print("groups", f"{len(summary.groups):,}")
     for left_out in (reading.hidden, summary.left_out):
         for line in left_out.lines():
             print(line)
+
+
+def _print(head: str, text: str) -> None:
+    indent = f"{head:<10}"
+    print(textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent=" " * 12,
+                        break_long_words=False, break_on_hyphens=False))  # fmt: skip
+
+
+def _short(name: str, width: int) -> str:
+    """A name with its end, which is what tells it from others."""
+    return name if len(name) <= width else f"…{name[1 - width :]}"
