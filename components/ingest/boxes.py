@@ -98,7 +98,7 @@ def source_of(
     if not options.crop_boxes:
         raise CannotRun(
             f"{listing.file or listing.root}: {what}: boxes around things, not one label a picture; --crop-boxes takes each box as a "
-            "picture of its class, or ingest a table with the columns path,label"
+            "picture of its class; or ingest a table with the columns path,label, or --form class-folders where folders are the classes"
         )
     if listing.file:
         raise CannotRun(f"{listing.file}: {what}; name the folder that holds it and its pictures")

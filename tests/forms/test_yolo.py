@@ -8,6 +8,7 @@ from forms.conftest import read_all, refused, told
 CAT_BOX, DOG_BOX = "0 0.25 0.3 0.25 0.4", "1 0.625 0.6 0.25 0.4"
 OUTLINE = "1 0.5 0.4 0.75 0.4 0.75 0.8 0.6 0.8"
 YAML = "names: [cat, dog]\nnc: 2\n"
+TRAIN = "train: ../train/images\n"
 
 
 def write(file, text: str) -> None:
@@ -21,7 +22,7 @@ LAYOUTS = {
         "labels/{}/1.txt",
         {"data.yaml": "path: .\ntrain: images/train\nnames:\n  0: cat\n  1: dog\n"},
     ),
-    "Roboflow": ("{}/images/1.png", "{}/labels/1.txt", {"data.yaml": YAML + "train: ../train/images\nval: ../valid/images\n"}),
+    "Roboflow": ("{}/images/1.png", "{}/labels/1.txt", {"data.yaml": YAML + TRAIN + "val: ../valid/images\n"}),
     "CVAT": ("obj_{}_data/1.png", "obj_{}_data/1.txt", {"obj.names": "cat\ndog\n", "train.txt": "data/obj_train_data/1.png\n"}),
 }
 
@@ -62,11 +63,12 @@ def test_label_studios_names_outlines_backgrounds_and_lists(tmp_path, capsys):
 def test_key_points_are_no_outline_and_names_stay_text(tmp_path):
     draw(tmp_path / "1.png")
     write(tmp_path / "data.yaml", "names: [no, off]\nkpt_shape: [1, 2]\n")
-    write(tmp_path / "1.txt", f"{CAT_BOX} 0.9 0.9\n{DOG_BOX} 0.1 0.1\n")
+    write(tmp_path / "1.txt", f"{CAT_BOX} 0.9 2.0\n{DOG_BOX} 0.1 0\n")
     assert [row[:3] for row in colours(read_all(tmp_path, crop_boxes=True))] == [("no", "cat", True), ("off", "dog", True)]
 
 
 REFUSED = {
+    "pixels alone": ("0 20 15 20 20\n", "E_BOX 1.txt line 1: expected fractions of the picture"),
     "pixels": (f"{CAT_BOX}\n0 20 15 20 20\n", "E_BOX 1.txt line 2: expected fractions of the picture"),
     "a class too many": (f"{CAT_BOX}\n2 0.5 0.5 0.1 0.1\n", "E_LABEL 1.txt line 2: class 2 is not among the 2 names"),
     "a confidence": (f"{CAT_BOX}\n{DOG_BOX} 0.9\n", "E_BOX 1.txt line 2: expected a class and 4 numbers"),
@@ -77,7 +79,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_lines_that_are_no_boxes_are_told(tmp_path, case):
     draw(tmp_path / "1.png")
-    write(tmp_path / "data.yaml", YAML)
+    write(tmp_path / "data.yaml", YAML + TRAIN)
     write(tmp_path / "1.txt", REFUSED[case][0])
     assert REFUSED[case][1] in refused(tmp_path, crop_boxes=True)
 

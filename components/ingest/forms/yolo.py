@@ -19,18 +19,24 @@ data.yaml            names: [cat, dog]
 images/train/1.jpg
 labels/train/1.txt   1 0.5 0.5 0.2 0.3"""
 _MOST = 200  # files whose first line is read
-_ROW = re.compile(r"\d+(\s+-?(0|1|0?\.\d+|[01]\.\d+(e-\d+)?|\d(\.\d+)?e-\d+)){4,}\s*")
+_ROW = re.compile(r"\d+(\s+-?([01]|[01]?\.\d+|\d(\.\d+)?e-\d+)){4}(\s+[-+.e\d]+)*\s*")
+_SETTINGS = re.compile(rb"^(names|train|val)\s*:", re.MULTILINE)
 _SLACK = 0.01  # what tools round beyond the picture's edge
 
 
 def fit(listing: Listing) -> Fit | None:
-    """Text files whose first line is a class and at least four fractions."""
+    """Text files whose first line is a class and at least four fractions; or settings that name classes and pictures."""
     texts = listing.others(".txt")
     # Those that lie deeper first: at the top are lists and remarks.
     for file in sorted(texts, key=lambda file: -len(file.parts))[:_MOST]:
         with file.open("rb") as stream:
             if _ROW.fullmatch(stream.readline(2000).decode("utf-8", "replace")):
                 return Fit(MARKED, f"{listing.relative(file)} holds boxes as YOLO writes them")
+    for file in listing.others(".yaml", ".yml") if texts else ():
+        with file.open("rb") as stream:
+            keys = set(_SETTINGS.findall(stream.read(2**16)))
+        if b"names" in keys and len(keys) > 1:
+            return Fit(MARKED, f"{listing.relative(file)} names classes and pictures as YOLO does")
     return None
 
 
