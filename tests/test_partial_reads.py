@@ -350,18 +350,8 @@ def test_an_animation_that_is_cut_anywhere_is_refused(tmp_path, form):
     whole = file.read_bytes()
     for cut in (len(whole) - 1, len(whole) - 20, len(whole) * 3 // 4, len(whole) // 2, len(whole) // 3):
         file.write_bytes(whole[:cut])
-        refused = ""
-        try:
-            ingest(str(tmp_path / "s"), tmp_path / f"data{cut}")
-        except Refused as fault:
-            refused = str(fault)
-        if refused:
-            assert refused.startswith("E_TRUNCATED a.")
-        else:  # a decoder took what is left for a still: then measuring refuses it
-            (sample,) = samples(tmp_path / f"data{cut}")
-            assert len(sample.frames) == 1
-            with pytest.raises(formats.Undecodable):
-                formats.judge(sample.frames[0][0], thorough=True)
+        with pytest.raises(Refused, match=r"^E_TRUNCATED a/a\."):
+            ingest(str(tmp_path / "s"), tmp_path / "data")
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mov", "avi", "mkv", "webm"])
@@ -412,7 +402,7 @@ def test_an_mpeg_that_is_cut_within_a_packet_is_refused(tmp_path, form, codec, p
     for cut in (1, 4, 100, 187, *range(1500, len(whole) * 3 // 4, 1021)):
         if cut % packet:
             file.write_bytes(whole[:-cut])
-            with pytest.raises(Refused, match=r"E_TRUNCATED a\.mpg"):
+            with pytest.raises(formats.Undecodable, match="E_TRUNCATED"):
                 clip_ends.check(file)
 
 

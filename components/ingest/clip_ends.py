@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from components.shared.errors import Refused
+from components.shared.pictures.formats import Undecodable
 
 
 def check(path: Path) -> None:
-    """Raises Refused when the file ends before its container says that it does."""
+    """Raises Undecodable when the file ends before its container says that it does."""
     suffix = path.suffix.lower()
     if suffix in (".mkv", ".webm"):
         _check_matroska(path)
@@ -14,9 +14,9 @@ def check(path: Path) -> None:
         _check_mpeg(path)
 
 
-def cut(path: Path, reason: str) -> Refused:
+def cut(reason: str) -> Undecodable:
     """What is said of a file that is cut short."""
-    return Refused(f"E_TRUNCATED {path.name}: {reason}; get the whole file again, or leave it out")
+    return Undecodable("E_TRUNCATED", reason)
 
 
 def _check_matroska(path: Path) -> None:
@@ -31,7 +31,7 @@ def _check_matroska(path: Path) -> None:
     inside = int.from_bytes(head[at : at + length]) & unknown
     there = path.stat().st_size - at - length
     if there < inside != unknown:
-        raise cut(path, f"{there:,} bytes of the {inside:,} that its header says")
+        raise cut(f"{there:,} bytes of the {inside:,} that its header says")
 
 
 def _check_mpeg(path: Path) -> None:
@@ -40,7 +40,7 @@ def _check_mpeg(path: Path) -> None:
     with path.open("rb") as stream:
         head = stream.read(189)
         if head[:1] == head[188:] == b"G" and size % 188:
-            raise cut(path, f"{size % 188} bytes of the 188 of its last packet")
+            raise cut(f"{size % 188} bytes of the 188 of its last packet")
         while at < size:
             stream.seek(at)
             head = stream.read(14)
@@ -54,4 +54,4 @@ def _check_mpeg(path: Path) -> None:
                 case _:
                     at += 6 + int.from_bytes(head[4:6])
     if at > size or len(head) < 6:
-        raise cut(path, f"{size:,} bytes, where its last packet ends at {max(at, size + 1):,}")
+        raise cut(f"{size:,} bytes, where its last packet ends at {max(at, size + 1):,}")

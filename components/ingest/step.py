@@ -14,12 +14,13 @@ from annotated_types import Ge, Le
 from tqdm import tqdm
 
 from components.ingest import named, privacy, zip_names
+from components.ingest.broken import Broken
 from components.ingest.form import Options, Reading, understand
 from components.ingest.forms import FORMS
 from components.ingest.known import Known
 from components.ingest.opened import opened
 from components.ingest.sample_reader import MAX_CLIP, Reader, escaped
-from components.ingest.source import LeftOut, Source
+from components.ingest.source import LeftOut
 from components.ingest.taken import summary_of, tell
 from components.shared import destination, files, scratch
 from components.shared.data import dataset
@@ -40,7 +41,9 @@ def ingest(
     dry_run: Annotated[bool, "print what would be taken, and take nothing"] = False,
     name_encoding: Annotated[str, "of the names in a zip that does not say it: cp932, gb18030, cp1251 and so on"] = "",
     label_field: Annotated[str, "the column or field that has the label, where records have several"] = "",
-    kind: Annotated[Literal["auto", "stills", "clips"], "what folders inside a class folder are"] = "auto",
+    kind: Annotated[
+        Literal["auto", "stills", "clips"], "what folders inside a class folder are, and pictures that move"
+    ] = "auto",
     label_level: Annotated[
         int, "the folder that is the class: 1 is the first below the source, -1 holds the picture; 0: told by the tree"
     ] = 0,
@@ -51,6 +54,7 @@ def ingest(
     max_frames: Annotated[
         int, "animations, videos and clips of more than 1,000 pictures are thinned evenly to this many frames", Ge(1)
     ] = 64,
+    quarantine: Annotated[str, "leave out files that cannot be read, and list them in this folder (ingest.csv)"] = "",
     shard_mebibytes: Annotated[int, "a shard is closed at this size", Ge(1), Le(MAX_SHARD)] = 64,
     shard_samples: Annotated[int, "or at this many samples", Ge(1)] = 8192,
 ) -> None:
@@ -71,16 +75,18 @@ def ingest(
     with scratch.folder() as folder, _naming(source, folder / "opened"):
         options = Options(kind, crop_boxes=crop_boxes, label_level=label_level, label_field=label_field)
         reading = _understood(source, folder / "opened", options, "" if form == "auto" else form, name_encoding)
-        summary = summary_of(reading.source)
+        summary = summary_of(reading.source, kind)
         if not summary.samples:
             raise Refused(f"E_NO_DATA {source}: no samples in it; it was read as {reading.form} ({reading.why})")
         tell(reading, summary)
         if dry_run:
             return
         left_out = LeftOut()
-        reader = Reader(reading.source.root, max_frames, left_out)
+        broken = Broken(quarantine, left_out, inputs=[data, Path(source)])
+        reader = Reader(reading.source.root, max_frames, left_out, first_frames=summary.first_frames)
         cleaner = privacy.Cleaner(strip_metadata, blur_faces)
-        samples = _prepared(reading.source, reader, total=summary.samples, pattern=pattern, cleaner=cleaner)
+        entries = tqdm(reading.source.entries(LeftOut()), total=summary.samples, unit=" samples", desc="ingest", disable=None)
+        samples = _prepared(broken.read(entries, reader), pattern, cleaner)
         counts = _bring_up_to_date(data, samples, add=add, replace=replace, limit=(shard_samples, shard_mebibytes * 2**20))
     shards = dataset.shards(data)
     for line in left_out.lines():
@@ -166,12 +172,9 @@ def _new(samples: Iterator[Sample], there: Known, limit: tuple[int, int]) -> Ite
         yield waiting
 
 
-def _prepared(
-    source: Source, reader: Reader, *, total: int, pattern: re.Pattern | None, cleaner: privacy.Cleaner
-) -> Iterator[Sample]:
+def _prepared(samples: Iterator[Sample], pattern: re.Pattern | None, cleaner: privacy.Cleaner) -> Iterator[Sample]:
     """The samples of a source as they go into shards."""
-    for entry in tqdm(source.entries(LeftOut()), total=total, unit=" samples", desc="ingest", disable=None):
-        sample = cleaner.cleaned(reader.read(entry))
+    for sample in map(cleaner.cleaned, samples):
         if sample.size > MAX_CLIP:
             raise Refused(f"E_TOO_LARGE {escaped(sample.source)}: {sample.size:,} bytes in one sample, at most {MAX_CLIP:,}")
         if pattern:

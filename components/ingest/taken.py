@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from components.ingest.form import Reading
-from components.ingest.sample_reader import escaped, is_clip
+from components.ingest.sample_reader import escaped, is_animation, is_clip
 from components.ingest.source import LeftOut, Source
 
 _CLASSES = 20  # that are listed; of the others only how many
@@ -13,6 +13,7 @@ _EXAMPLES = 3
 _WIDTH = 100  # columns
 _DRAWN = "drawn by prepare"
 _SPLITS = ("train", "validation", "test", _DRAWN)
+_FEW = 10  # so many times more stills than animations: these are stills, too
 
 
 @dataclass
@@ -21,6 +22,8 @@ class Summary:
 
     samples: int = 0
     clips: int = 0  # of several frames
+    animations: int = 0  # pictures that move
+    first_frames: bool = False  # of an animation the first frame is taken
     classes: Counter = field(default_factory=Counter)
     splits: Counter = field(default_factory=Counter)
     groups: set[int] = field(default_factory=set)  # their hashes
@@ -28,12 +31,13 @@ class Summary:
     left_out: LeftOut = field(default_factory=LeftOut)
 
 
-def summary_of(source: Source) -> Summary:
-    """Go through the samples once. Raises Refused with what is wrong with them."""
+def summary_of(source: Source, kind: str = "auto") -> Summary:
+    """Go through the samples once. `kind`: what animations are, where it is not auto. Raises Refused with what is wrong."""
     summary = Summary()
     for entry in source.entries(summary.left_out):
         summary.samples += 1
         summary.clips += is_clip(entry)
+        summary.animations += is_animation(entry)
         summary.classes[entry.label] += 1
         summary.splits[entry.split or _DRAWN] += 1
         if entry.group is not None:
@@ -41,6 +45,9 @@ def summary_of(source: Source) -> Summary:
         examples = summary.examples.setdefault(entry.label, [])
         if len(examples) < _EXAMPLES:
             examples.append(entry.source)
+    stills = summary.samples - summary.clips - summary.animations
+    summary.first_frames = kind == "stills" or (kind == "auto" and summary.animations * _FEW <= stills)
+    summary.clips += 0 if summary.first_frames else summary.animations
     return summary
 
 
@@ -50,6 +57,8 @@ def tell(reading: Reading, summary: Summary) -> None:
     kinds = {"stills": summary.samples - summary.clips, "clips": summary.clips}
     what = " and ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count)
     _print("samples", f"{what} in {len(summary.classes):,} classes")
+    if summary.animations and summary.first_frames:
+        _print("", f"of {summary.animations:,} animations the first frame is taken; --kind clips takes all their frames")
     for label, count in summary.classes.most_common(_CLASSES):
         head = f"{_short(escaped(str(label)), _WIDTH // 2)} {count:,}:"
         width = (_WIDTH - 10 - len(head) - 3) // _EXAMPLES - 2  # so that a class is one line
