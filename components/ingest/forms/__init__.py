@@ -18,6 +18,7 @@ from components.ingest.forms import (
     roboflow,
     video_lists,
     voc,
+    webdataset,
     yolo,
 )
 
@@ -33,6 +34,7 @@ _MODULES = (
     hugging_face,
     jester,
     parquet_images,
+    webdataset,
     npz,
     idx,
     coco,
