@@ -18,6 +18,7 @@ _ENDINGS = {
     b"II*\0": ".tif",
     b"MM\0*": ".tif",
 }
+_MOST_NUMBERED = 100_000  # files of one split
 _CLASS_LISTS = ("classnames.txt", "classes.txt", "labels.txt", "label.labels.txt", "label_map.txt")
 
 
@@ -30,8 +31,14 @@ def files(listing: Listing, wanted: Callable[[str], object]) -> list[Path]:
 
 
 def leave_out_others(listing: Listing, taken: Sequence[Path], left_out: LeftOut) -> None:
-    """Whatever lies beside the files that are taken."""
+    """Whatever lies beside the files that are taken, and what their numbers say is missing: `train-00003-of-00005`."""
     known = {*taken}
+    numbered = [re.match(r"(.*-)(\d+)(-of-(\d+))", listing.relative(file)) for file in taken] if not listing.file else []
+    there = {match[0] for match in numbered if match}
+    for start, width, end, count in sorted({(match[1], len(match[2]), match[3], int(match[4])) for match in numbered if match}):
+        for name in (f"{start}{number:0{width}d}{end}" for number in range(min(count, _MOST_NUMBERED))):
+            if name not in there:
+                left_out.add("W_MISSING", "numbered files that are not there", name)
     for path in listing.folders if not listing.file else ():
         for name in listing.scan(listing.root / path).files:
             if (file := listing.root / path / name) not in known:
