@@ -504,12 +504,28 @@ def test_whatever_the_data_units_stay_whole_and_the_order_of_rows_says_nothing(s
 
 def test_many_windows_of_one_recording_share_their_frames_and_clips_with_one_title_do_not():
     windows = pd.Series([list(range(1 + start, 65 + start)) for start in range(100)], range(100), dtype=object)
-    shared = twins.shared_frames(windows, share=0.2)
+    shared = twins.shared_frames(windows, share=0.2, sides=np.zeros(100, int))
     assert (
         len(np.unique(units(np.arange(100, dtype=np.uint64), pd.Series([None] * 100), shared[["one", "other"]].to_numpy())))
         == 1
     )
     assert shared.loc[(shared["one"] == 3) & (shared["other"] == 5), "share"].tolist() == [62 / 64]
     titled = pd.Series([[1, *range(100 * clip + 2, 100 * clip + 12)] for clip in range(200)], dtype=object)
-    assert twins.shared_frames(titled, share=0.2).empty
-    assert twins.shared_frames(pd.Series([], dtype=object), share=0.2).empty
+    assert twins.shared_frames(titled, share=0.2, sides=np.arange(200) % 3).empty
+    assert twins.shared_frames(pd.Series([], dtype=object), share=0.2, sides=np.empty(0, int)).empty
+
+
+def test_what_two_clips_share_is_counted_whole_however_many_others_have_it():
+    """Two hundred clips of one scene: 31 frames are in all of them, 32 in each third one, and one is its own."""
+    clips = pd.Series([[*range(1, 32), *range(100 * (clip % 3) + 1000, 100 * (clip % 3) + 1032), 10_000 + clip] for clip in range(200)],
+                      np.arange(200) * 7, dtype=object)  # fmt: skip
+    sides = np.repeat([0, 1], [120, 80])
+    shared = twins.shared_frames(clips, share=0.6, sides=sides)
+    assert set(shared["share"]) == {63 / 64}
+    assert ((shared["other"] - shared["one"]) % 21 == 0).all()
+    assert set(shared["other"]) == set(clips.index[3:]), "each has a twin before it"
+    first_of_test = shared[shared["one"] < 3 * 7]["other"]
+    assert set(first_of_test) == set(clips.index[3:]), "namely the first, far though it is: each of the other split as well"
+    lower = twins.shared_frames(clips, share=0.2, sides=sides)
+    assert set(lower["share"]) == {63 / 64, 31 / 64}
+    assert not lower.duplicated(["one", "other"]).any()

@@ -35,7 +35,7 @@ def test_of_clips_of_one_length_those_filled_up_with_repeats_are_told_as_such(to
     found = told([16] * 60, [16, 11] * 30)["W_LENGTH_SHORTCUT"]
     assert "the number of frames that repeat another one alone" not in found["message"]
     assert "how many frames repeat another one ('stop' 0.0 a clip, 'wave' 5.0) predicts" in found["message"]
-    assert found["message"].endswith("each frame taken once, the shortest clip has 11")
+    assert found["message"].endswith("each frame taken once, the shortest clip that moves has 11")
     assert "where frames repeat, take each once at the source" in found["fix"]
 
 

@@ -25,12 +25,12 @@ def leaking(manifest: Path, key: np.ndarray, split: np.ndarray, limits: dict) ->
     once = np.flatnonzero((picture == np.arange(len(key), dtype=np.int32)) & decoded & shows & ~clip)
     near = twins.near(manifest, once, bits=limits["near_bits"], correlation=limits["near_correlation"])
     digests = manifests.some(manifests.starts(manifest), np.flatnonzero(decoded & clip), ["frame_digests"])["frame_digests"]
-    shared = twins.shared_frames(digests, share=limits["min_shared_frames"])[["one", "other"]].to_numpy(int)
+    shared = twins.shared_frames(digests, share=limits["min_shared_frames"], sides=split[digests.index])
     # On which sides each picture is, and on which its twins are, a bit a side.
     own, others = np.zeros((2, len(key)), np.uint8)
     for number in range(len(SPLITS)):
         own[picture[split == number]] |= np.uint8(1 << number)
-    both = picture[np.concatenate([near, shared])]
+    both = picture[np.concatenate([near, shared[["one", "other"]].to_numpy(int)])]
     for one, other in (both.T, both.T[::-1]):
         np.bitwise_or.at(others, one, own[other])
     around = (own | others)[picture]

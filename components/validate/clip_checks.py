@@ -36,22 +36,20 @@ def length_shortcut(context: Context) -> str | None:
     frames = context.column("frames")[known]
     distinct = context.frame_digests[labels.index].map(lambda digests: len(set(digests)))
     by_length, by_distinct = _predicted_by(frames, labels), _predicted_by(distinct, labels)
-    # Without repeats both are the same; of clips filled up to one length only the second tells.
-    repeats = by_distinct > by_length
-    accuracy, what = (
-        (by_distinct, "how many frames repeat another one") if repeats else (by_length, "the number of frames alone")
-    )
     sizes = labels.value_counts().to_numpy()
+    # Without repeats both are the same; of clips filled up to one length only the second tells.
+    if by_distinct > by_length:
+        accuracy, numbers, what = by_distinct, frames - distinct, "how many frames repeat another one"
+        remedy = f"each frame taken once, the shortest clip that moves has {distinct[distinct > 1].min()}"
+    else:
+        accuracy, numbers, what = by_length, frames, "the number of frames alone"
+        remedy = f"the shortest clip has {frames.min()}"
     if accuracy <= suspects.blind(np.full(len(sizes), 1 / len(sizes)), sizes):
         return None
-    means = (frames - distinct if repeats else frames).groupby(labels).mean()
+    means = numbers.groupby(labels).mean()
     few, many = means.idxmin(), means.idxmax()
-    what = f"{what} ({few!r} {means[few]:.1f} a clip, {many!r} {means[many]:.1f})"
-    shortest = (
-        f"each frame taken once, the shortest clip has {distinct.min()}" if repeats else f"the shortest clip has {frames.min()}"
-    )
-    told = _shortcut(context, accuracy, len(sizes), what)
-    return told and f"{told}; {shortest}"
+    told = _shortcut(context, accuracy, len(sizes), f"{what} ({few!r} {means[few]:.1f} a clip, {many!r} {means[many]:.1f})")
+    return told and f"{told}; {remedy}"
 
 
 def _predicted_by(numbers: pd.Series, labels: pd.Series) -> float:

@@ -173,7 +173,7 @@ class Context:
     def shared_frames(self) -> pd.DataFrame:
         """Rows `one` < `other` of clips that share enough frames, and the share of the shorter one's frames."""
         clips = self.frame_digests[self.decoded[self.is_clip]]
-        return twins.shared_frames(clips, share=self.limits.min_shared_frames)
+        return twins.shared_frames(clips, share=self.limits.min_shared_frames, sides=self.split_number[clips.index])
 
     @functools.cached_property
     def classes(self) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array
 
 from components.shared import scratch
 from components.shared.data import manifest as manifests
@@ -14,7 +15,7 @@ _BITS = 64
 _NEIGHBOURS = 48  # in one bucket of the index, how many of those that follow are compared: keeps the work linear
 _CHUNK = 1 << 14  # pairs whose pixels are held at once
 _BLOCK = 1 << 16  # rows that are looked at at once
-_WINDOWS = 50  # clips that follow in the order of rows, with which a clip is compared for a frame: keeps the work linear
+_WINDOWS = 50  # of the clips that have a frame, how many of those that follow one are compared with it: keeps the work linear
 
 
 def near(manifest: Path, rows: np.ndarray, *, bits: int, correlation: float) -> np.ndarray:
@@ -38,22 +39,50 @@ def near(manifest: Path, rows: np.ndarray, *, bits: int, correlation: float) -> 
         return rows[pairs(hashes, thumbnails, bits=bits, correlation=correlation)]
 
 
-def shared_frames(digests: pd.Series, *, share: float) -> pd.DataFrame:
+def shared_frames(digests: pd.Series, *, share: float, sides: np.ndarray) -> pd.DataFrame:
     """Rows `one` < `other` of clips that have at least this share of the shorter one's frames in common, and that `share`.
 
-    `digests`: row -> the digests of a clip's frames; 0 is a frame of one colour, which is no sign of the same recording.
+    `digests`: row -> the digests of a clip's frames; 0 is a frame of one colour, which is no sign of the same recording;
+    `sides`: int (n,), the split of each. Clips are compared that follow each other among those that have a frame, and each with
+    the first one of every side that has it; what two have in common is counted whole, however many others have it too.
     """
-    frames = digests.explode().astype("int64") if len(digests) else pd.Series(dtype="int64")
-    frames = frames[frames != 0]
-    table = pd.DataFrame({"row": frames.index, "frame": frames.to_numpy()}).drop_duplicates()
-    table = table.sort_values(["frame", "row"])
-    both = _neighbours(table["frame"].to_numpy(), table["row"].to_numpy())
-    both = both.groupby(["row", "row_other"]).size().rename("frames").reset_index()
-    distinct = digests.map(lambda values: len({value for value in values if value}))
-    shorter = np.minimum(both["row"].map(distinct), both["row_other"].map(distinct)).astype(float)
-    both["share"] = both["frames"] / shorter if len(both) else pd.Series(dtype=float)
-    both = both.rename(columns={"row": "one", "row_other": "other"})
-    return both[both["share"] >= share].reset_index(drop=True)
+    clip = np.repeat(np.arange(len(digests)), digests.map(len).astype(int))
+    frame = np.concatenate([np.empty(0, np.int64), *digests])
+    table = pd.DataFrame({"frame": frame, "clip": clip})[frame != 0].drop_duplicates().sort_values(["frame", "clip"])
+    number, clip = table["frame"].factorize()[0], table["clip"].to_numpy()
+    has = csr_array((np.ones(len(clip), np.int32), (clip, number)), shape=(len(digests), number.max(initial=-1) + 1))
+    distinct = has.sum(axis=1)
+    found = [pd.DataFrame({"one": [], "other": [], "share": []}, dtype=float)]
+    for one, other in _sharing(number, clip, sides):
+        for start in range(0, len(one), _CHUNK):
+            pair = one[start : start + _CHUNK], other[start : start + _CHUNK]
+            common = has[pair[0]].multiply(has[pair[1]]).sum(axis=1) / np.minimum(*(distinct[each] for each in pair))
+            kept = common >= share
+            found.append(pd.DataFrame({"one": pair[0][kept], "other": pair[1][kept], "share": common[kept]}))
+    both = pd.concat(found).drop_duplicates(["one", "other"]).sort_values(["one", "other"], ignore_index=True)
+    return both.assign(**{name: digests.index[both[name].astype(int)] for name in ("one", "other")})
+
+
+def _sharing(frame: np.ndarray, clip: np.ndarray, sides: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of clips that share a frame, int (m,) both, the smaller first, some at a time; of frames and their clips, both sorted."""
+    following = _following(frame)
+    for step in range(1, min(_WINDOWS, following.max(initial=0)) + 1):
+        at = np.flatnonzero(following >= step)
+        yield _once(clip[at], clip[at + step])
+    for side in np.unique(sides):
+        here = np.flatnonzero(sides[clip] == side)
+        frames, first = np.unique(frame[here], return_index=True)
+        firsts = np.full(frame.max(initial=-1) + 1, -1)
+        firsts[frames] = clip[here[first]]
+        first = firsts[frame]
+        there = (first >= 0) & (first != clip)
+        yield _once(np.minimum(first, clip)[there], np.maximum(first, clip)[there])
+
+
+def _once(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of whole numbers without those that come again, sorted."""
+    base = other.max(initial=0) + 1
+    return np.divmod(np.unique(one * base + other), base)
 
 
 def pairs(hashes: np.ndarray, thumbnails: np.ndarray, *, bits: int, correlation: float) -> np.ndarray:
@@ -78,21 +107,6 @@ def pairs(hashes: np.ndarray, thumbnails: np.ndarray, *, bits: int, correlation:
             found.append(candidates[start : start + _CHUNK][alike])
             scratch.let_go(thumbnails)
     return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
-
-
-def _neighbours(frame: np.ndarray, row: np.ndarray) -> pd.DataFrame:
-    """`row` < `row_other` for each frame that two rows share, of sorted frames and rows.
-
-    Windows of one recording follow each other. Of a title that all clips have, there are few such pairs for each.
-    """
-    following, pairs_of = _following(frame), []
-    for step in range(1, _WINDOWS + 1):
-        at = np.flatnonzero(following >= step)
-        if not len(at):
-            break
-        pairs_of.append(np.stack([row[at], row[at + step]], axis=1))
-    found = np.concatenate([np.empty((0, 2), np.int64), *pairs_of])
-    return pd.DataFrame({"row": found[:, 0], "row_other": found[:, 1]})
 
 
 def _candidates(hashes: np.ndarray, bits: int) -> Iterator[np.ndarray]:
