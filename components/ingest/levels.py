@@ -171,6 +171,8 @@ def _stepped(tree: _Tree, top: str, kind: str) -> str:
 def _are_clips(tree: _Tree, found: Levels, options: Options) -> bool:
     """Whether pictures in folders inside class folders are frames. Raises Refused where that, or the class, could be otherwise."""
     places = {path: place for path in tree.full if tree.has_own(path) and (place := found.place(path))}
+    if not places and found.level:
+        raise CannotRun(f"{tree.listing.root}: --label-level {found.level}: no picture lies so deep in its folders")
     if not places:
         raise CannotRun(
             f"{tree.listing.root}: pictures without labels; put each class into a folder of its own, or add a table"
@@ -190,13 +192,14 @@ def _are_clips(tree: _Tree, found: Levels, options: Options) -> bool:
         raise Refused(f"E_AMBIGUOUS {escaped(frames[0])}: which folder is the class? say {_choices(frames[0])}")
     if options.kind == "clips":
         return True
+    coded = sum(bool(re.search(r"\d", _name(path))) for path in frames) * 2 >= len(frames)
     # Folders of the same name, one in each class (`cat/images`, `dog/images`), say nothing.
-    coded = any(re.search(r"\d", _name(path)) for path in frames)
     if nested and not coded and len(frames) == len(classes) > 1 and len({_name(path) for path in frames}) == 1:
         return False
-    # A clip is called by a number or a code, a class by a word.
+    # A clip is called by a number or a code, a class by a word; and where a class has stills, folders in it may hold more.
     unclear = [path for path in frames if not tree.folders[path].numbered]
-    if not unclear and not coded and len(frames) > 1:
+    beside = any(tree.folders[path].stills for path, place in places.items() if not place.inside)
+    if not unclear and ((not coded and len(frames) > 1) or beside):
         unclear = frames
     if unclear:
         raise Refused(f"E_AMBIGUOUS {escaped(unclear[0])}: a clip, or more stills? say --kind clips or --kind stills"

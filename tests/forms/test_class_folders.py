@@ -158,3 +158,20 @@ def test_names_in_two_forms_of_unicode_are_one_class_and_case_is_kept(tmp_path, 
 def test_classes_of_videos_in_folders_are_asked_for_where_both_could_be(tmp_path):
     draw(tmp_path, "sport/archery/a.avi", "music/violin/b.avi")
     assert "which folder is the class? say --label-level 1 (music) or --label-level 2 (violin)" in refused(tmp_path)
+
+
+def test_domains_of_numbered_pictures_and_pictures_beside_folders_are_no_clips(tmp_path):
+    assert "or where the class stands" in refused(
+        draw(
+            tmp_path / "a",
+            *(
+                f"{domain}/{label}/{number}.jpg"
+                for domain in ("art", "photo")
+                for label in ("dog", "horse")
+                for number in (1, 2)
+            ),
+        )
+    )
+    said = refused(draw(tmp_path / "b", "cat/9.jpg", "cat/more1/1.jpg", "cat/more1/2.jpg", "dog/1.jpg"))
+    assert said.startswith("E_AMBIGUOUS cat/more1: a clip, or more stills?")
+    assert "--label-level 5: no picture lies so deep" in refused(tmp_path / "b", label_level=5)

@@ -16,15 +16,15 @@ from components.ingest.forms import (
     npz,
     parquet_images,
     roboflow,
+    split_lists,
     tfrecord,
-    video_lists,
     voc,
     webdataset,
     yolo,
 )
 
 _MODULES = (
-    video_lists,
+    split_lists,
     imagenet_lists,
     cifar,
     class_folders,

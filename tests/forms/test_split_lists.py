@@ -1,4 +1,4 @@
-"""Class folders of videos with the lists of UCF101 and HMDB51."""
+"""Class folders of videos with the lists of UCF101, HMDB51 and Food-101."""
 
 from pathlib import Path
 
@@ -78,6 +78,22 @@ def test_lists_of_other_videos_are_refused(tmp_path):
     root = ucf(tmp_path)
     for file in (root / "ucfTrainTestlist").glob("t*list*"):
         file.write_text("Bowling/v_Bowling_g01_c01.avi 1\n")
-    assert "none of the videos that it names is there" in refused(root)
+    assert "nothing that it names is there" in refused(root)
     (root / "ucfTrainTestlist/trainlist01.txt").write_text("just a line\n")
     assert "trainlist01.txt line 1: expected `class/video.avi 1`, got 'just a line'" in refused(root)
+
+
+def test_food101_lists_pictures_without_their_ending_and_another_train_txt_is_no_list(tmp_path):
+    for label in ("apple_pie", "waffles"):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for number in (7, 8):
+            (tmp_path / "images" / label / f"{number}.jpg").write_bytes(b"")
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta/train.txt").write_text("apple_pie/7\nwaffles/8\n")
+    (tmp_path / "meta/test.txt").write_text("apple_pie/8\nwaffles/7\n")
+    assert [(each.label, each.split) for each in entries(tmp_path)] == [
+        ("apple_pie", "train"), ("apple_pie", "test"), ("waffles", "test"), ("waffles", "train"),
+    ]  # fmt: skip
+    for file in (tmp_path / "meta").iterdir():
+        file.write_text("trained on Monday\n")
+    assert [each.split for each in entries(tmp_path)] == [None] * 4

@@ -1,4 +1,4 @@
-"""Class folders of videos with lists of which are for training: UCF101's `trainlist01.txt`, HMDB51's `run_test_split1.txt`."""
+"""Class folders with lists of what is for training: UCF101's `trainlist01.txt`, HMDB51's `run_test_split1.txt`, Food-101's `train.txt`."""
 
 import re
 from collections import defaultdict
@@ -9,6 +9,7 @@ from components.ingest.form import MARKED, Fit, Form, Options
 from components.ingest.forms import class_folders
 from components.ingest.listing import Listing
 from components.ingest.motion import VIDEOS
+from components.ingest.sample_reader import STILLS
 from components.ingest.source import SPLIT_NAMES, Entry, LeftOut, Source
 from components.shared.errors import Refused
 
@@ -16,14 +17,29 @@ EXAMPLE = """\
 UCF-101/Archery/v_Archery_g01_c01.avi
 ucfTrainTestlist/trainlist01.txt   Archery/v_Archery_g08_c01.avi 1"""
 
-_UCF = re.compile(r"(train|test|val)list(\d+)\.txt")
+_LIST = re.compile(rf"({'|'.join(SPLIT_NAMES)})(?:list)?(\d*)\.txt")
 _HMDB = re.compile(r"(.+)_test_split(\d+)\.txt")  # video.avi 1, for training; 2, for the test; 0, for neither
 
 
 def fit(listing: Listing) -> Fit | None:
-    """Lists called as those two call them, and class folders."""
-    lists = [file.name for file in listing.others(".txt") if _UCF.fullmatch(file.name) or _HMDB.fullmatch(file.name)]
-    return Fit(MARKED, f"{lists[0]} says which videos are for training") if lists and class_folders.fit(listing) else None
+    """Lists called as those call them, of samples in folders that are there."""
+    lists = _lists(listing) if class_folders.fit(listing) else []
+    return Fit(MARKED, f"{lists[0][1].name} says what is for training") if lists else None
+
+
+def _lists(listing: Listing) -> list[tuple[str, Path]]:
+    """The number of each list, and the list; `train.txt` alone may be anything, so its first line has to name a class folder."""
+    found = []
+    folders = {path.rpartition("/")[2].lower() for path in listing.folders}
+    for file in listing.others(".txt"):
+        if match := _HMDB.fullmatch(file.name):
+            found.append((match[2], file))
+        elif match := _LIST.fullmatch(file.name):
+            with file.open(errors="replace") as lines:
+                parts = lines.readline(1000).split(" ")[0].replace("\\", "/").split("/")
+            if "list" in file.name or (len(parts) == 2 and parts[0].lower() in folders):
+                found.append((match[2], file))
+    return found
 
 
 def read(listing: Listing, options: Options) -> Source:
@@ -32,9 +48,8 @@ def read(listing: Listing, options: Options) -> Source:
     Raises Refused for lists that name none of the samples, and what class folders are refused for.
     """
     lists: defaultdict[str, list[Path]] = defaultdict(list)
-    for file in listing.others(".txt"):
-        if match := _UCF.fullmatch(file.name) or _HMDB.fullmatch(file.name):
-            lists[match[2]].append(file)
+    for number, file in _lists(listing):
+        lists[number].append(file)
     number = min(lists)
     splits = {key: split for file in lists[number] for key, split in _listed(file)}
     used = {listing.relative(file) for file in listing.others(".txt") if file.name == "classInd.txt"}
@@ -60,25 +75,25 @@ def read(listing: Listing, options: Options) -> Source:
         for key in sorted(set(splits) - found):
             left_out.add("W_MISSING", "samples that the lists name are not there", key)
         if not found & set(splits):
-            raise Refused(f"E_MISSING_FILE {listing.relative(lists[number][0])}: none of the videos that it names is there")
+            raise Refused(f"E_MISSING_FILE {listing.relative(lists[number][0])}: nothing that it names is there")
 
     return Source(what, listing.root, entries)
 
 
 def _listed(file: Path) -> Iterator[tuple[str, str]]:
     """(class/video, split) of each line; the split of one that is kept out is empty."""
-    ucf, hmdb = _UCF.fullmatch(file.name), _HMDB.fullmatch(file.name)
+    hmdb = _HMDB.fullmatch(file.name)
     for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
         if not (words := line.split()):
             continue
-        if ucf:
+        if not hmdb:
             label, slash, name = words[0].replace("\\\\", "/").rpartition("/")
-            split = SPLIT_NAMES[ucf[1]]
+            split = SPLIT_NAMES[_LIST.fullmatch(file.name)[1]]
         else:
             label, slash, name = hmdb[1], "/", line.strip().rpartition(" ")[0].strip()
             split = {"0": "", "1": "train", "2": "test"}.get(words[-1])
         if not (slash and name) or split is None:
-            expected = "class/video.avi 1" if ucf else "video.avi 0, 1 or 2"
+            expected = "video.avi 0, 1 or 2" if hmdb else "class/video.avi 1"
             raise Refused(f"E_LIST {file} line {number}: expected `{expected}`, got {line[:100]!r}")
         yield _key(label, name), split
 
@@ -87,7 +102,7 @@ def _key(label: str, source: str) -> str:
     """Lists and files of UCF101 differ in case (`HandStandPushups`); frame folders have no ending."""
     name = source.rpartition("/")[2]
     stem, _, ending = name.rpartition(".")
-    return f"{label}/{stem if f'.{ending.lower()}' in VIDEOS else name}".lower()
+    return f"{label}/{stem if f'.{ending.lower()}' in {*VIDEOS, *STILLS} else name}".lower()
 
 
-FORM = Form("video-lists", "class folders of videos or of frames, with the lists of UCF101 or HMDB51", EXAMPLE, fit, read)
+FORM = Form("split-lists", "class folders with lists of splits, as UCF101, HMDB51 and Food-101 have them", EXAMPLE, fit, read)
