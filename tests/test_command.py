@@ -102,3 +102,39 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     )
     os.close(write)
     assert (ended.returncode, ended.stderr) == (141, "")
+
+
+BARS = """
+import os, sys
+from components.shared import progress_bar
+progress_bar.EVERY = float(sys.argv[1])
+for _ in progress_bar.progress_bar(range(4), total=4, name="ingest"): pass
+with progress_bar.progress_bar(total=30, initial=10, name="epoch 2/3", unit="batches", leave=False) as bar:
+    bar.set_postfix(loss="0.5", refresh=False)
+    bar.update(5)
+"""
+
+
+@pytest.mark.parametrize(
+    ("every", "told"), [("0", ["ingest: 25 %, 1 of 4 samples", "epoch 2/3: 50 %, 15 of 30 batches"]), ("60", [])]
+)
+def test_long_work_is_told_in_a_log_line_by_line_and_no_oftener_than_every_minute(every, told):
+    log = subprocess.run([sys.executable, "-c", BARS, every], cwd=ROOT, capture_output=True, text=True, check=True).stderr
+    lines = log.splitlines()
+    assert len(lines) == (5 if told else 0)
+    assert all(any(line.startswith(start) for line in lines) for start in told)
+    assert "loss=0.5" in log or not told
+    assert "\r" not in log
+
+
+def test_on_a_terminal_it_is_a_bar():
+    import pty
+    import termios
+
+    parent, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))  # a bar is as wide as its terminal
+    subprocess.run([sys.executable, "-c", BARS, "0"], cwd=ROOT, stderr=terminal, check=True)
+    os.close(terminal)
+    shown = os.read(parent, 1 << 16).decode()
+    os.close(parent)
+    assert "ingest: 100%|" in shown

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from tqdm import tqdm
 
 from components.augment.config import AugmentConfig
 from components.shared import destination, files, plots
 from components.shared.data import arrays
+from components.shared.progress_bar import progress_bar
 
 ROWS = 2**17  # samples whose names are held at once
 BATCH = 4 * 2**20  # bytes of pictures varied at once; as float32 and with its copies a batch takes some ten times that
@@ -34,7 +34,7 @@ def augment(
     with files.whole_folder(augmented, kind="augmented") as fresh:
         images = arrays.create(fresh, len(train) + len(origins), layout.shape)
         batch = max(1, BATCH // int(np.prod(layout.shape)))
-        with tqdm(total=len(images), unit=" samples", desc="augment", disable=None) as bar:
+        with progress_bar(total=len(images), name="augment") as bar:
             for start in range(0, len(train), batch):
                 images[start : min(start + batch, len(train))] = train.images[start : start + batch]
                 bar.update(min(batch, len(train) - start))

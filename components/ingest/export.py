@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-from tqdm import tqdm
-
 from components.shared import destination, files
 from components.shared.data import dataset
+from components.shared.progress_bar import progress_bar
 
 
 def export(
@@ -17,7 +16,7 @@ def export(
     destination.check_folder(folder, kind="", inputs=[data])
     shards = dataset.shards(data)
     total = sum(dataset.count(shard) for shard in shards)
-    with files.whole_folder(folder, kind="") as fresh, tqdm(total=total, unit=" samples", desc="export", disable=None) as bar:
+    with files.whole_folder(folder, kind="") as fresh, progress_bar(total=total, name="export") as bar:
         for shard in shards:
             for sample in dataset.read_samples(shard):
                 dataset.write_tree(sample, fresh)

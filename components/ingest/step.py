@@ -11,7 +11,6 @@ from textwrap import indent
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
-from tqdm import tqdm
 
 from components.ingest import named, privacy, zip_names
 from components.ingest.broken import Broken
@@ -26,6 +25,7 @@ from components.shared import destination, files, scratch
 from components.shared.data import dataset
 from components.shared.data.dataset import Sample
 from components.shared.errors import CannotRun, Refused, Stop
+from components.shared.progress_bar import progress_bar
 
 FORM_NAMES = ("auto", *FORMS)
 MAX_SHARD = 1024  # MiB; a column of Arrow's holds 2 GiB at most
@@ -85,7 +85,7 @@ def ingest(
         broken = Broken(quarantine, left_out, inputs=[data, Path(source)])
         reader = Reader(reading.source.root, max_frames, left_out, first_frames=summary.first_frames)
         cleaner = privacy.Cleaner(strip_metadata, blur_faces)
-        entries = tqdm(reading.source.entries(LeftOut()), total=summary.samples, unit=" samples", desc="ingest", disable=None)
+        entries = progress_bar(reading.source.entries(LeftOut()), total=summary.samples, name="ingest")
         samples = _prepared(broken.read(entries, reader), pattern, cleaner)
         counts = _bring_up_to_date(data, samples, add=add, replace=replace, limit=(shard_samples, shard_mebibytes * 2**20))
     shards = dataset.shards(data)

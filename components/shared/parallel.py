@@ -10,9 +10,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from components.shared import supervise
+from components.shared.progress_bar import progress_bar
 
 CPUS = "DARKROOM_CPUS"  # processors that a step may use, set by those who start it
 CGROUP = Path("/sys/fs/cgroup")
@@ -70,7 +69,7 @@ def each(work: Callable, items: Sequence[tuple], *, weights: Sequence[int], name
     Raises what `work` raises, and BrokenProcessPool when a worker process dies.
     """
     workers = min(processors(), len(items))
-    with tqdm(total=sum(weights), unit=" samples", desc=name, disable=None) as bar:
+    with progress_bar(total=sum(weights), name=name) as bar:
         if workers <= 1:
             for index, item in enumerate(items):
                 yield index, work(*item)

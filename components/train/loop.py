@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
-from tqdm import tqdm
 
 from components import STEPS
 from components.shared.data.arrays import Split
 from components.shared.errors import CannotRun, Terminated
+from components.shared.progress_bar import progress_bar
 from components.train import budget, recipe, remedies
 from components.train.checkpoint import Checkpoint, Checkpoints
 from components.train.config import TrainConfig
@@ -96,7 +96,7 @@ class Loop:
         started = saved = time.monotonic()
         name = f"epoch {epoch + 1}/{self._epochs}"
         with (
-            tqdm(total=self._length(epoch), initial=first, unit=" batches", desc=name, disable=None, leave=False) as bar,
+            progress_bar(total=self._length(epoch), initial=first, unit="batches", name=name, leave=False) as bar,
             ThreadPoolExecutor(1) as reader,
         ):
             for images, labels in self._ahead(reader, epoch, range(first, stop)):

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from components.shared import files
 from components.shared.errors import CannotRun, Refused
 from components.shared.models import backend
+from components.shared.progress_bar import progress_bar
 
 FILE = "model.keras"
 MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
@@ -98,7 +98,7 @@ def predict(
     tf, _ = backend.start()
     run = _compiled(model)
     found = np.empty((len(images), model.output_shape[-1]), np.float32)
-    with tqdm(total=len(images), unit=" samples", desc=name, disable=None) as bar:
+    with progress_bar(total=len(images), name=name) as bar:
         for start in range(0, len(images), batch_size):
             batch = images[start : start + batch_size]
             some = run(tf.constant(change(batch) if change else batch)).numpy()
