@@ -158,6 +158,7 @@ def _taken(each: Marked, size: tuple[int, int], path: str, left_out: LeftOut) ->
         edges = tuple(round(edge) for edge in inside) if all(map(math.isfinite, inside)) else (0, 0, 0, 0)
         reasons = {
             "boxes of crowds": box.crowd,
+            "boxes without a class": not box.label.strip(),
             "boxes without a height or a width": not (left < right and top < bottom),
             "boxes outside their picture": not (inside[0] < inside[2] and inside[1] < inside[3]),
             f"boxes of less than {LEAST} px": min(edges[2] - edges[0], edges[3] - edges[1]) < LEAST,

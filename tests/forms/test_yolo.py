@@ -89,6 +89,9 @@ def test_classes_without_names_and_boxes_without_a_picture_are_refused(tmp_path)
     write(tmp_path / "labels/1.txt", CAT_BOX)
     assert "add a data.yaml with `names`, obj.names or classes.txt" in refused(tmp_path, crop_boxes=True)
     write(tmp_path / "labels/classes.txt", "cat\ndog\n")
+    write(tmp_path / "labels/1.txt", CAT_BOX + "\n" + DOG_BOX)
+    write(tmp_path / "labels/classes.txt", "\ndog\n")
+    assert [row[0] for row in colours(read_all(tmp_path, crop_boxes=True))] == ["dog"]
     write(tmp_path / "labels/2.txt", DOG_BOX)
     assert "E_MISSING_FILE labels/2.txt: no picture of that name" in refused(tmp_path, crop_boxes=True)
 

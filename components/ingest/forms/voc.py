@@ -18,7 +18,7 @@ Annotations/1.xml
 JPEGImages/1.jpg
 ImageSets/Main/train.txt"""
 _MOST = 100  # files that are looked into
-_LARGEST = 2**24  # bytes of one picture's annotations
+_LARGEST = 2**28  # bytes of an XML file
 _LISTS = {"train": "train", "val": "validation", "test": "test", "trainval": "train"}
 
 
@@ -43,7 +43,7 @@ def read(listing: Listing, options: Options) -> Source:
                 if not name.lower().endswith(".xml"):
                     continue
                 try:
-                    found = _parsed(listing.root / path)
+                    found = parsed(listing.root / path)
                     picture = _picture(found, path, pictures) if found.tag == "annotation" else None
                     if picture:
                         stem = path.rpartition("/")[2].rpartition(".")[0]
@@ -75,7 +75,7 @@ def _lists(listing: Listing, folder: str, faults: list[str]) -> dict[str, str]:
     return splits
 
 
-def _parsed(file: Path) -> Element:
+def parsed(file: Path) -> Element:
     """The root of an XML file, read without entities: a document type is refused. Raises ValueError, ExpatError."""
 
     def refuse(*_: object) -> None:
