@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from components.ingest import columns
+from components.ingest import columns, kinds
 from components.ingest.form import Options
 from components.ingest.labelled_arrays import as_folder
 from components.ingest.listing import Listing
@@ -27,7 +27,6 @@ from components.shared.pictures import decode, formats, metadata
 from components.shared.pictures.encode import encode_png
 
 LEAST = 8  # pixels of a side; less shows nothing
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 
 
 class Box(NamedTuple):
@@ -133,12 +132,18 @@ def source_of(
 def _size(each: Marked, path: str, left_out: LeftOut) -> tuple[int, int] | None:
     """(width, height) of the upright picture; None, and told, where its header cannot be read or the boxes are of another size."""
     try:
-        with Image.open(each.picture, formats=_FORMATS) as image:
+        with each.picture.open("rb") as stream:
+            kind = kinds.kind_of_bytes(stream.read(kinds.HEAD))
+        with (
+            Image.open(each.picture, formats=("PNG", "JPEG"))
+            if kind in kinds.KEPT
+            else kinds.opened(each.picture.read_bytes(), kind) as image
+        ):
             width, height = image.size
             if metadata.notes(image)[0] >= 5:
                 width, height = height, width
     except Exception as error:  # a decoder may raise anything on hostile bytes
-        fault = formats.undecodable(error, header=True)
+        fault = error if isinstance(error, formats.Undecodable) else formats.undecodable(error, header=True)
         left_out.add(fault.code, "pictures with boxes that cannot be read", f"{path} ({fault.reason})")
         return None
     if each.size and each.size != (width, height):
@@ -170,7 +175,9 @@ def _taken(each: Marked, size: tuple[int, int], path: str, left_out: LeftOut) ->
 
 
 def _upright(file: Path) -> np.ndarray:
-    return decode.decode(file.read_bytes()).pixels
+    content = file.read_bytes()
+    kind = kinds.kind_of_bytes(content)
+    return decode.decode(content if kind in kinds.KEPT else kinds.first_picture(content, kind)[0]).pixels
 
 
 def _crop(
@@ -180,7 +187,7 @@ def _crop(
     try:
         pixels = decoded(file)
     except formats.Undecodable as fault:
-        raise Refused(f"{fault.code} {escaped(path)}: {fault.reason}; get it again, or take it and its boxes out") from None
+        raise Refused(f"{fault.code} {escaped(path)}: {fault.reason}") from None
     if pixels.shape[1::-1] != size:
         raise Refused(f"E_CORRUPT {escaped(path)}: turned by metadata behind its pixels; save it upright")
     left, top, right, bottom = edges

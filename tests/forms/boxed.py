@@ -20,8 +20,9 @@ def draw(file: Path, orientation: int = 1) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     exif = Image.Exif()
     exif[0x0112] = orientation
+    exact = {".jpg": {"quality": 100, "subsampling": 0}, ".webp": {"lossless": True}}
     stored = np.rot90(pixels) if orientation == 6 else pixels  # 6: to be turned clockwise to be seen
-    Image.fromarray(stored).save(file, exif=exif, **({"quality": 100, "subsampling": 0} if file.suffix == ".jpg" else {}))
+    Image.fromarray(stored).save(file, **({} if file.suffix == ".bmp" else {"exif": exif}), **exact.get(file.suffix, {}))
     return file
 
 

@@ -1,6 +1,7 @@
 """COCO's JSON: whose box it is, which class, and what is left out."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +71,13 @@ def test_what_is_left_out_is_told_by_reason_and_class(tmp_path, capsys):
     assert "W_BOX 2 boxes without a height or a width (cat 2)" in lines
     assert "W_BOX 1 boxes of less than 8 px (cat 1)" in lines
     assert "W_UNLABELED 1 pictures that have no annotation, such as '2.png'" in lines
+
+
+@pytest.mark.parametrize("name", ["1.bmp", "1.webp", "1.tif", "1.jpg", "as it was uploaded"])
+def test_pictures_of_every_kind_are_cropped(tmp_path, name):
+    (tmp_path / "_annotations.coco.json").write_text(annotations(name))
+    draw(tmp_path / f"1{Path(name).suffix or '.jpg'}", orientation=1 if name == "1.bmp" else 6).rename(tmp_path / name)
+    assert [row[:3] for row in colours(read_all(tmp_path, crop_boxes=True))] == [("cat", "cat", True), ("dog", "dog", True)]
 
 
 def test_a_turned_picture_is_cropped_upright_where_its_size_says_so_and_left_out_where_not(tmp_path, capsys):
