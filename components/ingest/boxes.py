@@ -27,6 +27,7 @@ from components.shared.pictures import decode, formats, metadata
 from components.shared.pictures.encode import encode_png
 
 LEAST = 8  # pixels of a side; less shows nothing
+_ANY_SIZE = (10_000, 10_000)  # of a picture that cannot be read
 
 
 class Box(NamedTuple):
@@ -129,23 +130,20 @@ def source_of(
     return Source(f"{what}: a crop of each box", listing.root, entries)
 
 
-def _size(each: Marked, path: str, left_out: LeftOut) -> tuple[int, int] | None:
-    """(width, height) of the upright picture; None, and told, where its header cannot be read or the boxes are of another size."""
+def _size(each: Marked, path: str, left_out: LeftOut) -> tuple[float, float] | None:
+    """(width, height) of the upright picture; None, and told, where the boxes are of another size."""
     try:
         with each.picture.open("rb") as stream:
             kind = kinds.kind_of_bytes(stream.read(kinds.HEAD))
+        plain = kind in kinds.KEPT
         with (
             Image.open(each.picture, formats=("PNG", "JPEG"))
-            if kind in kinds.KEPT
+            if plain
             else kinds.opened(each.picture.read_bytes(), kind) as image
         ):
-            width, height = image.size
-            if metadata.notes(image)[0] >= 5:
-                width, height = height, width
-    except Exception as error:  # a decoder may raise anything on hostile bytes
-        fault = error if isinstance(error, formats.Undecodable) else formats.undecodable(error, header=True)
-        left_out.add(fault.code, "pictures with boxes that cannot be read", f"{path} ({fault.reason})")
-        return None
+            width, height = image.size[::-1] if metadata.notes(image)[0] >= 5 else image.size
+    except Exception:  # a decoder may raise anything on hostile bytes: its crops say why, with all that cannot be read
+        return each.size or _ANY_SIZE
     if each.size and each.size != (width, height):
         sizes = f"{width}x{height}, boxes of {each.size[0]:g}x{each.size[1]:g}"
         left_out.add("W_BOX_SIZE", "pictures of another size upright than their boxes are of", f"{path} ({sizes})")
@@ -153,7 +151,7 @@ def _size(each: Marked, path: str, left_out: LeftOut) -> tuple[int, int] | None:
     return width, height
 
 
-def _taken(each: Marked, size: tuple[int, int], path: str, left_out: LeftOut) -> Iterator[tuple[int, str, tuple[int, ...]]]:
+def _taken(each: Marked, size: tuple[float, float], path: str, left_out: LeftOut) -> Iterator[tuple[int, str, tuple[int, ...]]]:
     """(number, label, whole edges inside the picture) of the boxes that are taken; the others are told."""
     width, height = size
     across, down = size if each.fractions else (1, 1)
@@ -181,7 +179,7 @@ def _upright(file: Path) -> np.ndarray:
 
 
 def _crop(
-    decoded: Callable[[Path], np.ndarray], file: Path, path: str, size: tuple[int, int], edges: tuple[int, ...], name: str
+    decoded: Callable[[Path], np.ndarray], file: Path, path: str, size: tuple[float, float], edges: tuple[int, ...], name: str
 ) -> list[tuple[bytes, str]]:
     """The one frame of a box. Raises Refused for a picture that cannot be decoded."""
     try:

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from components.ingest.step import ingest
+from components.shared.data import dataset
+from components.shared.errors import Refused
 from forms.boxed import NOT_LABELS, colours, draw
 from forms.conftest import read_all, refused, told
 
@@ -108,9 +111,14 @@ def test_all_faults_of_the_annotations_are_told_together(tmp_path):
         assert "not annotations of boxes as COCO writes them" in refused(tmp_path, crop_boxes=True)
 
 
-def test_a_picture_that_cannot_be_read_and_annotations_without_their_folder_are_told(tmp_path, capsys):
-    (tmp_path / "_annotations.coco.json").write_text(annotations("1.png", "2.png"))
-    draw(tmp_path / "1.png")
-    (tmp_path / "2.png").write_bytes(b"no picture")
-    assert "1 pictures with boxes that cannot be read, such as '2.png (" in told(tmp_path, capsys, crop_boxes=True)
-    assert "name the folder that holds it and its pictures" in refused(tmp_path / "_annotations.coco.json", crop_boxes=True)
+def test_pictures_that_cannot_be_read_and_annotations_without_their_folder_are_told(tmp_path):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/_annotations.coco.json").write_text(annotations("1.png", "2.png", "3.png"))
+    draw(tmp_path / "s/1.png")
+    (tmp_path / "s/2.png").write_bytes(b"no picture")
+    (tmp_path / "s/3.png").write_bytes((tmp_path / "s/1.png").read_bytes()[:-40])
+    with pytest.raises(Refused, match=r"(?s) 2\.png: .* 3\.png: .*4 cannot be read"):
+        ingest(str(tmp_path / "s"), tmp_path / "data", crop_boxes=True)
+    ingest(str(tmp_path / "s"), tmp_path / "data", crop_boxes=True, quarantine=str(tmp_path / "q"))
+    assert sum(dataset.count(shard) for shard in dataset.shards(tmp_path / "data")) == 2
+    assert "name the folder that holds it and its pictures" in refused(tmp_path / "s/_annotations.coco.json", crop_boxes=True)
