@@ -71,7 +71,8 @@ def opened(content: bytes, kind: str) -> Image.Image:
     except Exception as error:  # a decoder may raise anything on hostile bytes
         if str(error) == "unknown pixel mode":
             raise Undecodable("E_MODE", f"a {kind} of other values than are read; save it as RGB or grey with 8 bits") from None
-        raise formats.undecodable(error, header=True) from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise Undecodable("E_CORRUPT", f"a {kind} that its decoder does not open ({reason})") from None
     if image.width * image.height > decode.MAX_PIXELS:
         size = f"{image.width * image.height / 1e6:.1f} Mpx > {decode.MAX_PIXELS / 1e6:.0f} Mpx"
         raise Undecodable("E_TOO_LARGE", f"{size}; save it smaller")

@@ -131,7 +131,7 @@ def _video(path: Path) -> Iterator[Frame]:
 def _upright(frame) -> np.ndarray:
     """A frame of PyAV's as its display matrix says that it is to be seen (ISO 14496-12, 6.2.2): what is transparent on white."""
     if any(component.is_alpha for component in frame.format.components):
-        pixels = np.asarray(decode.on_white(frame.to_image(format="rgba")))
+        pixels = np.asarray(decode.on_white(decode.as_image(frame.to_ndarray(format="rgba"))))
     else:
         pixels = frame.to_ndarray(format="rgb24")
     side_data = frame.side_data.get("DISPLAYMATRIX")
