@@ -17,22 +17,21 @@ from components.ingest.source import SPLIT_NAMES, Source
 from components.shared.errors import CannotRun, Refused, Stop
 
 # What the columns may be called. Of paths the first counts: a table may well have a `path` and an `image`.
-PATHS = (
-    "path",
-    "file",
-    "filename",
-    "file_name",
-    "filepath",
-    "file_path",
-    "image",
-    "image_path",
-    "img_path",
-    "image_name",
-    "img",
-)
+PATHS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img_path", "image_name",
+         "img")  # fmt: skip
 IDS = ("id", "image_id", "img_id", "id_code", "imageid", "video_id", "uid")
 LABELS = ("label", "class", "category", "labels", "class_name", "label_name", "classid", "class_id", "breed", "species",
           "diagnosis", "target", "dx")  # fmt: skip
+NAMING = {
+    "label",
+    "labels",
+    "class",
+    "classes",
+    "names",
+    "map",
+    "mapping",
+    "categories",
+}  # words in the name of a file of names
 OTHERS = {"group": ("group",), "split": ("split",), "clip": ("clip", "video", "sequence"), "frame": ("frame", "frame_number")}
 
 
@@ -76,7 +75,7 @@ def read(file: Path) -> pd.DataFrame:
     columns = columns_of(sheet.header(file))
     missing = [key for key in ("path", "label") if not getattr(columns, key)]
     if missing:
-        there = ", ".join(columns.names) or "none"
+        there = ", ".join(columns.names[:20]) + (" …" if len(columns.names) > 20 else "") or "none"
         raise CannotRun(f"{file}: no column {' or '.join(missing)}; it has: {there}; rename the one that is meant")
     places = {"path": columns.path, "label": columns.label, **columns.others}
     wanted = {f"{key} {number}": place for key, some in places.items() for number, place in enumerate(some)}
@@ -105,8 +104,18 @@ def is_picture(name: str) -> bool:
 
 def tables(listing: Listing) -> list[Path]:
     """The tables of a source: the one that was named, those beside the pictures, or wherever they are."""
-    found = [file for file in listing.others(*sheet.ENDINGS) if not is_submission(file)]
+    found = [file for file in listing.others(*sheet.ENDINGS) if not is_submission(file) and not _names_folders(file, listing)]
     return [file for file in found if file.parent == listing.root] or found
+
+
+def _names_folders(file: Path, listing: Listing) -> bool:
+    """Whether a table has a name for each class folder, `0,Stop`, and not a label for each sample: every row has another one."""
+    names = columns_of(header_of(file))
+    if listing.file or not (names.by_id and names.label and NAMING & {*words(file.stem)}):
+        return False
+    folders = {path.rpartition("/")[2] for path in listing.folders}
+    rows = sheet.read(file, {"id": names.path[0], "name": names.label[0]})
+    return len(rows) > 1 and rows["name"].is_unique and bool(rows["id"].isin(folders).all())
 
 
 def header_of(file: Path) -> list[str]:

@@ -50,11 +50,13 @@ def read(file: Path, places: Mapping[str, int | None], names: list[str] | None =
             return _parquet(file, places)
         case ".csv" | ".tsv":
             return _csv(file, places, names)
-    keys, rows = header(file), list(_objects(file))
-    cells = {
-        name: [None if place is None else _cell(row.get(keys[place])) for _, row in rows] for name, place in places.items()
-    }
-    return _frame(cells, (line for line, _ in rows))
+    keys, lines = header(file), []
+    cells: dict[str, list[str | None]] = {name: [] for name in places}
+    for line, row in _objects(file):
+        lines.append(line)
+        for name, at in places.items():
+            cells[name].append(None if at is None else _cell(row.get(keys[at])))
+    return _frame(cells, lines)
 
 
 def place(file: Path, line: int) -> str:

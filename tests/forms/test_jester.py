@@ -36,3 +36,9 @@ def test_an_id_without_frames_and_a_list_of_files(place):
     assert "E_SEQ_EMPTY empty: a clip without frames" in refused(folder)
     (folder / "train.csv").write_text("34870/00001.png,on\n34870/00002.png,off\n")
     assert labels(folder) == {"34870/00001.png": "on", "34870/00002.png": "off"}
+
+
+def test_a_line_of_names_is_no_row_though_a_folder_has_such_a_name(place):
+    folder = place("image/1.png", "image/2.png")
+    (folder / "train.csv").write_text("image,label\n1.png,cat\n2.png,dog\n")
+    assert labels(folder) == {"image/1.png": "cat", "image/2.png": "dog"}

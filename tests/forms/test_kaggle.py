@@ -54,3 +54,9 @@ def test_two_tables_with_labels_are_the_official_splits(place):
     assert {(sample.source, sample.label, sample.split) for sample in read_all(folder)} == {
         ("Train/0/1.png", "0", "train"), ("Test/1.png", "7", "test")
     }  # fmt: skip
+
+
+def test_names_of_class_folders_are_no_samples(place):
+    folder = place("0/00001.png", "0/00002.png", "1/00001.png")
+    (folder / "classes.csv").write_text("id,name\n0,Stop\n1,Go\n")
+    assert labels(folder) == {"0/00001.png": "0", "0/00002.png": "0", "1/00001.png": "1"}

@@ -34,7 +34,8 @@ def _lists(listing: Listing) -> list[Path]:
     found = []
     for file in columns.tables(listing):
         first = columns.header_of(file) if file.suffix.lower() in (".csv", ".tsv") else []
-        if len(first) == 2 and (first[0].isdigit() or first[0] in folders or columns.is_picture(first[0])):
+        named = columns.columns_of(first).path  # a folder may be called `image`, as the column is
+        if len(first) == 2 and not named and (first[0].isdigit() or first[0] in folders or columns.is_picture(first[0])):
             found.append(file)
     return found
 

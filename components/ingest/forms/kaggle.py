@@ -21,9 +21,6 @@ sample_submission.csv
 label_num_to_disease_map.json  {"0": "Rust", …}: names of the numbers"""
 
 
-_NAMING = {"label", "labels", "class", "classes", "names", "map", "mapping", "categories"}  # words in such a file's name
-
-
 def fit(listing: Listing) -> Fit | None:
     """A table with ids and labels, or one with labels beside a submission."""
     files = columns.tables(listing)
@@ -87,7 +84,7 @@ def _names(root: Path, labels: set[str]) -> tuple[str, dict[str, str]] | None:
     """The file beside the table that has a name for each number, and the names. Raises CannotRun where two files differ."""
     found: dict[str, dict[str, str]] = {}
     for file in sorted(root.glob("*.json")) + sorted(root.glob("*.csv")):
-        if labels and file.stat().st_size < 2**20 and {*columns.words(file.stem)} & _NAMING:
+        if labels and file.stat().st_size < 2**20 and {*columns.words(file.stem)} & columns.NAMING:
             names = _pairs(file)
             if all(value.isdigit() for value in names.values()):
                 names = {value: name for name, value in names.items()}

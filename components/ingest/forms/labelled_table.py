@@ -22,7 +22,7 @@ def fit(listing: Listing) -> Fit | None:
     if not (good or alone):
         return None
     file = (good or files)[0]
-    names = ", ".join(name.strip() for name in columns.header_of(file))
+    names = ", ".join(name.strip() for name in columns.header_of(file)[:20])
     special = any(fit.strength == MARKED for form in _SPECIAL if (fit := form.FORM.fit(listing)))
     return Fit(COULD if special else MARKED, f"{file.name} has the columns {names or 'of no table that can be read'}")
 
