@@ -62,8 +62,10 @@ def columns_of(header: list[str]) -> Columns:
     if not path:  # each row is a whole clip
         path, others["clip"] = others["clip"], []
     taken = {*path, *(place for some in others.values() for place in some)}
-    # `class_id` says again in numbers what `class` says, so that one of the two is enough.
-    plain = [place for place, name in enumerate(names) if name in LABELS[:3] and place not in taken]
+    # `class_id` says again in numbers what `class` says, and `class` what `class_name` says.
+    plain = places(("class_name", "label_name")) or [
+        place for place, name in enumerate(names) if name in LABELS[:3] and place not in taken
+    ]
     label = plain or [place for place in places(LABELS) if place not in taken]
     if path and not label and len(names) == 2 and names[path[0]] not in PATHS:  # of a file's path it may be the caption
         label = [1 - path[0]]
@@ -93,8 +95,8 @@ def read(file: Path) -> pd.DataFrame:
 
 
 def is_submission(file: Path) -> bool:
-    """Whether it shows what a competition's answers look like; its labels are made up."""
-    return "submission" in words(file.stem)
+    """Whether it has guesses, or shows a competition what they look like: no labels that a person gave."""
+    return bool({"submission", "prediction", "predictions", "answers"} & {*words(file.stem)})
 
 
 def is_picture(name: str) -> bool:

@@ -156,5 +156,5 @@ def _unfound(path: str, where: str, meant: list[str]) -> str:
         ways = " or ".join(repr(each) for each in meant[:3]) + (" …" if len(meant) > 3 else "")
         return f"E_AMBIGUOUS {where}: {path!r} can mean {ways}; write its whole path"
     if _leaves(path) or path.startswith("/"):
-        return f"E_PATH_OUTSIDE {where}: {path!r} leads out of the source, and no file in it has that name"
+        return f"E_PATH_OUTSIDE {where}: {path!r} leads out of the source, and no file in it has that name; ingest a folder that holds both"
     return f"E_MISSING_FILE {where}: {path!r} does not exist"

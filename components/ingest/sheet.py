@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from components.shared.errors import CannotRun, Refused
 
-ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+_SPREADSHEETS = (".xlsx", ".xls", ".ods")
+ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", *_SPREADSHEETS)
 _ROWS = 2**16  # that are held as Python objects at once
 csv.field_size_limit(2**31 - 1)  # a caption that nobody reads may be of any length
 # What spreadsheets save tables in; of a hundred others most would fit any short text.
@@ -35,6 +36,8 @@ def header(file: Path) -> list[str]:
                 return pq.read_schema(file).names
         case ".csv" | ".tsv":
             return _header(_lines(file), file)
+        case ending if ending in _SPREADSHEETS:
+            raise CannotRun(f"{file}: a spreadsheet, which is not read; save it as CSV in UTF-8")
     # Of every object: one may leave out what another has.
     return list(dict.fromkeys(name for _, row in _objects(file) for name in row))
 

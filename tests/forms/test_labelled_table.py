@@ -111,3 +111,21 @@ def test_a_table_for_each_split_and_several_that_say_nothing_of_it(place):
     (folder / "test_labels.csv").rename(folder / "yours.csv")
     assert "several tables have labels; name the one that counts" in refused(folder)
     assert labels(folder / "mine.csv") == {"a/1.png": "cat"}
+
+
+def test_a_spreadsheet_beside_one_folder_is_no_class_of_that_name(place):
+    folder = place("pictures/1.png", "pictures/2.png")
+    (folder / "labels.xlsx").write_bytes(b"PK")
+    assert "a spreadsheet, which is not read; save it as CSV in UTF-8" in refused(folder)
+
+
+def test_guesses_beside_class_folders_are_no_labels(place):
+    folder = place("cat/1.png", "dog/2.png")
+    (folder / "predictions.csv").write_text("path,label\ncat/1.png,dog\ndog/2.png,dog\n")
+    assert labels(folder) == {"cat/1.png": "cat", "dog/2.png": "dog"}
+
+
+def test_a_column_of_names_counts_more_than_one_of_numbers(place):
+    folder = place("a/1.png", "a/2.png")
+    (folder / "t.csv").write_text("path,label,class_name\na/1.png,0,cat\na/2.png,1,dog\n")
+    assert labels(folder) == {"a/1.png": "cat", "a/2.png": "dog"}
