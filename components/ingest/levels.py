@@ -103,7 +103,7 @@ def _official(tree: _Tree, options: Options) -> Levels:
         distinct = {splits[child] for child in deep if child in splits}
         whole = len(splits) == len(children) > 1 or len(set(splits.values())) > 1
         if whole and ("train" in distinct or (len(distinct) > 1 and len(splits) == len(children))):
-            return _side_by_side(tree, children, splits, options.kind)
+            return _side_by_side(tree, children, splits, options)
         if children and len(splits) == len(children) and not deep and not options.label_level:
             names = ", ".join(f"{escaped(child)}/" for child in children)
             raise CannotRun(f"{tree.listing.root}: pictures without labels in {names}, which is how splits are called; put each class "
@@ -119,9 +119,12 @@ def _official(tree: _Tree, options: Options) -> Levels:
     return Levels(tree.listing, tops=[""])
 
 
-def _side_by_side(tree: _Tree, children: list[str], splits: dict[str, str], kind: str) -> Levels:
+def _side_by_side(tree: _Tree, children: list[str], splits: dict[str, str], options: Options) -> Levels:
     classes = {
-        _name(each) for child in children if splits.get(child) == "train" for each in tree.children(_stepped(tree, child, kind))
+        _name(each)
+        for child in children
+        if splits.get(child) == "train"
+        for each in tree.children(_stepped(tree, child, options.kind))
     }
     left, others = [], []
     for child in children:
@@ -140,7 +143,19 @@ def _side_by_side(tree: _Tree, children: list[str], splits: dict[str, str], kind
     reasons = dict.fromkeys(left, "pictures without labels, beside splits that have class folders")
     if len(set(kept.values())) == 1:
         return Levels(tree.listing, f"a folder per class in {', '.join(kept)}", list(kept), {}, reasons)
+    for child in kept:
+        inner = [_name(each) for each in tree.children(_stepped(tree, child, options.kind))]
+        if classes and classes.isdisjoint(inner) and not options.label_level:
+            raise CannotRun(
+                f"{tree.listing.root}: {escaped(child)}/ has no class of those to train on, but {_some(inner)} where train has "
+                f"{_some(sorted(classes))}; if these are clips or sources, add a table with their labels; if they are classes, say "
+                f"--label-level {child.count('/') + 2}"
+            )
     return Levels(tree.listing, "official splits, a folder per class", list(kept), kept, reasons)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(map(escaped, names[:3])) + (", …" if len(names) > 3 else "")
 
 
 def _splits_of(paths: Iterable[str]) -> dict[str, str]:
@@ -186,10 +201,10 @@ def _are_clips(tree: _Tree, found: Levels, options: Options) -> bool:
         return False
     if not frames:
         if nested:
-            raise Refused(f"E_AMBIGUOUS {escaped(inside[0])}: which folder is the class? say {_choices(inside[0])}")
+            raise Refused(f"E_AMBIGUOUS {escaped(inside[0])}: which folder is the class? say {_choices(found, inside[0])}")
         return False
     if deeper and not found.level:
-        raise Refused(f"E_AMBIGUOUS {escaped(frames[0])}: which folder is the class? say {_choices(frames[0])}")
+        raise Refused(f"E_AMBIGUOUS {escaped(frames[0])}: which folder is the class? say {_choices(found, frames[0])}")
     if options.kind == "clips":
         return True
     coded = sum(bool(re.search(r"\d", _name(path))) for path in frames) * 2 >= len(frames)
@@ -203,13 +218,15 @@ def _are_clips(tree: _Tree, found: Levels, options: Options) -> bool:
         unclear = frames
     if unclear:
         raise Refused(f"E_AMBIGUOUS {escaped(unclear[0])}: a clip, or more stills? say --kind clips or --kind stills"
-                      + ("" if found.level else f", or where the class stands: {_choices(unclear[0])}"))  # fmt: skip
+                      + ("" if found.level else f", or where the class stands: {_choices(found, unclear[0])}"))  # fmt: skip
     return True
 
 
-def _choices(path: str) -> str:
-    names = enumerate(map(_name, _ancestors(path)), 1)
-    return " or ".join(f"--label-level {level} ({escaped(name)})" for level, name in names)
+def _choices(found: Levels, path: str) -> str:
+    """What a person can say of a folder's levels, without splits and those that all have in common."""
+    above = {*found.splits, *(part for top in found.tops for part in _ancestors(top))}
+    named = [(level, part) for level, part in enumerate(_ancestors(path), 1) if part not in above]
+    return " or ".join(f"--label-level {level} ({escaped(_name(part))})" for level, part in named)
 
 
 def _ancestors(path: str) -> list[str]:

@@ -56,7 +56,7 @@ def tell(reading: Reading, summary: Summary) -> None:
     _print("form", f"{reading.form}: {reading.source.what} ({reading.why})")
     kinds = {"stills": summary.samples - summary.clips, "clips": summary.clips}
     what = " and ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count)
-    _print("samples", f"{what} in {len(summary.classes):,} classes")
+    _print("samples", f"{what} in {len(summary.classes):,} class{'es' if len(summary.classes) != 1 else ''}")
     if summary.animations and summary.first_frames:
         _print("", f"of {summary.animations:,} animations the first frame is taken; --kind clips takes all their frames")
     for label, count in summary.classes.most_common(_CLASSES):

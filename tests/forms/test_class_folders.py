@@ -175,3 +175,9 @@ def test_domains_of_numbered_pictures_and_pictures_beside_folders_are_no_clips(t
     said = refused(draw(tmp_path / "b", "cat/9.jpg", "cat/more1/1.jpg", "cat/more1/2.jpg", "dog/1.jpg"))
     assert said.startswith("E_AMBIGUOUS cat/more1: a clip, or more stills?")
     assert "--label-level 5: no picture lies so deep" in refused(tmp_path / "b", label_level=5)
+
+
+def test_splits_without_a_class_in_common_are_no_classes_unless_one_says_so(tmp_path):
+    said = refused(draw(tmp_path, "train/one/1.jpg", "train/two/1.jpg", "test/three/1.jpg", "test/four/1.jpg"))
+    assert "test/ has no class of those to train on, but four, three where train has one, two" in said
+    assert {split for _, _, split in labels(tmp_path, label_level=2)} == {"train", "test"}
