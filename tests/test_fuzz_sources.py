@@ -315,7 +315,7 @@ def test_a_table_of_any_text_gives_that_text_or_is_refused(place, table, cells, 
         some_lines(error, expected="E_LABEL_EMPTY" if any(not label.strip() for _, label, _, _ in rows) else "E_LABEL_CONFLICT")
     else:
         frames = {path: (sample.label, sample.group) for sample in made for _, path in sample.frames}
-        assert frames == {path: (label, group if group.strip() else None) for path, label, group, _ in rows}
+        assert frames == {path: (label.strip(" \t"), group if group.strip() else None) for path, label, group, _ in rows}
 
 
 @FEW

@@ -20,8 +20,8 @@ def look_up(root: Path, names: Iterable[str], *, folders: bool = False) -> dict[
     """Paths of a table that are none below `root` as they stand -> for each those that it can mean, of files or `folders` too.
 
     One path can mean another one if both end alike, folder by folder, as far as the shorter of them goes: `/home/me/set/a/1.JPG`
-    means `a/1.jpg`, and the id `1` means `train/1.png`. Case, the two ways to write an accent, `\\` for `/`, and an ending that
-    is not there make no difference.
+    means `a/1.jpg`, and the id `1` means `train/1.png`. Case, the two ways to write an accent, `\\` for `/`, spaces around it, and
+    an ending that is not there make no difference.
     """
     whole, ends = defaultdict(list), defaultdict(list)
     for name in names:
@@ -58,7 +58,7 @@ def walk(root: Path) -> Iterator[tuple[str, bool]]:
 
 def _cut(path: str) -> tuple[list[str], str]:
     """The folders of a path, and its last name without the ending of a picture or video."""
-    *folders, last = os.path.normpath(path.replace("\\", "/")).lstrip("/").split("/")
+    *folders, last = os.path.normpath(path.strip().replace("\\", "/")).lstrip("/").split("/")
     return folders, last[: len(last) - len(ending(last))]
 
 
@@ -74,5 +74,5 @@ def ending(name: str) -> str:
 
 
 def _kind(name: str) -> str:
-    last = ending(name).lower()
+    last = ending(name.strip()).lower()
     return _SAME.get(last, last)

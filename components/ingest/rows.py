@@ -48,7 +48,7 @@ def source_of(
     rows["split"] = rows["asked"].map(SPLIT_NAMES).astype(TEXT)
     if "table" not in rows:
         rows["table"] = 0
-    rows["path"] = rows["path"].fillna("")
+    rows["path"], rows["label"] = rows["path"].fillna(""), rows["label"].str.strip(" \t")
     plain = [_plain(path, root, os.path.exists if folders else os.path.isfile) for path in rows["path"]]
     unfound = {path for path, found in zip(rows["path"], plain, strict=True) if path and not found and not _leaves(path)}
     meant = look_up(root, unfound, folders=folders) if unfound else {}

@@ -124,6 +124,14 @@ def test_a_class_of_which_nothing_is_left_is_an_error(tmp_path):
     )
 
 
+def test_one_folder_of_pictures_beside_files_that_could_have_the_labels_is_no_class(tmp_path):
+    draw(tmp_path, "cat/1.jpg", "cat/2.jpg", "README.txt")
+    assert {label for label, *_ in labels(tmp_path)} == {"cat"}
+    draw(tmp_path, "export.json")
+    assert "all pictures lie in one folder, cat, and none of the files beside them" in refused(tmp_path)
+    assert {label for label, *_ in labels(tmp_path, label_level=1)} == {"cat"}
+
+
 def test_pictures_in_split_folders_alone_have_no_labels(tmp_path):
     draw(tmp_path, "train/1.jpg", "test/2.jpg")
     assert "pictures without labels in test/, train/" in refused(tmp_path)

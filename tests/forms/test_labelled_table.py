@@ -18,6 +18,7 @@ PATHS = {  # what the table says -> the file that is meant
     "an absolute path": ("/home/me/set/a/1.png", "a/1.png"),
     "a folder more": ("set/a/1.png", "a/1.png"),
     "a folder less": ("1.png", "images/1.png"),
+    "spaces around it": (" A/1.jpg ", "a/1.JPG"),
     "an accent in two signs": (unicodedata.normalize("NFD", "é/ü.png"), "é/ü.png"),
 }
 
@@ -51,9 +52,9 @@ def test_two_paths_never_become_one_file_and_another_file_is_never_taken(place):
     assert [line.split()[0] for line in refused(folder).splitlines()] == [*["E_MISSING_FILE"] * 3, "E_PATH_OUTSIDE"]
 
 
-def test_columns_by_any_usual_name_with_spaces_around_them(place):
+def test_columns_by_any_usual_name_with_spaces_around_them_and_their_labels(place):
     folder = place("a/1.png", "a/2.png")
-    (folder / "t.csv").write_text(" Image , Class ,Remark\na/1.png,007,x\na/2.png,7,\n")
+    (folder / "t.csv").write_text(" Image , Class ,Remark\na/1.png, 007 ,x\na/2.png,7,\n")
     assert labels(folder) == {"a/1.png": "007", "a/2.png": "7"}  # labels that are numbers stay as they are written
 
 

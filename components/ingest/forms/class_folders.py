@@ -14,7 +14,7 @@ from components.ingest.levels import Levels, Place, levels
 from components.ingest.listing import Listing
 from components.ingest.sample_reader import LONG_CLIP, escaped, kind_of
 from components.ingest.source import Entry, LeftOut, Source
-from components.shared.errors import Refused
+from components.shared.errors import CannotRun, Refused
 
 EXAMPLE = """\
 train/cat/1.jpg
@@ -27,6 +27,7 @@ UCF-101/Archery/v_Archery_g01_c01.avi
 walk/clip1/frame1.jpg"""
 
 _UNLABELLED = "no_label"  # CVAT's folder of pictures that nobody gave a class
+_DATA = (".csv", ".tsv", ".json", ".jsonl", ".xml", ".cls", ".mat", ".xlsx", ".xls")  # what labels come in
 # A folder of these is no class whose pictures cannot be read.
 _DOCUMENTS = {
     "",
@@ -61,6 +62,8 @@ def read(listing: Listing, options: Options, *, used: Container[str] = ()) -> So
     found = levels(listing, options)
     places = {path: place for path in listing.folders if (place := found.place(path))}
     _refuse_lost_classes(listing, places)
+    if not options.label_level:
+        _refuse_a_lone_class(listing, places)
 
     def entries(left_out: LeftOut) -> Iterator[Entry]:
         _tell_names(places, left_out)
@@ -141,6 +144,18 @@ def _refuse_lost_classes(listing: Listing, places: dict[str, Place]) -> None:
                         f"({names}), such as {escaped(others[label][0])}; save them as PNG or JPEG, or move the folder out")  # fmt: skip
     if lost:
         raise Refused(*sorted(lost))
+
+
+def _refuse_a_lone_class(listing: Listing, places: dict[str, Place]) -> None:
+    """Of `images/` with `export.json` beside it the labels are in that file, whatever form it has. Raises CannotRun."""
+    label, *others = {
+        place.label for path, place in places.items() if listing.folders[path].stills or listing.folders[path].videos
+    }
+    if not others and (files := [listing.relative(file) for file in listing.others(*_DATA)]):
+        names = ", ".join(map(escaped, files[:3])) + (" …" if len(files) > 3 else "")
+        raise CannotRun(f"{listing.root}: all pictures lie in one folder, {escaped(label)}, and none of the files beside them that "
+                        f"could have the labels is read ({names}); put each class into a folder of its own, or write a table with the "
+                        "columns path and label; if it is one class, move these files out")  # fmt: skip
 
 
 def _tell_names(places: dict[str, Place], left_out: LeftOut) -> None:
