@@ -84,7 +84,8 @@ def _names(listing: Listing, known: dict) -> dict[int, str]:
         names = files[0].read_text(encoding="utf-8-sig", errors="replace").splitlines()
     try:
         return {
-            int(number): str(name).strip() for number, name in (names.items() if isinstance(names, dict) else enumerate(names))
+            int(str(number)): str(name).strip()
+            for number, name in (names.items() if isinstance(names, dict) else enumerate(names))
         }
     except (TypeError, ValueError):
         raise CannotRun(f"{listing.root}: `names` of its data.yaml are not a list of names, or number: name") from None
