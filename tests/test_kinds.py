@@ -85,6 +85,19 @@ def test_pictures_that_were_saved_on_their_side_are_upright(tmp_path):
         assert is_close(pixels(sample), FIELDS), name
 
 
+def test_what_is_transparent_is_on_white_and_of_a_multi_picture_jpeg_the_bytes_stay(tmp_path):
+    clear = Image.fromarray(np.dstack([FIELDS, np.where(np.arange(32) < 16, 255, 0) * np.ones((24, 1))]).astype(np.uint8))
+    files = {"a/1.webp": saved("WEBP", clear, exact=True), "a/1.tif": saved("TIFF", clear), "a/1.gif": saved("GIF", clear),
+             "a/1.avif": saved("AVIF", clear, quality=100), "a/1.heic": saved("HEIC", clear)}  # fmt: skip
+    camera = saved("MPO", save_all=True, append_images=[PICTURE.rotate(180)])
+    found = taken(lay(tmp_path / "s", files | {"b/1.mpo": camera}), tmp_path / "data")
+    white = FIELDS.copy()
+    white[:, 16:] = 255
+    assert [name for name in files if not is_close(pixels(found[name]), white)] == []
+    assert found["b/1.mpo"].frames == ((camera, "b/1.mpo"),)
+    assert is_close(pixels(found["b/1.mpo"]), FIELDS)
+
+
 def test_the_content_counts_under_any_ending_or_none(tmp_path, capsys):
     files = {"a/none": saved("JPEG"), "a/IMG.2019": saved("PNG"), "a/web.jpg": saved("WEBP"), "a/phone.jpg": saved("HEIC"),
              "a/slide.png": saved("GIF", save_all=True, append_images=[PICTURE.rotate(180)])}  # fmt: skip
@@ -134,7 +147,7 @@ def test_what_a_tiff_holds_beside_a_picture_of_8_bits_is_said(tmp_path, capsys):
     assert "E_BIT_DEPTH 2 samples that cannot be read, left out: see" in said
     with (tmp_path / "quarantine" / "ingest.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert [(row["code"], row["source"], row["label"]) for row in rows][1] == ("E_TRUNCATED", "a/cut.tif", "a")
+    assert list(rows[1].values()) == ["E_TRUNCATED", "a/cut.tif", "a", "image file is truncated"]
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "AVIF", "HEIC", "BMP", "TIFF"])

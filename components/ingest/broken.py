@@ -36,7 +36,7 @@ class Broken:
                 sample = reader.read(entry)
             except Refused as refused:
                 code, _, reason = refused.faults[0].partition(" ")
-                self.rows.append([code, entry.source, entry.label, reason])
+                self.rows.append([code, entry.source, entry.label, reason.removeprefix(f"{escaped(entry.source)}: ")])
                 self.lost[entry.label] += 1
                 if self.list:
                     self.left_out.add(
@@ -59,10 +59,10 @@ class Broken:
 
     def _faults(self) -> Iterator[str]:
         counts = Counter[str]()
-        for code, _, _, reason in self.rows:
+        for code, source, _, reason in self.rows:
             counts[code] += 1
             if counts[code] <= _NAMED:
-                yield f"{code} {reason}"
+                yield f"{code} {escaped(source)}: {reason}"
         for code, count in counts.items():
             if count > _NAMED:
                 yield f"{code} … and {count - _NAMED:,} more"
