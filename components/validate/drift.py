@@ -61,17 +61,13 @@ def _looks(before: pa.Table, now: pa.Table, limit: float) -> list[str]:
         return []
     classes = apart.classes.sort_values("share", ascending=False)
     classes = classes[classes["share"] > np.maximum(classes["chance"], limit)]
-    if apart.share <= max(apart.chance, limit) and not len(classes):
+    if not len(classes) and apart.share <= max(apart.chance, limit):
         return []
-    text = (f"the pictures look different: of a new and an accepted one of the same class, a simple model that has seen neither "
-            f"picks the new one in {apart.share:.0%} of the cases (a guess: 50%, by chance {apart.chance:.0%} at most; "
-            f"limit {limit:.0%})")  # fmt: skip
-    if len(classes):
-        worst = ", ".join(f"{label!r} {share:.0%}" for label, share in classes["share"].head(_NAMED).items())
-        text += f"; {len(classes)} of {len(apart.classes)} classes {'has' if len(classes) == 1 else 'have'} moved: {worst}" + (
-            ", ..." if len(classes) > _NAMED else ""
-        )
-    return [text]
+    worst = ", ".join(f"{label!r} {share:.0%}" for label, share in classes["share"].head(_NAMED).items())
+    return [f"the pictures look different: of a new and an accepted one of the same class, a simple model that has seen neither picks "
+            f"the new one in {apart.share:.0%} of the cases (a guess: 50%, by chance {apart.chance:.0%} at most; limit {limit:.0%}), "
+            f"by class (moved: {len(classes)} of {len(apart.classes)}): {worst or 'none of them for certain'}"
+            + (", ..." if len(classes) > _NAMED else "")]  # fmt: skip
 
 
 def _deciles(values: pd.Series) -> list[float]:

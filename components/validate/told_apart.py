@@ -38,13 +38,8 @@ def told_apart(features: np.ndarray, labels: np.ndarray, new: np.ndarray, units:
     it was not fitted on, it ranks those of one class and fold: what is alike has a rank by chance (Mann and Whitney, 1947).
     """
     pictures = pd.DataFrame({"label": labels, "new": new, "unit": units})
-    sizes = (
-        pictures.drop_duplicates()
-        .groupby(["label", "new"])
-        .size()
-        .unstack(fill_value=0)
-        .reindex(columns=[False, True], fill_value=0)
-    )
+    once = pictures.drop_duplicates()
+    sizes = pd.crosstab(once["label"], once["new"]).reindex(columns=[False, True], fill_value=0)
     tested = sizes.index[sizes.min(axis=1) >= _LEAST]
     if not len(tested):
         return None
@@ -57,8 +52,8 @@ def told_apart(features: np.ndarray, labels: np.ndarray, new: np.ndarray, units:
     for fold in range(FOLDS):
         here = folds == fold
         scores[here] = np.einsum("nd,nd->n", features[here], _directions(sums.without(fold))[number[here]])
-    ranked = pictures.assign(score=scores, fold=folds).groupby(["label", "fold", "new", "unit"], as_index=False)["score"].mean()
-    return _ranked(ranked)
+    scored = pictures.assign(score=scores, fold=folds).groupby(["label", "fold", "new", "unit"], as_index=False)["score"].mean()
+    return _ranked(scored)
 
 
 def _directions(sums: Sums) -> np.ndarray:
@@ -70,7 +65,7 @@ def _directions(sums: Sums) -> np.ndarray:
     return np.linalg.solve(sums.within(), ((weight * moved + _COMMON * common) / (weight + _COMMON)).T).T
 
 
-def _ranked(pictures: pd.DataFrame) -> Apart:
+def _ranked(pictures: pd.DataFrame) -> Apart | None:
     cells = pictures.groupby(["label", "fold"])
     pictures["rank"] = cells["score"].rank().where(pictures["new"], 0)
     cells = cells.agg(ranks=("rank", "sum"), new=("new", "sum"), all=("new", "size"))
@@ -79,10 +74,11 @@ def _ranked(pictures: pd.DataFrame) -> Apart:
     # Folds learn from each other, and each pair of them counts twice: double the variance.
     cells["variance"] = 2 * cells["pairs"] * (cells["all"] + 1) / 12
     classes = cells.groupby("label")[["above", "pairs", "variance"]].sum()
+    classes = classes[classes["pairs"] > 0]  # groups of both sides may lie in different folds
+    if not len(classes):
+        return None
+    share, spread = classes["above"] / classes["pairs"], np.sqrt(classes["variance"]) / classes["pairs"]
+    each = pd.DataFrame({"share": share, "chance": 0.5 + norm.isf(_ALARM / len(classes)) * spread})
     whole = classes.sum()
-    spread = np.sqrt(classes["variance"]) / classes["pairs"]
-    table = pd.DataFrame(
-        {"share": classes["above"] / classes["pairs"], "chance": 0.5 + norm.isf(_ALARM / len(classes)) * spread}
-    )
-    chance = 0.5 + norm.isf(_ALARM) * np.sqrt(whole["variance"]) / whole["pairs"]
-    return Apart(whole["above"] / whole["pairs"], chance, table)
+    spread = np.sqrt(whole["variance"]) / whole["pairs"]
+    return Apart(float(whole["above"] / whole["pairs"]), float(0.5 + norm.isf(_ALARM) * spread), each)
