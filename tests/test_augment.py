@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from components.augment.config import AugmentConfig
 from components.augment.policies import vary
-from components.augment.step import augment, copies_of
+from components.augment.step import CLASSES, augment, copies_of
 from components.shared.data import arrays
 
 OFF = {"flip": False, "shift": 0.0, "rotate": 0.0, "scale": 0.0, "brightness": 0.0, "contrast": 0.0, "noise": 0.0, "erase": 0.0}
@@ -176,3 +177,19 @@ def test_the_step_writes_originals_copies_and_a_preview(tmp_path, knobs):
     assert [sample["label"] for sample in split.samples()] == ["ab"[label] for label in split.labels]
     assert np.array_equal(split.images, arrays.load(tmp_path / "two").images)
     assert (tmp_path / "one" / "preview.png").read_bytes() == (tmp_path / "two" / "preview.png").read_bytes()
+
+
+def test_the_preview_shows_every_class_on_as_many_pages_as_it_needs(tmp_path, knobs):
+    names = [f"class {number:03d}" for number in range(CLASSES + 3)]
+    arrays.create(tmp_path / "prepared/train", len(names), (8, 8, 1))[:] = 7
+    samples = [{"id": name, "source": f"{name}.png", "label": name, "group": None} for name in names]
+    arrays.describe(tmp_path / "prepared/train", np.arange(len(names)), samples)
+    arrays.Layout(names, (8, 8, 1), "x.dir").write(tmp_path / "prepared")
+    augment(prepared=tmp_path / "prepared", config=knobs(AugmentConfig, "augment"), seed=5, augmented=tmp_path / "augmented")
+    heights = {}
+    for file in sorted((tmp_path / "augmented").glob("preview*.png")):
+        with Image.open(file) as image:
+            heights[file.name] = image.height
+    assert list(heights) == ["preview-2.png", "preview.png"]
+    row = (heights["preview.png"] - heights["preview-2.png"]) / (CLASSES - 3)
+    assert 50 < row < 200

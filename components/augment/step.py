@@ -15,6 +15,9 @@ from components.shared.progress_bar import progress_bar
 ROWS = 2**17  # samples whose names are held at once
 BATCH = 4 * 2**20  # bytes of pictures varied at once; as float32 and with its copies a batch takes some ten times that
 
+CLASSES = 25  # of a page of the preview
+PAGES = 40  # more than anyone looks through
+
 
 def augment(
     *,
@@ -48,7 +51,8 @@ def augment(
         table = train.table()
         pieces = (table.take(origins[start : start + ROWS]) for start in range(0, len(origins), ROWS))
         arrays.describe(fresh, labels, itertools.chain([table], pieces))
-        _preview(train, layout, lambda some, sides: vary(some, sides, config, np.random.default_rng(seed)), fresh)
+        drawn = np.random.default_rng(seed)
+        _preview(train, layout, lambda some, sides: vary(some, sides, config, drawn), fresh)
     before, after = (np.bincount(y, minlength=len(layout.classes)) for y in (train.labels, labels))
     print(f"augment: {len(train):,} pictures and {len(origins):,} copies; largest class / smallest: "
           f"{before.max() / before.min():.1f} before, {after.max() / after.min():.1f} after")  # fmt: skip
@@ -74,17 +78,13 @@ def copies_of(labels: np.ndarray, config: AugmentConfig, rng: np.random.Generato
     return np.concatenate(origins).astype(np.int64), np.concatenate(mirrored)
 
 
-def _preview(train: arrays.Split, layout: arrays.Layout, varied, folder: Path, *, rows: int = 8, variants: int = 7) -> None:
-    """Originals in the first column, variants of each beside it, a row per class; of a clip its middle frame.
-
-    The first eight classes: what fits on a screen shows how strong the variation is, and that is the same for all of them.
-    """
-    chosen = [int(np.flatnonzero(train.labels == label)[0]) for label in np.unique(train.labels)[:rows]]
-    repeated = varied(np.repeat(train.images[chosen], variants, axis=0), np.arange(len(chosen) * variants) % variants % 2 == 0)
-    samples = []
-    for row, origin in enumerate(chosen):
-        titles = ["" if row else "variants", *[""] * (variants - 1)]
-        samples.append((train.images[origin], plots.label(layout.classes[train.labels[origin]], 14)))
-        samples += zip(repeated[row * variants : (row + 1) * variants], titles, strict=True)
-    with plots.grid(folder / "preview.png", samples, columns=1 + variants, width=1, height=1 + 0.4 / len(chosen)):
-        pass
+def _preview(train: arrays.Split, layout: arrays.Layout, varied, folder: Path, *, variants: int = 7) -> None:
+    """A row per class: an original, and variants of it beside it; of a clip its middle frame. CLASSES to a page: preview-2.png, …"""
+    first = np.unique(train.labels, return_index=True)[1][: PAGES * CLASSES]
+    sides = np.arange(variants) % 2 == 0
+    for number, start in enumerate(range(0, len(first), CLASSES), 1):
+        rows = []
+        for origin in first[start : start + CLASSES]:
+            copies = varied(np.repeat(train.images[origin : origin + 1], variants, axis=0), sides)
+            rows.append((layout.classes[train.labels[origin]], [train.images[origin], *copies]))
+        plots.sheet(folder / (f"preview-{number}.png" if number > 1 else "preview.png"), rows, ["original", "variants"])

@@ -2,35 +2,35 @@
 
 import contextlib
 import functools
+import logging
 import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from components.shared import files
 
 INK, BLUE, ORANGE = "#1f2430", "#3566b8", "#d9822b"
-# For the scripts that Matplotlib's own font lacks, those of the usual systems that are installed.
-_FONTS = (
-    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Noto Sans JP", "Noto Sans KR", "WenQuanYi Zen Hei", "PingFang SC",
-    "Hiragino Sans", "Apple SD Gothic Neo", "Microsoft YaHei", "Malgun Gothic", "Yu Gothic", "Arial Unicode MS",
-    "Noto Sans Devanagari", "Noto Sans Thai", "Noto Sans Bengali", "Noto Sans Tamil", "Noto Emoji", "Symbola",
-)  # fmt: skip
+_FONT = "DejaVu Sans"  # Matplotlib's own
+_NO_FONT = ("Last Resort",)  # has a box for every character
 
 
 @contextlib.contextmanager
 def figure(file: Path, *, width: float, height: float, rows: int = 1, columns: int = 1, title: str = "") -> Iterator:
     """Yield the axes (one, or an array of rows x columns) and save them as a PNG; sizes in inches.
 
-    Text is drawn as it is: `$` begins no formula, a character that no font has is no warning.
+    Text is drawn as it is: `$` begins no formula, and each text has the installed fonts that its characters need.
     """
     import matplotlib
 
     matplotlib.use("Agg")
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a font that has but one weight is good enough
     import matplotlib.pyplot as plt
 
     style = {"axes.spines.top": False, "axes.spines.right": False, "text.color": INK, "font.size": 9,
-             "axes.edgecolor": "#8a90a0", "axes.titlesize": 10, "font.family": ["DejaVu Sans", *_installed()],
+             "axes.edgecolor": "#8a90a0", "axes.titlesize": 10, "font.family": [_FONT],
              "text.parse_math": False, "text.usetex": False}  # fmt: skip
     with plt.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
@@ -40,6 +40,10 @@ def figure(file: Path, *, width: float, height: float, rows: int = 1, columns: i
             drawn.suptitle(title)
         try:
             yield axes
+            for text in drawn.findobj(matplotlib.text.Text):
+                text.set_fontfamily(
+                    [_FONT, *sorted({font for c in text.get_text() if (font := _font_with(c)) not in (None, _FONT)})]
+                )
             with files.whole_file(file) as temporary:
                 # Without the version and date in it, the same drawing is the same bytes.
                 drawn.savefig(temporary, format="png", dpi=130, metadata={"Software": None})
@@ -63,6 +67,25 @@ def grid(file: Path, samples: Sequence[tuple], *, columns: int, width: float, he
         yield axes
 
 
+def sheet(file: Path, rows: Sequence[tuple], heads: Sequence[str], *, height: float = 0.8) -> None:
+    """A picture of many: in each row a name beside its samples, of one size in all rows; heads above the first columns.
+
+    `rows`: (name, uint8 (n, h, w, c) or (n, frames, h, w, c)); `height`: of a row, in inches. Names are wrapped, not cut.
+    """
+    tiles = np.stack([[_middle(image) for image in images] for _, images in rows])  # (rows, n, h, w, c)
+    gap = max(1, tiles.shape[2] // 16)
+    tiles = np.pad(tiles, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
+    count, columns, tall, wide, channels = tiles.shape
+    canvas = tiles.transpose(0, 2, 1, 3, 4).reshape(count * tall, columns * wide, channels)
+    with figure(file, width=3.2 + height * columns * wide / tall, height=0.4 + height * count) as axis:
+        axis.imshow(canvas[:, :, 0] if channels == 1 else canvas, cmap="gray", vmin=0, vmax=255)
+        lines = int(height / 0.15)  # of small print
+        axis.set_yticks([tall * (row + 0.5) for row in range(count)], [label(name, 24, lines) for name, _ in rows], fontsize=8)
+        axis.set_xticks([wide * (column + 0.5) for column in range(len(heads))], heads, fontsize=8)
+        axis.tick_params(length=0, labeltop=True, labelbottom=False)
+        axis.spines[:].set_visible(False)
+
+
 def _middle(image):
     """The picture that stands for a sample, uint8 (h, w, c): the still itself, or the middle of a clip's frames without padding."""
     if image.ndim == 3:
@@ -71,18 +94,38 @@ def _middle(image):
     return image[shown[len(shown) // 2] if len(shown) else 0]
 
 
-def label(name: str, width: int = 40) -> str:
-    r"""A class name in one line of at most `width` columns, shortened in the middle; what cannot be seen is spelled out.
+def label(name: str, width: int = 40, lines: int = 1) -> str:
+    r"""A class name in lines of at most `width` columns, wrapped where words end, and shortened in the middle if it needs more lines.
 
-    That is control characters, line ends, marks that turn the direction of writing, and what no font has: `\u732b`.
+    What cannot be seen is spelled out: control characters, line ends, marks that turn the direction of writing, and what no
+    font has: `\u732b`.
     """
-    drawable = _drawable()
-    seen = "".join(c if c == " " or (c.isprintable() and ord(c) in drawable) else ascii(f"_{c}")[2:-1] for c in name)
+    seen = "".join(c if c == " " or (c.isprintable() and _font_with(c)) else ascii(f"_{c}")[2:-1] for c in name)
     seen = seen if seen.strip() else repr(name)
-    if _columns(seen) <= width:
-        return seen
+    for room in range(width * lines, 0, -1):  # words that end early leave room at the ends of lines
+        wrapped = _wrapped(_shortened(seen, room), width)
+        if len(wrapped) <= lines:
+            break
+    return "\n".join(wrapped)
+
+
+def _shortened(text: str, width: int) -> str:
+    if _columns(text) <= width:
+        return text
     head, tail = (width - 1) - (width - 1) // 2, (width - 1) // 2
-    return _cut(seen, head) + "\u2026" + _cut(seen[::-1], tail)[::-1]
+    return _cut(text, head) + "\u2026" + _cut(text[::-1], tail)[::-1]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines that end behind a space, a hyphen, an underscore or a slash where one is in their second half."""
+    lines = []
+    while _columns(text) > width:
+        line = _cut(text, width)
+        end = max(line.rfind(mark) for mark in " -_/") + 1
+        line = line[:end] if 2 * end > len(line) else line
+        lines.append(line.rstrip())
+        text = text[len(line) :].lstrip()
+    return [*lines, text]
 
 
 def legend(axis, names: list[str], **options) -> None:
@@ -104,16 +147,41 @@ def _columns(text: str) -> int:
 
 
 @functools.cache
-def _drawable() -> frozenset[int]:
-    from matplotlib import font_manager
+def _font_with(character: str) -> str | None:
+    """The family of an installed font that has it, Matplotlib's own before others; says once that there is none."""
+    for family in _families():
+        if ord(character) in _characters(family):
+            return family
+    if character.isprintable():
+        _say_missing(character)
+    return None
 
-    fonts = (font_manager.get_font(font_manager.findfont(name)) for name in ("DejaVu Sans", *_installed()))
-    return frozenset(character for font in fonts for character in font.get_charmap())
+
+_said: list[str] = []
+
+
+def _say_missing(character: str) -> None:
+    if not _said:
+        print(f"plots: no font on this machine has {unicodedata.name(character, ascii(character))}; pictures spell such characters "
+              "out, as \\u732b; install a font of that script (Debian: fonts-noto-core, fonts-noto-cjk)")  # fmt: skip
+        _said.append(character)
 
 
 @functools.cache
-def _installed() -> list[str]:
+def _characters(family: str) -> frozenset[int]:
     from matplotlib import font_manager
 
-    there = set(font_manager.get_font_names())
-    return [name for name in _FONTS if name in there]
+    file = next(entry.fname for entry in font_manager.fontManager.ttflist if entry.name == family)
+    try:
+        return frozenset(font_manager.get_font(file).get_charmap())
+    except (OSError, RuntimeError):  # broken, or of a kind that Matplotlib does not draw, as coloured bitmaps
+        return frozenset()
+
+
+@functools.cache
+def _families() -> list[str]:
+    """Sans serif ones first; by name, so that the same machine draws the same."""
+    from matplotlib import font_manager
+
+    there = {name for name in font_manager.get_font_names() if not name.startswith(_NO_FONT)}
+    return [_FONT, *sorted(there - {_FONT}, key=lambda name: ("Sans" not in name, name))]
