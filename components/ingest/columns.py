@@ -1,5 +1,6 @@
 """What the columns of a table mean, and which of several tables have the labels."""
 
+import contextlib
 import functools
 import re
 from collections.abc import Mapping, Sequence
@@ -9,11 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from components.ingest import lookup, rows, sheet
-from components.ingest.form import Options
+from components.ingest import lookup, sheet
 from components.ingest.listing import Listing
 from components.ingest.rows import COLUMNS
-from components.ingest.source import SPLIT_NAMES, Source
+from components.ingest.source import SPLIT_NAMES
 from components.shared.errors import CannotRun, Refused, Stop
 
 # What the columns may be called. Of paths the first counts: a table may well have a `path` and an `image`.
@@ -116,8 +116,10 @@ def _names_folders(file: Path, listing: Listing) -> bool:
     if listing.file or not (names.by_id and names.label and NAMING & {*words(file.stem)}):
         return False
     folders = {path.rpartition("/")[2] for path in listing.folders}
-    rows = sheet.read(file, {"id": names.path[0], "name": names.label[0]})
-    return len(rows) > 1 and rows["name"].is_unique and bool(rows["id"].isin(folders).all())
+    with contextlib.suppress(Stop):  # what is wrong with it is told by who reads it
+        rows = sheet.read(file, {"id": names.path[0], "name": names.label[0]})
+        return len(rows) > 1 and rows["name"].is_unique and bool(rows["id"].isin(folders).all())
+    return False
 
 
 def header_of(file: Path) -> list[str]:
@@ -200,11 +202,3 @@ def filled(frame: pd.DataFrame) -> pd.DataFrame:
     """The same with all of COLUMNS: what is not there has no values."""
     missing = {name: pd.array([None] * len(frame), sheet.TEXT) for name in COLUMNS if name not in frame}
     return frame.reset_index(drop=True).assign(**missing)
-
-
-def source_of(
-    parts: Mapping[Path, pd.DataFrame], what: str, listing: Listing, options: Options, *, folders: bool = False
-) -> Source:
-    """The samples of the rows of tables, with paths that begin in the table's folder: see `rows.source_of`."""
-    names = ", ".join(f"{listing.relative(file)}{sheet.spoken(file)}" for file in parts)
-    return rows.source_of(rows.joined(parts, listing.root), list(parts), f"{what} {names}", listing, options, folders=folders)

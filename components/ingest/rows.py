@@ -14,46 +14,50 @@ from components.ingest.form import Options
 from components.ingest.listing import Listing
 from components.ingest.lookup import look_up, walk
 from components.ingest.sample_reader import LONG_CLIP, kind_of
-from components.ingest.sheet import TEXT, place
+from components.ingest.sheet import TEXT, place, spoken
 from components.ingest.source import SPLIT_NAMES, Entry, LeftOut, Source
 from components.shared.errors import Refused
 
 COLUMNS = ("path", "label", "group", "split", "clip", "frame")  # and `line`, where a row stands in its file
 
 
-def joined(tables: Mapping[Path, pd.DataFrame], root: Path) -> pd.DataFrame:
-    """The rows of several tables as one; each has paths that begin in its own folder, and they begin in `root` then."""
+def _joined(tables: Mapping[Path, pd.DataFrame], root: Path) -> pd.DataFrame:
+    """The rows of several tables as one, with what is looked for below `root`: the path from the folder of its table on.
+
+    A form that knows better puts a column `sought` into its rows.
+    """
     parts = []
     for number, (file, rows) in enumerate(tables.items()):
-        if (inside := os.path.relpath(file.parent, root)) != ".":
-            rows["path"] = [path if pd.isna(path) or path.startswith("/") else f"{inside}/{path}" for path in rows["path"]]
-        parts.append(rows.assign(path=rows["path"].astype(TEXT), table=number))
+        above = os.path.relpath(file.parent, root)
+        sought = rows["sought"] if "sought" in rows else rows["path"]
+        if above != ".":
+            sought = [path if pd.isna(path) or path.startswith("/") else f"{above}/{path}" for path in sought]
+        parts.append(rows.assign(sought=pd.array(sought, TEXT), table=number))
     return pd.concat(parts, ignore_index=True)
 
 
 def source_of(
-    rows: pd.DataFrame, file: Path | list[Path], what: str, listing: Listing, options: Options, *, folders: bool = False
+    tables: Mapping[Path, pd.DataFrame], what: str, listing: Listing, options: Options, *, folders: bool = False
 ) -> Source:
-    """The samples of rows with the columns of COLUMNS, of which only path and label are needed in each row.
+    """The samples of tables whose rows have the columns of COLUMNS, of which only path and label are needed in each row.
 
-    Paths are relative to the source and stay inside it; with `folders` one may lead to a folder, a clip of the pictures in it.
-    Rows with the same `clip` are its frames, in the order of `frame`. `file` is the table, or all of them, of which the column
-    `table` gives the place. A clip of more than LONG_CLIP frames is refused, unless `options.kind` says that it is one. Raises
-    Refused with every bad row.
+    Paths begin in the table's folder and stay inside the source; with `folders` one may lead to a folder, a clip of the pictures
+    in it. Rows with the same `clip` are its frames, in the order of `frame`. A clip of more than LONG_CLIP frames is refused,
+    unless `options.kind` says that it is one. Raises Refused with every bad row.
     """
-    files, root = file if isinstance(file, list) else [file], listing.root
+    files, root = list(tables), listing.root
+    rows = _joined(tables, root)
     if rows.empty:
         raise Refused(f"E_NO_DATA {files[0]}: no rows")
     rows["asked"] = rows["split"].str.strip().str.lower()
     rows["split"] = rows["asked"].map(SPLIT_NAMES).astype(TEXT)
-    if "table" not in rows:
-        rows["table"] = 0
-    rows["path"], rows["label"] = rows["path"].fillna(""), rows["label"].str.strip(" \t")
-    plain = [_plain(path, root, os.path.exists if folders else os.path.isfile) for path in rows["path"]]
-    unfound = {path for path, found in zip(rows["path"], plain, strict=True) if path and not found and not _leaves(path)}
+    rows["path"], rows["sought"] = rows["path"].fillna(""), rows["sought"].fillna("")
+    rows["label"] = rows["label"].str.strip(" \t")
+    plain = [_plain(path, root, os.path.exists if folders else os.path.isfile) for path in rows["sought"]]
+    unfound = {path for path, found in zip(rows["sought"], plain, strict=True) if path and not found and not _leaves(path)}
     meant = look_up(root, unfound, folders=folders) if unfound else {}
-    alike = [path in unfound and len(meant.get(path, ())) == 1 for path in rows["path"]]
-    found = (meant[path][0] if like else found or None for path, found, like in zip(rows["path"], plain, alike, strict=True))
+    alike = [path in unfound and len(meant.get(path, ())) == 1 for path in rows["sought"]]
+    found = (meant[path][0] if like else found or None for path, found, like in zip(rows["sought"], plain, alike, strict=True))
     rows["file"] = pd.array(list(found), dtype=TEXT)
     if faults := list(_faults(rows, files, meant, os.path.realpath(root))):
         raise Refused(*faults)
@@ -66,7 +70,11 @@ def source_of(
             raise Refused(*(f"E_LABEL_CONFLICT {files[0]}: clip {name!r} has two {column}s" for name in names[mixed]))
     sizes = np.bincount(codes)
     if folders:
-        sizes = np.array([len(pictures(root / name, listing)) if (root / name).is_dir() else 1 for name in names], int)
+        counts = (
+            len(pictures(root / name, listing)) if (root / name).is_dir() else size
+            for name, size in zip(names, sizes, strict=True)
+        )
+        sizes = np.fromiter(counts, int)
         if (empty := np.flatnonzero(sizes == 0)).size:
             raise Refused(*(f"E_SEQ_EMPTY {names[code]}: a clip without frames" for code in empty))
     if options.kind != "clips" and (long := np.flatnonzero(sizes > LONG_CLIP)).size:
@@ -79,7 +87,7 @@ def source_of(
     def entries(left_out: LeftOut) -> Iterator[Entry]:
         for _ in range(sum(alike)):
             left_out.add(
-                "W_PATH", "paths are written otherwise than their files (folder, case, ending) and were found", example
+                "W_PATH", "paths or ids are written otherwise than their files (folder, case, ending) and were found", example
             )
         _leave_out_unlabelled(root, named, left_out)
         for name, frames in itertools.groupby(in_order.itertuples(), key=lambda row: row.sample):
@@ -91,7 +99,7 @@ def source_of(
             group, split = (None if pd.isna(value) else value for value in (frames[0].group, frames[0].split))
             yield Entry(frames[0].label, name, paths, group=group, split=split)
 
-    return Source(what, root, entries)
+    return Source(f"{what} {', '.join(f'{listing.relative(file)}{spoken(file)}' for file in files)}", root, entries)
 
 
 def pictures(folder: Path, listing: Listing) -> list[Path]:
@@ -139,7 +147,7 @@ def _faults(rows: pd.DataFrame, files: list[Path], meant: Mapping[str, list[str]
         if pd.notna(row.asked) and pd.isna(row.split):
             yield f"E_SPLIT {where}: expected train, validation or test, got {row.asked!r}"
         if pd.isna(row.file):
-            yield _unfound(row.path, where, meant.get(row.path, []))
+            yield _unfound(row.path, where, meant.get(row.sought, []))
         elif not inside(f"{root}/{row.file}"):
             yield f"E_PATH_OUTSIDE {where}: {row.path!r} leads out of the source"
         elif (first.table, first.line) != (row.table, row.line):

@@ -20,6 +20,8 @@ def test_the_table_with_labels_is_taken_and_no_made_up_label_of_a_submission(pla
     (folder / "sample_submission.csv").write_text("id_code,diagnosis\n7,0\n")
     assert labels(folder) == {"train_images/1.png": "0", "train_images/2.png": "2"}
     assert {sample.split for sample in read_all(folder)} == {None}
+    (folder / "train.csv").write_text("id_code,diagnosis\n7,0\n8,2\n")  # 7 is in the test folder alone
+    assert [line.partition(": ")[2] for line in refused(folder).splitlines()] == ["'7' does not exist", "'8' does not exist"]
 
 
 def test_numbers_get_the_names_that_a_file_beside_the_table_has(place, capsys):

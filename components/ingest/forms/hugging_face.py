@@ -5,6 +5,7 @@ from pathlib import Path
 from components.ingest import columns
 from components.ingest.form import COULD, MARKED, Fit, Form, Options
 from components.ingest.listing import Listing
+from components.ingest.rows import source_of
 from components.ingest.source import SPLIT_NAMES, Source
 
 EXAMPLE = """\
@@ -30,7 +31,7 @@ def read(listing: Listing, options: Options) -> Source:
         splits = [_split(above / path) for path in rows["path"].fillna("")]
         if None not in splits:
             rows["split"] = splits
-    return columns.source_of(parts, "Hugging Face's metadata", listing, options)
+    return source_of(parts, "Hugging Face's metadata", listing, options)
 
 
 def _tables(listing: Listing) -> list[Path]:

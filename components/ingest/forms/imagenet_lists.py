@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from components.ingest import rows
 from components.ingest.form import MARKED, Fit, Form, Options
 from components.ingest.listing import Listing
+from components.ingest.rows import COLUMNS, source_of
 from components.ingest.sheet import TEXT
 from components.ingest.source import SPLIT_NAMES, Source
 from components.shared.errors import CannotRun, Refused
@@ -39,9 +39,7 @@ def read(listing: Listing, options: Options) -> Source:
     tables = {file: _rows(file, classes, faults) for file in _lists(names)}
     if faults:
         raise Refused(*faults)
-    return rows.source_of(
-        rows.joined(tables, listing.root), list(tables), "lists of pictures and their classes", listing, options
-    )
+    return source_of(tables, "lists of pictures and their classes", listing, options)
 
 
 def _lists(names: Path) -> list[Path]:
@@ -79,7 +77,7 @@ def _rows(file: Path, classes: list[str], faults: list[str]) -> pd.DataFrame:
     found = found.assign(**dict.fromkeys(("group", "clip", "frame"), empty), split=empty)
     if split := SPLIT_NAMES.get(file.stem.lower()):
         found["split"] = split
-    return found.astype(dict.fromkeys(rows.COLUMNS, TEXT))
+    return found.astype(dict.fromkeys(COLUMNS, TEXT))
 
 
 FORM = Form("imagenet", "CVAT's ImageNet lists of pictures, with their classes in synsets.txt", EXAMPLE, fit, read)

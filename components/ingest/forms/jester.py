@@ -5,6 +5,7 @@ from pathlib import Path
 from components.ingest import columns, sheet
 from components.ingest.form import MARKED, Fit, Form, Options
 from components.ingest.listing import Listing
+from components.ingest.rows import source_of
 from components.ingest.source import Source
 
 EXAMPLE = """\
@@ -25,7 +26,7 @@ def read(listing: Listing, options: Options) -> Source:
     for file, split in columns.with_labels(_lists(listing)).items():
         parts[file] = columns.filled(sheet.read(file, {"path": 0, "label": 1}, ["id", "label"]))
         parts[file]["split"] = split
-    return columns.source_of(parts, "lists without names of columns", listing, options, folders=True)
+    return source_of(parts, "lists without names of columns", listing, options, folders=True)
 
 
 def _lists(listing: Listing) -> list[Path]:

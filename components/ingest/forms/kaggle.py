@@ -10,6 +10,7 @@ from components.ingest import columns, sheet
 from components.ingest.form import MARKED, Fit, Form, Options
 from components.ingest.forms import box_table
 from components.ingest.listing import Listing
+from components.ingest.rows import source_of
 from components.ingest.source import Source
 from components.shared.errors import CannotRun, Stop
 
@@ -46,7 +47,7 @@ def read(listing: Listing, options: Options) -> Source:
     for rows in parts.values():
         splits = rows["split"].fillna("train") if len(parts) > 1 else ["train"] * len(rows)
         above = {split: _folder(listing, split) for split in set(splits)}
-        rows["path"] = [
+        rows["sought"] = [
             path if pd.isna(path) or "/" in path else above[split] + path
             for path, split in zip(rows["path"], splits, strict=True)
         ]
@@ -55,7 +56,7 @@ def read(listing: Listing, options: Options) -> Source:
         what = f"labels by the names in {found[0]}, table"
         for rows in parts.values():
             rows["label"] = rows["label"].map(found[1]).astype(sheet.TEXT)
-    return columns.source_of(parts, what, listing, options, folders=True)
+    return source_of(parts, what, listing, options, folders=True)
 
 
 def _one_hot(files: list[Path]) -> list[Path]:

@@ -9,6 +9,7 @@ import pandas as pd
 from components.ingest import columns, sheet
 from components.ingest.form import MARKED, Fit, Form, Options
 from components.ingest.listing import Listing
+from components.ingest.rows import source_of
 from components.ingest.source import Source
 from components.shared.errors import CannotRun
 
@@ -62,7 +63,7 @@ def read(listing: Listing, options: Options) -> Source:
         "line": found["line"],
     })  # fmt: skip
     rows = columns.filled(rows.dropna(subset=["label"]).drop_duplicates(["path", "label"]))
-    return columns.source_of({file: rows}, "Label Studio's export", listing, options)
+    return source_of({file: rows}, "Label Studio's export", listing, options)
 
 
 def _exports(listing: Listing) -> list[Path]:

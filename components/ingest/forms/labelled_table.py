@@ -4,6 +4,7 @@ from components.ingest import columns
 from components.ingest.form import COULD, MARKED, Fit, Form, Options
 from components.ingest.forms import box_table, hugging_face, jester, kaggle, label_studio, roboflow
 from components.ingest.listing import Listing
+from components.ingest.rows import source_of
 from components.ingest.source import Source
 
 EXAMPLE = """\
@@ -31,7 +32,7 @@ def read(listing: Listing, options: Options) -> Source:
     """The rows of the table. Raises Refused with every bad row, CannotRun for a table without the columns."""
     files = columns.tables(listing)
     parts = columns.read_all(columns.with_labels(columns.labelled(files) or files[:1]))
-    return columns.source_of(parts, "table", listing, options)
+    return source_of(parts, "table", listing, options)
 
 
 FORM = Form(

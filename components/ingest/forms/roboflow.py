@@ -3,6 +3,7 @@
 from components.ingest import columns, sheet
 from components.ingest.form import MARKED, Fit, Form, Options
 from components.ingest.listing import Listing
+from components.ingest.rows import source_of
 from components.ingest.source import Source
 from components.shared.errors import CannotRun
 
@@ -28,7 +29,7 @@ def read(listing: Listing, options: Options) -> Source:
         # The column of those that nobody labelled is no class.
         classes = {place: name for place, name in enumerate(names) if place and name.lower() != "unlabeled"}
         parts[file] = columns.one_hot(file, 0, classes).assign(split=columns.split_of(file.parent.name))
-    return columns.source_of(parts, "Roboflow's tables", listing, options)
+    return source_of(parts, "Roboflow's tables", listing, options)
 
 
 FORM = Form("roboflow", "Roboflow: _classes.csv beside the pictures of each split", EXAMPLE, fit, read)
