@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from natsort import natsorted
+from natsort import natsort_keygen
 
 from components.ingest.sample_reader import escaped, kind_of
 from components.ingest.source import LeftOut
@@ -19,6 +19,7 @@ _SYSTEM = {
     "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "@tmp", "lost+found", "#recycle", "#snapshot", "$recycle.bin",
     "system volume information", "__pycache__",
 }  # fmt: skip
+_NATURAL = natsort_keygen()  # 2 before 10
 _OTHERS = 1000  # names of other files that are kept of a folder
 
 
@@ -108,7 +109,7 @@ class Listing:
         except PermissionError:
             where = escaped(self.relative(folder))
             scan.faults.append(f"E_PERMISSION {where}: may not be read; chmod it or run as its owner")
-        return Scan(natsorted(scan.files), natsorted(scan.folders), sorted(scan.hidden), scan.faults)
+        return Scan(sorted(scan.files, key=_NATURAL), sorted(scan.folders, key=_NATURAL), sorted(scan.hidden), scan.faults)
 
 
 def is_system(name: str) -> bool:
