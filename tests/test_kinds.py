@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -221,3 +222,20 @@ def test_palettes_with_transparency_print_no_warnings(tmp_path):
     ]
     assert [each.stderr for each in done if "Warning" in each.stderr or "Palette" in each.stderr] == []
     measure(data=tmp_path / "data", config=MEASURE, manifest=tmp_path / "again")
+
+
+def test_what_libraries_write_of_broken_files_stays_off_the_terminal(tmp_path, capfd):
+    packed = bytearray(
+        saved(
+            "TIFF", Image.fromarray(np.random.default_rng(0).integers(0, 9, (64, 64), dtype=np.uint8)), compression="tiff_lzw"
+        )
+    )
+    packed[40:400] = bytes(360)
+    for kind in ("GIF", "WEBP", "AVIF", "HEIC", "BMP"):
+        lay(tmp_path / "s", {f"a/{kind}.bin": saved(kind)[:60] + bytes(99)})
+    with pytest.raises(Refused, match=r"a/1\.tif"):
+        ingest(
+            lay(tmp_path / "s", {"a/1.tif": bytes(packed), "a/1.mp4": b"no video" * 99, "a/2.mkv": b"\x1a\x45\xdf\xa3" * 99}),
+            tmp_path / "data",
+        )
+    assert re.sub(r"ingest: .*\r?", "", capfd.readouterr().err).strip() == ""

@@ -1,7 +1,9 @@
 """What kind of picture bytes are, by the first of them; what is neither PNG nor JPEG -> a lossless PNG of it, upright."""
 
+import contextlib
 import io
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import AvifImagePlugin, BmpImagePlugin, GifImagePlugin, Image, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
@@ -82,7 +84,7 @@ def opened(content: bytes, kind: str) -> Image.Image:
 def first_picture(content: bytes, kind: str) -> tuple[bytes, int]:
     """The first picture of a file as a PNG, upright, what is transparent on white; and how many it has. Raises Undecodable."""
     try:
-        with opened(content, kind) as image:
+        with _silence() if kind == "TIFF" else contextlib.nullcontext(), opened(content, kind) as image:
             count = getattr(image, "n_frames", 1)
             _refuse_deep(image)
             decode.refuse_by_header(image)
@@ -92,6 +94,19 @@ def first_picture(content: bytes, kind: str) -> tuple[bytes, int]:
         raise
     except Exception as error:
         raise formats.undecodable(error) from None
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """libtiff writes what it thinks of a file to standard error itself, line after line; what counts of it is raised."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _refuse_deep(image: Image.Image) -> None:
