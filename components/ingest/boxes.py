@@ -130,6 +130,28 @@ def source_of(
     return Source(f"{what}: a crop of each box", listing.root, entries)
 
 
+def whole_pictures(what: str, listing: Listing, marked: Callable[[LeftOut, list[str]], Iterator[Marked]]) -> Source:
+    """A sample for each picture, of the one label that its annotations have; where they stand in it does not count.
+
+    The source raises Refused with all faults: those of `marked`, and pictures of several labels.
+    """
+
+    def entries(left_out: LeftOut) -> Iterator[Entry]:
+        faults: list[str] = []
+        for each in marked(left_out, faults):
+            path, labels = listing.relative(each.picture), sorted({box.label for box in each.boxes})
+            if len(labels) > 1:
+                faults.append(f"E_LABEL_CONFLICT {escaped(path)}: has {len(labels)} labels ({escaped(', '.join(labels[:5]))})")
+            elif not labels:
+                left_out.add("W_UNLABELED", "pictures that have no label", path)
+            else:
+                yield Entry(labels[0], path, [each.picture], split=each.split)
+        if faults:
+            raise Refused(*faults)
+
+    return Source(what, listing.root, entries)
+
+
 def _size(each: Marked, path: str, left_out: LeftOut) -> tuple[float, float] | None:
     """(width, height) of the upright picture; None, and told, where the boxes are of another size."""
     try:

@@ -106,9 +106,16 @@ def test_all_faults_of_the_annotations_are_told_together(tmp_path):
     assert "E_DUPLICATE_ROW 1.png: has boxes in two places of the annotations" in lines
     (tmp_path / "instances_all.json").unlink()
     surrogate = annotations("1.png", categories=[{"id": 3, "name": "\ud800"}, {"id": 90, "name": "cat"}])
-    for text in ('{"images": [], "annotations": [{"caption": "a cat"}]}', surrogate, annotations("1.png")[:-20], "[" * 100_000):
+    for text in (
+        '{"images": [], "annotations": [{"caption": "a cat"}]}',
+        surrogate,
+        annotations("1.png")[:-20],
+        "[" * 100_000,
+        "",
+    ):
         (tmp_path / "_annotations.coco.json").write_text(text)
-        assert "not annotations of boxes as COCO writes them" in refused(tmp_path, crop_boxes=True)
+        assert "not annotations as COCO writes them" in refused(tmp_path, crop_boxes=True)
+        assert "not annotations as COCO writes them" in refused(tmp_path) or "bbox" in text
 
 
 def test_pictures_that_cannot_be_read_and_annotations_without_their_folder_are_told(tmp_path):
@@ -122,3 +129,19 @@ def test_pictures_that_cannot_be_read_and_annotations_without_their_folder_are_t
     ingest(str(tmp_path / "s"), tmp_path / "data", crop_boxes=True, quarantine=str(tmp_path / "q"))
     assert sum(dataset.count(shard) for shard in dataset.shards(tmp_path / "data")) == 2
     assert "name the folder that holds it and its pictures" in refused(tmp_path / "s/_annotations.coco.json", crop_boxes=True)
+
+
+def test_inaturalists_annotations_without_boxes_are_labels_of_whole_pictures(tmp_path, capsys):
+    for name in ("train/1.png", "train/2.png", "val/1.png"):
+        draw(tmp_path / name)
+    for split, names in (("train", ("1.png", "2.png")), ("val", ("1.png",))):
+        content = json.loads(annotations(*names, boxes=BOXES[:1]))
+        content["annotations"] = [
+            {key: each[key] for key in ("id", "image_id", "category_id")} for each in content["annotations"]
+        ]
+        (tmp_path / f"iwildcam_{split}_annotations.json").write_text(json.dumps(content))
+    found = [(sample.label, sample.source, sample.split) for sample in read_all(tmp_path)]
+    assert found == [("cat", "train/1.png", "train"), ("cat", "train/2.png", "train"), ("cat", "val/1.png", "validation")]
+    content["annotations"] += [{"id": 9, "image_id": 7, "category_id": 3}]
+    (tmp_path / "iwildcam_val_annotations.json").write_text(json.dumps(content))
+    assert "E_LABEL_CONFLICT val/1.png: has 2 labels (cat, dog)" in refused(tmp_path)

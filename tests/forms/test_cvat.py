@@ -45,9 +45,9 @@ def test_tags_are_labels_and_two_of_them_a_conflict(tmp_path, capsys):
         ("cat", "images/1.png"),
         ("dog", "images/2.png"),
     ]
-    assert "W_UNLABELED 1 pictures that have no tag, such as 'images/3.png'" in told(tmp_path, capsys)
+    assert "W_UNLABELED 1 pictures that have no label, such as 'images/3.png'" in told(tmp_path, capsys)
     write(tmp_path, image(1, tag("cat") + tag("dog")), image(4, tag("cat")))
-    assert "E_LABEL_CONFLICT images/1.png: has 2 tags in annotations.xml (cat, dog)" in refused(tmp_path)
+    assert "E_LABEL_CONFLICT images/1.png: has 2 labels (cat, dog)" in refused(tmp_path)
     assert "names '4.png', which is not there" in refused(tmp_path)
     write(tmp_path, image(1, CAT.replace("10.0", "ten")))
     assert "the shapes of '1.png' cannot be read" in refused(tmp_path, crop_boxes=True)

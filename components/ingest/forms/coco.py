@@ -1,4 +1,4 @@
-"""COCO's JSON of boxes, as COCO itself, CVAT, Roboflow, Label Studio and FiftyOne write it."""
+"""COCO's JSON, as COCO itself, CVAT, Roboflow, Label Studio and FiftyOne write it; without boxes, iNaturalist's labels."""
 
 import json
 import re
@@ -28,7 +28,10 @@ def fit(listing: Listing) -> Fit | None:
 
 
 def read(listing: Listing, options: Options) -> Source:
-    """A still of each box; the split is the annotations' file's or folder's. Raises Refused, CannotRun."""
+    """A still of each box, or where there are none the pictures with their categories; the split is the annotations' file's or folder's.
+
+    Raises Refused, CannotRun.
+    """
     files = _files(listing)
 
     def marked(left_out: LeftOut, faults: list[str]) -> Iterator[Marked]:
@@ -39,6 +42,8 @@ def read(listing: Listing, options: Options) -> Source:
                 left_out.add("W_IGNORED", "JSON files beside those of boxes", listing.relative(file))
 
     pictures = Pictures(listing)
+    if not options.crop_boxes and not any(map(_has_boxes, files)):
+        return boxes.whole_pictures("pictures with COCO's categories", listing, marked)
     return boxes.source_of("a COCO export", listing, options, marked)
 
 
@@ -56,6 +61,10 @@ def _has_keys(file: Path) -> bool:
     return head.lstrip().startswith(b"{") and len(keys) > 1 and bool(keys & {b"images", b"annotations"})
 
 
+def _has_boxes(file: Path) -> bool:
+    return b'"bbox"' in file.read_bytes()
+
+
 def _without_outline(found: dict) -> dict:
     """Outlines are most of such a file, and not needed."""
     found.pop("segmentation", None)
@@ -66,7 +75,9 @@ def _marked(file: Path, listing: Listing, pictures: Pictures, faults: list[str])
     path = listing.relative(file)
     above, _, _ = path.rpartition("/")
     subset = re.sub(r"^(instances|annotations)_?", "", file.stem)
+    split = boxes.split_of(path)
     folders = boxes.near(above, f"images/{subset}", subset, "images", "data")
+    folders += [each for each in listing.folders if split and boxes.split_of(each.rpartition("/")[2]) == split]
     try:
         content = json.loads(file.read_bytes(), object_hook=_without_outline)
         names = {category["id"]: str(category["name"]).encode().decode().strip() for category in content["categories"]}
@@ -86,7 +97,7 @@ def _marked(file: Path, listing: Listing, pictures: Pictures, faults: list[str])
         }
         twice = len(content["images"]) - len(images)
     except (LookupError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
-        raise CannotRun(f"{file}: not annotations of boxes as COCO writes them ({type(error).__name__}: {error})") from None
+        raise CannotRun(f"{file}: not annotations as COCO writes them ({type(error).__name__}: {error})") from None
     if twice:
         faults.append(
             f"E_DUPLICATE_ROW {path}: {twice} of its pictures have the id of another; their boxes cannot be told apart"
@@ -98,9 +109,16 @@ def _marked(file: Path, listing: Listing, pictures: Pictures, faults: list[str])
     for key, (name, width, height) in images.items():
         picture = pictures.find(name, folders)
         if picture:
-            yield Marked(picture, found[key], (width, height) if width and height else None, boxes.split_of(path))
+            yield Marked(picture, found[key], (width, height) if width and height else None, split)
         elif found[key]:
             faults.append(f"E_MISSING_FILE {path}: names {name!r}, which is not there")
 
 
-FORM = Form("coco", "boxes in COCO's JSON; with --crop-boxes a still of each", EXAMPLE, fit, read, boxes=True)
+FORM = Form(
+    "coco",
+    "COCO's JSON: with --crop-boxes a still of each box; the labels where it has no boxes",
+    EXAMPLE,
+    fit,
+    read,
+    boxes=True,
+)

@@ -11,8 +11,8 @@ from components.ingest.boxes import Box, Marked, Pictures
 from components.ingest.form import MARKED, Fit, Form, Options
 from components.ingest.forms.voc import parsed
 from components.ingest.listing import Listing
-from components.ingest.source import SPLIT_NAMES, Entry, LeftOut, Source
-from components.shared.errors import CannotRun, Refused
+from components.ingest.source import SPLIT_NAMES, LeftOut, Source
+from components.shared.errors import CannotRun
 
 EXAMPLE = """\
 annotations.xml      tags are labels; boxes with --crop-boxes
@@ -35,40 +35,25 @@ def read(listing: Listing, options: Options) -> Source:
         raise CannotRun(f"{file}: not XML as CVAT writes it ({error})") from None
     pictures = Pictures(listing)
 
-    def found(faults: list[str]) -> Iterator[tuple[Path, Element, str | None]]:
+    with_tags = any(image.find("tag") is not None for image in images) and not options.crop_boxes
+
+    def marked(left_out: LeftOut, faults: list[str]) -> Iterator[Marked]:
         for image in images:
             name, subset = image.get("name", "-"), image.get("subset", "")
             picture = pictures.find(name, boxes.near(path.rpartition("/")[0], f"images/{subset}", "images"))
-            if picture:
-                yield picture, image, SPLIT_NAMES.get(subset.lower())
-            elif len(image):
-                faults.append(f"E_MISSING_FILE {path}: names {name!r}, which is not there")
-
-    def tagged(left_out: LeftOut) -> Iterator[Entry]:
-        faults: list[str] = []
-        for picture, image, split in found(faults):
-            name, labels = listing.relative(picture), {tag.get("label", "") for tag in image.findall("tag")}
-            if len(labels) > 1:
-                faults.append(f"E_LABEL_CONFLICT {name}: has {len(labels)} tags in {path} ({', '.join(sorted(labels))})")
-            elif not labels:
-                left_out.add("W_UNLABELED", "pictures that have no tag", name)
-            else:
-                yield Entry(labels.pop(), name, [picture], split=split)
-        if faults:
-            raise Refused(*faults)
-
-    def marked(left_out: LeftOut, faults: list[str]) -> Iterator[Marked]:
-        for picture, image, split in found(faults):
+            if not picture:
+                faults += [f"E_MISSING_FILE {path}: names {name!r}, which is not there"] if len(image) else []
+                continue
             try:
                 size = float(image.get("width", 0)), float(image.get("height", 0))
-                things = list(_boxes(image, listing.relative(picture), left_out))
+                tags = [Box(tag.get("label", ""), 0, 0, *size) for tag in image.findall("tag")]
+                things = tags if with_tags else list(_boxes(image, listing.relative(picture), left_out))
+                yield Marked(picture, things, size if all(size) else None, SPLIT_NAMES.get(subset.lower()))
             except (TypeError, ValueError) as error:
-                faults.append(f"E_BOX {path}: the shapes of {image.get('name')!r} cannot be read ({error})")
-                continue
-            yield Marked(picture, things, size if all(size) else None, split)
+                faults.append(f"E_BOX {path}: the shapes of {name!r} cannot be read ({error})")
 
-    if any(image.find("tag") is not None for image in images) and not options.crop_boxes:
-        return Source(f"tags of CVAT in {path}", listing.root, tagged)
+    if with_tags:
+        return boxes.whole_pictures(f"tags of CVAT in {path}", listing, marked)
     return boxes.source_of("a CVAT export", listing, options, marked)
 
 
