@@ -9,6 +9,7 @@ from components.ingest.sample_reader import kind_of
 from components.shared.errors import CannotRun, Refused
 
 _DEEPEST = 3  # archives in archives in archives; more is a bomb, or a riddle
+_LITTLE = 2**20  # bytes of files beside archives that are copied in any case
 
 
 def opened(source: Path, folder: Path, *, encoding: str = "") -> Path:
@@ -37,7 +38,7 @@ def opened(source: Path, folder: Path, *, encoding: str = "") -> Path:
 
 
 def _packed(root: Path) -> tuple[list[Path], list[Path]]:
-    """The archives and the other files of a folder, where it holds nothing else: no picture, nothing that is to be told."""
+    """The archives and the other files of a folder, where these are but little beside them: no pictures, no records."""
     archives, others, listing, waiting = [], [], Listing(root), [root] if root.is_dir() else []
     while waiting:
         folder = waiting.pop()
@@ -52,6 +53,8 @@ def _packed(root: Path) -> tuple[list[Path], list[Path]]:
             else:
                 others.append(file)
         waiting += [folder / name for name in reversed(scan.folders)]
+    if sum(file.stat().st_size for file in others) > max(_LITTLE, *(file.stat().st_size for file in archives), 0):
+        return [], []
     return archives, others
 
 

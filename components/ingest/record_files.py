@@ -5,19 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from components.ingest.columns import split_of
+from components.ingest.kinds import kind_of_bytes
 from components.ingest.listing import Listing
 from components.ingest.source import LeftOut
 from components.shared.errors import Refused
 
-_ENDINGS = {
-    b"\x89PNG": ".png",
-    b"\xff\xd8\xff": ".jpg",
-    b"GIF8": ".gif",
-    b"BM": ".bmp",
-    b"RIFF": ".webp",
-    b"II*\0": ".tif",
-    b"MM\0*": ".tif",
-}
 _MOST_NUMBERED = 100_000  # files of one split
 _CLASS_LISTS = ("classnames.txt", "classes.txt", "labels.txt", "label.labels.txt", "label_map.txt")
 
@@ -67,7 +59,10 @@ def class_list(listing: Listing) -> dict[int, str]:
 
 
 def label_of(value: object, classes: Mapping[int, str], where: str) -> str | None:
-    """A label as text: of a number its name, where `classes` has names; None where there is none (-1 too). Raises Refused."""
+    """A label as text: of a number its name, where `classes` has names; None where there is none.
+
+    Where numbers have names, -1 is no label, as Hugging Face and TensorFlow have it. Raises Refused.
+    """
     if isinstance(value, (list, tuple)) and len(value) == 1:
         value = value[0]
     if isinstance(value, (list, tuple, dict)):
@@ -77,14 +72,16 @@ def label_of(value: object, classes: Mapping[int, str], where: str) -> str | Non
             value = value.decode()
         except UnicodeDecodeError:
             raise Refused(f"E_LABEL {where}: a label that is not UTF-8") from None
-    if value is None or not (text := str(value).strip()):
+    if isinstance(value, float):
+        value = int(value) if value.is_integer() else None if value != value else value
+    text = "" if value is None else str(value).strip()
+    if not classes or not re.fullmatch(r"[+-]?\d{1,18}", text):
+        return text or None
+    if (number := int(text)) == -1:
         return None
-    number = int(text) if re.fullmatch(r"[+-]?\d{1,18}(\.0)?", text) and (text := text.removesuffix(".0")) else None
-    if number == -1:
-        return None
-    if classes and number is not None and number not in classes:
+    if number not in classes:
         raise Refused(f"E_LABEL {where}: label {number} is not among the {len(classes)} classes that are named")
-    return text if number is None else classes.get(number, str(number))
+    return classes[number]
 
 
 def path_of(file: str, number: int, name: str, *, label: str, split: str | None) -> str:
@@ -99,7 +96,8 @@ def path_of(file: str, number: int, name: str, *, label: str, split: str | None)
 
 def ending_of(content: bytes) -> str:
     """The ending of a picture without a name, by its first bytes."""
-    return next((ending for magic, ending in _ENDINGS.items() if content.startswith(magic)), "")
+    kind = kind_of_bytes(content).lower()
+    return {"": "", "jpeg": ".jpg"}.get(kind, f".{kind}")
 
 
 def plain(text: str) -> str:

@@ -19,7 +19,7 @@ STILLS = {
 }  # fmt: skip
 # What is no picture whatever its first bytes are; a camera's raw file begins like a TIFF.
 _NO_PICTURES = {
-    ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".html", ".pdf", ".py", ".ipynb", ".log",
+    ".txt", ".cls", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".html", ".pdf", ".py", ".ipynb", ".log",
     ".parquet", ".npz", ".npy", ".mat", ".h5", ".pkl", ".tfrecord", ".zip", ".tar", ".gz", ".db",
     ".dng", ".cr2", ".nef", ".arw", ".orf", ".rw2",
 }  # fmt: skip

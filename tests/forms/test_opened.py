@@ -75,6 +75,14 @@ def test_an_archive_beside_pictures_is_left_out_not_unpacked(tmp_path, capsys):
     assert "'train.zip'" in capsys.readouterr().out
 
 
+def test_an_archive_beside_larger_files_is_left_as_it_is(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    zipped(source / "scripts.zip", {"a.py": b"1"})
+    np.savez(source / "arrays.npz", images=np.zeros((4, 600, 600), np.uint8), labels=np.arange(4) % 2)
+    assert set(labels(source, tmp_path / "data").values()) == {"0", "1"}
+
+
 def test_faults_name_the_archive_and_the_member(tmp_path):
     inner = io.BytesIO()
     with tarfile.open(fileobj=inner, mode="w") as content:

@@ -87,7 +87,7 @@ def shards(tmp_path: Path) -> Path:
 
 
 def test_splits_are_in_the_names_and_classes_in_the_text(shards, capsys):
-    (shards / "notes-1-of-2").write_text("no record")
+    (shards / "notes.txt").write_text("no record")
     samples = read_all(shards)
     assert [(sample.label, sample.split) for sample in samples] == [
         ("cat", "train"), ("dog", "train"), ("cat", "train"), ("dog", "validation")]  # fmt: skip
@@ -95,8 +95,13 @@ def test_splits_are_in_the_names_and_classes_in_the_text(shards, capsys):
     assert samples[3].frames[0] == (picture(3), samples[3].source)
     out = told(shards, capsys)
     assert "form      tfrecord: tf.train.Examples of 3 TFRecord files" in out
-    assert "files beside the records, such as 'notes-1-of-2'" in out
+    assert "files beside the records, such as 'notes.txt'" in out
     assert "W_MISSING" not in out
+    (shards / "validation-00000-of-00001").write_bytes(b"")
+    assert "W_MISSING 1 files without a record in them, such as 'validation-00000-of-00001'" in told(shards, capsys)
+    (shards / "validation-00000-of-00001").write_bytes(b"no record at all")
+    assert "validation-00000-of-00001 record 0: cannot be read" in refused(shards)
+    (shards / "validation-00000-of-00001").unlink()
     (shards / "train-00001-of-00002").unlink()
     assert "W_MISSING 1 numbered files that are not there, such as 'train-00001-of-00002'" in told(shards, capsys)
 
@@ -162,5 +167,7 @@ def test_two_classes_of_one_text_do_not_become_one(tmp_path):
 
 def test_records_without_a_label_are_left_out_and_told(tmp_path, capsys):
     (tmp_path / "a.tfrecord").write_bytes(framed([slim(0, 1), slim(1, -1)]))
-    assert len(read_all(tmp_path)) == 1
+    assert [sample.label for sample in read_all(tmp_path)] == ["1", "-1"]  # which may well be two classes
+    (tmp_path / "labels.txt").write_text("daisy\nrose\n")
+    assert [sample.label for sample in read_all(tmp_path)] == ["rose"]
     assert "W_UNLABELED 1 records without a label, such as 'a.tfrecord record 1'" in told(tmp_path, capsys)

@@ -77,6 +77,12 @@ def test_a_single_tar(tmp_path):
     assert [(sample.source, sample.label, sample.split) for sample in samples] == [("a.png", "1", None), ("b.png", "0", None)]
 
 
+def test_a_lone_split_is_no_split_and_numbers_are_not_written_anew(tmp_path):
+    tarred(tmp_path / "wds/train-000000.tar", {"a.png": picture(0), "a.cls": b"007", "b.png": picture(1), "b.cls": b"7"})
+    samples = taken(tmp_path / "wds", tmp_path / "data")
+    assert [(sample.label, sample.split) for sample in samples] == [("007", None), ("7", None)]
+
+
 def test_keys_with_dots_and_folders(tmp_path):
     files = {
         "a/b.c.png": picture(0), "a/b.c.cls": b"x", "a/b.d.png": picture(1), "a/b.d.cls": b"y",  # keys with dots

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from components.ingest import example_records
 from components.ingest.form import HELD, Fit, Form, Options
@@ -25,18 +24,15 @@ validation-00000-of-00001"""
 
 def fit(listing: Listing) -> Fit | None:
     """Files that are called so, or are numbered and begin so."""
-    file = next((file for file in listing.others() if _is_record(file)), None)
-    return Fit(HELD, f"{file.name} is a TFRecord file") if file else None
-
-
-def _is_record(file: Path) -> bool:
-    return bool(_NAMED.search(file.name) or (_MAYBE.search(file.name) and example_records.looks_so(file)))
+    for file in listing.others():
+        if _NAMED.search(file.name) or (_MAYBE.search(file.name) and example_records.looks_so(file)):
+            return Fit(HELD, f"{file.name} is a TFRecord file")
+    return None
 
 
 def read(listing: Listing, options: Options) -> Source:
     """A sample for each record. Raises CannotRun for what is damaged or no labelled picture, Refused for bad labels."""
     found = files(listing, lambda name: _NAMED.search(name) or _MAYBE.search(name))
-    found = [file for file in found if _is_record(file)]
     names = [listing.relative(file) for file in found]
     classes = class_list(listing)
 
@@ -44,6 +40,7 @@ def read(listing: Listing, options: Options) -> Source:
         leave_out_others(listing, found, left_out)
         numbers: dict[str, object] = {}
         for file, name, split in zip(found, names, splits(names), strict=True):
+            number = -1
             for number, features in enumerate(example_records.examples(file)):
                 where = f"{file} record {number}"
                 content, label = _picture(features, where), _label(features, classes, numbers, where, options)
@@ -55,6 +52,8 @@ def read(listing: Listing, options: Options) -> Source:
                 own = own if "." in own else own + ending_of(content)
                 source = path_of(name, number, own, label=label, split=split)
                 yield Entry(label, source, frames=lambda pair=(content, source): [pair], split=split)
+            if number < 0:
+                left_out.add("W_MISSING", "files without a record in them", name)
 
     return Source(f"tf.train.Examples of {len(found):,} TFRecord files", listing.root, entries)
 

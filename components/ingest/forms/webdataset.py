@@ -41,7 +41,8 @@ def fit(listing: Listing) -> Fit | None:
 
 def read(listing: Listing, options: Options) -> Source:
     """A sample for each picture or video with a label. Raises Refused, CannotRun."""
-    official = dict(zip(listing.folders, splits(list(listing.folders)), strict=True))
+    folders = [path for path, folder in listing.folders.items() if folder.stills or folder.videos]
+    official = dict.fromkeys(listing.folders) | dict(zip(folders, splits(folders), strict=True))
     classes = class_list(listing)
 
     def entries(left_out: LeftOut) -> Iterator[Entry]:

@@ -1,0 +1,59 @@
+"""Damaged records: nothing but our own errors, or whole pictures with labels."""
+
+import io
+import shutil
+import tempfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from test_fuzz_sources import FEW, MUTATIONS, mutated, some_lines
+
+from components.shared.errors import Stop
+from forms.conftest import read_all
+from forms.test_tfrecord import framed, slim
+
+PICTURES = [b"\x89PNG\r\n\x1a\n" + bytes(range(20 + row)) for row in range(6)]
+
+
+def parquet() -> bytes:
+    stream = io.BytesIO()
+    images = pa.array([{"bytes": content, "path": f"{row}.png"} for row, content in enumerate(PICTURES)])
+    pq.write_table(pa.table({"image": images, "label": ["a", "b"] * 3}), stream, row_group_size=4)
+    return stream.getvalue()
+
+
+PARQUET, RECORDS = parquet(), framed([slim(row, row % 2, b"ab"[row % 2 : row % 2 + 1]) for row in range(4)])
+
+
+@pytest.fixture(scope="module")
+def place():
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def taken(place: Path, name: str, content: bytes) -> int | None:
+    """How many samples a file gives; nothing where it is refused in words."""
+    shutil.rmtree(place / "s", ignore_errors=True)
+    (place / "s").mkdir()
+    (place / "s" / name).write_bytes(content)
+    try:
+        return len(read_all(place / "s"))
+    except Stop as stop:
+        some_lines(stop)
+        return None
+
+
+@FEW
+@given(MUTATIONS)
+def test_a_damaged_parquet_is_refused_or_read(place, mutations):
+    assert taken(place, "a.parquet", mutated(PARQUET, mutations)) in (None, *range(7))
+
+
+@FEW
+@given(MUTATIONS)
+def test_a_damaged_tfrecord_is_refused_or_gives_the_records_before_its_end(place, mutations):
+    content = mutated(RECORDS, mutations)
+    assert taken(place, "a.tfrecord", content) in (None, *range(content.count(b"image/encoded") + 1))
