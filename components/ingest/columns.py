@@ -64,7 +64,7 @@ def columns_of(header: list[str]) -> Columns:
     taken = {*path, *(place for some in others.values() for place in some)}
     # `class_id` says again in numbers what `class` says, and `class` what `class_name` says.
     plain = places(("class_name", "label_name")) or [
-        place for place, name in enumerate(names) if name in LABELS[:3] and place not in taken
+        place for place, name in enumerate(names) if name in LABELS[:2] and place not in taken
     ]
     label = plain or [place for place in places(LABELS) if place not in taken]
     if path and not label and len(names) == 2 and names[path[0]] not in PATHS:  # of a file's path it may be the caption
@@ -106,14 +106,17 @@ def is_picture(name: str) -> bool:
 
 def tables(listing: Listing) -> list[Path]:
     """The tables of a source: the one that was named, those beside the pictures, or wherever they are."""
-    found = [file for file in listing.others(*sheet.ENDINGS) if not is_submission(file) and not _names_folders(file, listing)]
+    found = listing.others(*sheet.ENDINGS)
+    if listing.file:
+        return found
+    found = [file for file in found if not is_submission(file) and not _names_folders(file, listing)]
     return [file for file in found if file.parent == listing.root] or found
 
 
 def _names_folders(file: Path, listing: Listing) -> bool:
     """Whether a table has a name for each class folder, `0,Stop`, and not a label for each sample: every row has another one."""
     names = columns_of(header_of(file))
-    if listing.file or not (names.by_id and names.label and NAMING & {*words(file.stem)}):
+    if not (names.by_id and names.label and NAMING & {*words(file.stem)}):
         return False
     folders = {path.rpartition("/")[2] for path in listing.folders}
     with contextlib.suppress(Stop):  # what is wrong with it is told by who reads it
@@ -187,7 +190,8 @@ def one_hot(file: Path, path: int, classes: Mapping[int, str]) -> pd.DataFrame:
         row, column = wrong[0]
         name = list(classes.values())[column]
         raise Refused(
-            f"E_LABEL {sheet.place(file, found['line'][row])}: expected 0 or 1 in {name!r}, got {str(cells[row, column])!r}"
+            f"E_LABEL {sheet.place(file, found['line'][row])}: expected 0 or 1 in {name!r}, as of a column for each class, "
+            f"got {str(cells[row, column])!r}; if one column has the labels, call it label"
         )
     names = np.array(list(classes.values()), object)
     several = np.flatnonzero(ones.sum(axis=1) > 1)

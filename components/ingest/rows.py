@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -142,7 +143,7 @@ def _faults(rows: pd.DataFrame, files: list[Path], meant: Mapping[str, list[str]
             continue
         if pd.isna(row.label):
             yield f"E_LABEL_EMPTY {where}: {row.path!r} has no label"
-        elif row.label.startswith(('["', '{"')):
+        elif _is_json(row.label):
             yield f"E_LABEL {where}: {row.path!r} has several labels ({row.label}); a sample has one here, keep the one that counts"
         if pd.notna(row.asked) and pd.isna(row.split):
             yield f"E_SPLIT {where}: expected train, validation or test, got {row.asked!r}"
@@ -157,6 +158,14 @@ def _faults(rows: pd.DataFrame, files: list[Path], meant: Mapping[str, list[str]
                 f", but as {first.label!r} and not {row.label!r}" if pd.notna(row.label) and row.label != first.label else ""
             )
             yield f"E_DUPLICATE_ROW {where}: {row.path!r} stands in {there} too{other}"
+
+
+def _is_json(label: str) -> bool:
+    """Whether a label is what a tool writes for several of them."""
+    try:
+        return label[:1] in ("[", "{") and isinstance(json.loads(label), list | dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _unfound(path: str, where: str, meant: list[str]) -> str:

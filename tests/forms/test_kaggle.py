@@ -45,7 +45,7 @@ def test_a_column_for_each_class(place):
     (folder / "test.csv").write_text("image_id\nTest_0\n")
     assert labels(folder) == {"images/Train_0.jpg": "rust", "images/Train_1.jpg": "healthy"}
     (folder / "train.csv").write_text("image_id,width,height,score\nTrain_0,640,480,3\nTrain_1,640,480,4\n")
-    assert "expected 0 or 1 in 'width', got '640'" in refused(folder)
+    assert "expected 0 or 1 in 'width', as of a column for each class, got '640'" in refused(folder)
 
 
 def test_two_tables_with_labels_are_the_official_splits(place):

@@ -39,6 +39,16 @@ def test_addresses_of_any_storage_lead_to_the_file(place, image):
     assert labels(folder) == {"a b/one.png": "cat"}
 
 
+def test_a_name_with_signs_of_addresses_in_it(place):
+    folder = place("a#1.png", "b[.png")
+    (folder / "export.json").write_text(
+        json_min((None, "dog", 1), ("s3://bucket/a#1.png", "cat", 1), ("http://[x/b[.png", "cat", 1))
+    )
+    assert refused(folder).endswith("entry 1: no path")
+    (folder / "export.json").write_text(json_min(("s3://bucket/a#1.png", "cat", 1), ("http://[x/b[.png", "dog", 1)))
+    assert labels(folder) == {"a#1.png": "cat", "b[.png": "dog"}
+
+
 def test_several_annotators_count_once_where_they_agree_and_are_refused_where_they_do_not(place):
     folder = place("one.png")
     (folder / "export.json").write_text(json_min(("one.png", "cat", 1), ("one.png", "cat", 2)))
@@ -51,6 +61,9 @@ def test_several_choices_and_other_exports_are_refused_in_true_words(place):
     folder = place("one.png")
     (folder / "export.json").write_text(json_min(("one.png", {"choices": ["cat", "dog"]}, 1)))
     assert '\'one.png\' has several labels (["cat", "dog"])' in refused(folder)
+    box = {"x": 1, "y": 2, "width": 3, "height": 4, "rectanglelabels": ["cat"]}
+    (folder / "export.json").write_text(json_min(("one.png", [box, box], 1)).replace('"choice"', '"label"'))
+    assert "label has regions of pictures" in refused(folder)
     task = {"id": 1, "data": {"image": "one.png"}, "annotations": [{"result": []}], "predictions": []}
     (folder / "export.json").write_text(json.dumps([task]))
     assert "export it as JSON-MIN or CSV" in refused(folder)

@@ -77,8 +77,9 @@ def test_json_lines_and_their_numbers(place):
     lines = [{"path": "a/1.png", "label": 3}, {"split": "test", "path": "a/2.png", "label": ["cat"]}]
     (folder / "t.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n\n")
     assert [(sample.label, sample.split) for sample in read_all(folder)] == [("3", None), ("cat", "test")]
-    (folder / "t.jsonl").write_text('{"path": "a/1.png", "label": ["cat", "dog"]}\n')
+    (folder / "t.jsonl").write_text('{"path": "a/1.png", "label": ["cat", "dog"]}\n{"path": "a/2.png", "label": [1, 2]}')
     assert 'line 1: \'a/1.png\' has several labels (["cat", "dog"])' in refused(folder)
+    assert "line 2: 'a/2.png' has several labels ([1, 2])" in refused(folder)
     (folder / "t.jsonl").write_text('{"path": "a/1.png", "label": "cat"}\n{"path":\n')
     assert "E_JSON" in refused(folder / "t.jsonl")
 
@@ -124,6 +125,7 @@ def test_guesses_beside_class_folders_are_no_labels(place):
     folder = place("cat/1.png", "dog/2.png")
     (folder / "predictions.csv").write_text("path,label\ncat/1.png,dog\ndog/2.png,dog\n")
     assert labels(folder) == {"cat/1.png": "cat", "dog/2.png": "dog"}
+    assert labels(folder / "predictions.csv") == {"cat/1.png": "dog", "dog/2.png": "dog"}  # who names them means them
 
 
 def test_a_column_of_names_counts_more_than_one_of_numbers(place):

@@ -21,7 +21,7 @@ def test_several_classes_of_one_picture_are_refused_by_name_not_cut_to_the_first
     (folder / "train/_classes.csv").write_text("filename, helmet, person\n1.jpg, 1, 1\n2.jpg, 0, 1\n")
     assert "_classes.csv line 2: '1.jpg' has several labels (helmet, person)" in refused(folder)
     (folder / "train/_classes.csv").write_text("filename, helmet, person\n1.jpg, 0.5, 0\n")
-    assert "expected 0 or 1 in 'helmet', got '0.5'" in refused(folder)
+    assert "expected 0 or 1 in 'helmet', as of a column for each class, got '0.5'" in refused(folder)
 
 
 def test_an_export_of_masks_is_no_table_of_classes(place):

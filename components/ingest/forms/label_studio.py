@@ -1,8 +1,9 @@
 """Label Studio's exports CSV and JSON-MIN of one choice per picture; who labelled, when and how fast is left."""
 
 import json
+import re
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote
 
 import pandas as pd
 
@@ -50,12 +51,16 @@ def read(listing: Listing, options: Options) -> Source:
         raise CannotRun(f"{file}: is Label Studio's JSON; export it as JSON-MIN or CSV, which have one row for each annotation")
     found = sheet.read(file, {name: place for place, name in enumerate(names) if name.lower() not in _OWN})
     values = [name for name in found if name != "line"]
-    path = next((name for name in values if columns.is_picture(_path(found[name].dropna().get(0, "")))), None)
+    path = next((name for name in values if columns.is_picture(_path("".join(found[name].dropna().head(1))))), None)
     labels = [name for name in values if name != path]
     label = next((name for name in labels if name.lower() in _CHOICES), labels[0] if len(labels) == 1 else None)
     if path is None or label is None:
         raise CannotRun(
             f"{file}: expected a picture's path and one choice, beside Label Studio's own it has: {', '.join(values)}"
+        )
+    if found[label].str.startswith("[{").any():
+        raise CannotRun(
+            f"{file}: {label} has regions of pictures, not one choice for each; export them as COCO or YOLO and say --crop-boxes"
         )
     rows = pd.DataFrame({
         "path": pd.array([None if pd.isna(url) else _path(url) for url in found[path]], sheet.TEXT),
@@ -81,10 +86,14 @@ def _exports(listing: Listing) -> list[Path]:
 
 def _path(url: str) -> str:
     """The path of a picture below the storage that its address names: a local folder, a bucket; of an upload its name."""
-    parts = urlsplit(url)
-    if "/data/upload/" in parts.path:
-        return unquote(parts.path).rpartition("/")[2]
-    inside = parse_qs(parts.query).get("d", [""])[0] if parts.path.rstrip("/").endswith("local-files") else unquote(parts.path)
+    if local := re.search(r"/data/local-files/?\?d=([^&]*)", url):
+        inside = unquote(local[1])
+    elif "/data/upload/" in url:
+        inside = unquote(url).rpartition("/")[2]
+    elif url.startswith(("http://", "https://")):
+        inside = unquote(re.split("[?#]", url.partition("//")[2].partition("/")[2])[0])
+    else:
+        inside = re.sub("^[a-z0-9-]+://[^/]*", "", url)
     return inside.lstrip("/")
 
 
@@ -97,7 +106,8 @@ def _choice(text: str) -> str:
     except ValueError:
         return text
     choices = value.get("choices", value) if isinstance(value, dict) else value
-    return choices[0] if isinstance(choices, list) and len(choices) == 1 else json.dumps(choices, ensure_ascii=False)
+    one = isinstance(choices, list) and len(choices) == 1 and isinstance(choices[0], str)
+    return choices[0] if one else json.dumps(choices, ensure_ascii=False)
 
 
 FORM = Form("label-studio", "Label Studio: CSV or JSON-MIN with one choice per picture", EXAMPLE, fit, read)
