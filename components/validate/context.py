@@ -191,9 +191,9 @@ class Context:
         labels = np.where(learnt, self.label_number, np.int8(-1))
         folds = (self.unit % suspects.FOLDS).astype(np.int8)
         # Of a group, or of a picture that comes twice, a class has one independent sample.
-        key = self.unit + labels.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        first = manifests.firsts(key) == np.arange(len(key), dtype=np.int32)
-        units = np.bincount(labels[learnt & first], minlength=len(self.classes))
+        several = learnt & (self.repeated | (self.unit != self.rows["key"]))
+        once = pd.DataFrame({"label": labels[several], "unit": self.unit[several]}).drop_duplicates()["label"]
+        units = sum(np.bincount(each, minlength=len(self.classes)) for each in (labels[learnt & ~several], once))
         return suspects.opinion(lambda: features.read(self.manifest), labels, folds, len(self.classes), units)
 
     @functools.cached_property

@@ -19,6 +19,7 @@ def read(manifest: Path) -> Iterator[np.ndarray]:
 
 def of(gradients: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
     """Gradients and colours, and the thumbnail at half its size: of uint8 (n, FEATURES) and (n, THUMBNAIL), uint8 (n, LENGTH)."""
-    four = thumbnails.reshape(-1, 8, 2, 8, 2).astype(np.uint16)
-    small = (four[:, :, 0, :, 0] + four[:, :, 0, :, 1] + four[:, :, 1, :, 0] + four[:, :, 1, :, 1]) // 4
-    return np.concatenate([gradients, small.astype(np.uint8).reshape(len(gradients), manifests.THUMBNAIL // 4)], axis=1)
+    rows = thumbnails.reshape(-1, 8, 2, 16)
+    pairs = np.add(rows[:, :, 0], rows[:, :, 1], dtype=np.uint16)
+    small = (pairs[:, :, ::2] + pairs[:, :, 1::2]) // 4
+    return np.concatenate([gradients, small.astype(np.uint8).reshape(len(gradients), -1)], axis=1)
