@@ -77,7 +77,8 @@ def ingest(
         reading = _understood(source, folder / "opened", options, "" if form == "auto" else form, name_encoding)
         summary = summary_of(reading.source, kind)
         if not summary.samples:
-            raise Refused(f"E_NO_DATA {source}: no samples in it; it was read as {reading.form} ({reading.why})")
+            read_as = f"no samples in it; it was read as {reading.form} ({reading.why})"
+            raise Refused(f"E_NO_DATA {source}: {read_as}", *summary.left_out.lines())
         tell(reading, summary)
         if dry_run:
             return
