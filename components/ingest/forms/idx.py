@@ -28,7 +28,12 @@ def fit(listing: Listing) -> Fit | None:
 
 def read(listing: Listing, options: Options) -> Source:
     """All pairs of the folder. Raises Refused, CannotRun."""
-    return pairs_in(next(file for file in listing.others() if "-ubyte" in file.name).parent)
+    folders = list(dict.fromkeys(file.parent for file in listing.others() if "-ubyte" in file.name and file.is_file()))
+    whole = [folder for folder in folders if any(labels.is_file() for _, labels, _ in _pairs(folder))]
+    if len(whole) > 1:
+        names = ", ".join(listing.relative(folder) or "." for folder in whole)
+        raise CannotRun(f"{listing.root}: IDX pairs in {len(whole)} folders ({names}); name one of them as the source")
+    return pairs_in((whole or folders)[0])
 
 
 def pairs_in(folder: Path, *, classes: list[str] | None = None, check: Callable[[Path, bytes], None] | None = None) -> Source:
@@ -39,6 +44,12 @@ def pairs_in(folder: Path, *, classes: list[str] | None = None, check: Callable[
     for labels in _files(folder, "*labels*idx1-ubyte*"):
         if labels not in {name for _, name, _ in pairs}:
             raise CannotRun(f"{labels}: its pictures are missing; put the *images-idx3-ubyte file beside it")
+    splits = [split for _, _, split in pairs]
+    if len(set(splits)) < len(splits):
+        names = ", ".join(images.name for images, _, split in pairs if splits.count(split) > 1)
+        raise CannotRun(
+            f"{folder}: more than one set of IDX pairs ({names}); put the one that is meant into a folder of its own"
+        )
     loaded = []
     for images, labels, split in pairs:
         if not labels.is_file():
