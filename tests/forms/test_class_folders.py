@@ -1,12 +1,15 @@
 """Folders of classes, as people have them; for each the reading that is most likely wrong."""
 
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import drawing, png
 
-from forms.conftest import read_all, refused, told
+from components.ingest.source import LeftOut
+from components.shared.errors import Stop
+from forms.conftest import read, read_all, refused, told
 
 PICTURE = png(drawing("box", np.random.default_rng(0)))
 
@@ -189,3 +192,41 @@ def test_splits_without_a_class_in_common_are_no_classes_unless_one_says_so(tmp_
     said = refused(draw(tmp_path, "train/one/1.jpg", "train/two/1.jpg", "test/three/1.jpg", "test/four/1.jpg"))
     assert "test/ has no class of those to train on, but four, three where train has one, two" in said
     assert {split for _, _, split in labels(tmp_path, label_level=2)} == {"train", "test"}
+
+
+def test_of_any_tree_each_picture_is_taken_once_or_told_as_left_out(tmp_path):
+    names = [
+        "train",
+        "test",
+        "val",
+        "cat",
+        "dog",
+        "images",
+        "no_label",
+        "clip1",
+        "clip2",
+        "seg_train",
+        "seg_test",
+        "2012",
+        "Cat",
+    ]
+    rng = random.Random(0)
+    understood = 0
+    for number in range(200):
+        root = tmp_path / str(number)
+        for _ in range(rng.randint(1, 8)):
+            folder = root.joinpath(*rng.choices(names, k=rng.randint(0, 4)))
+            folder.mkdir(parents=True, exist_ok=True)
+            for _ in range(rng.randint(0, 3)):
+                (folder / f"{rng.choice('12ab')}.{rng.choice(['jpg', 'jpg', 'avi', 'txt', 'xcf'])}").write_text("x")
+        try:
+            source = read(root, kind=rng.choice(["auto", "stills", "clips"]), label_level=rng.choice([0, 0, 1, 2, -1])).source
+            left_out = LeftOut()
+            taken = [file for entry in source.entries(left_out) for file in entry.files]
+        except Stop:
+            continue
+        understood += 1
+        left = sum(labels.total() for (code, _), labels in left_out.counts.items() if code == "W_UNLABELED")
+        assert len(set(taken)) == len(taken)
+        assert len(taken) + left == sum(file.suffix in (".jpg", ".avi") for file in root.rglob("*.*"))
+    assert understood > 40
