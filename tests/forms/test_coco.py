@@ -92,7 +92,7 @@ def test_a_turned_picture_is_cropped_upright_where_its_size_says_so_and_left_out
     line = "W_BOX_SIZE 2 pictures of another size upright than their boxes are of, such as '1.jpg (80x50, boxes of 50x80)'"
     assert line in told(tmp_path, capsys, crop_boxes=True)
     with pytest.raises(Refused, match=r"(?s)E_NO_DATA .* no samples in it; .*W_BOX_SIZE 2 pictures"):
-        ingest(str(tmp_path), tmp_path / "data", crop_boxes=True)
+        ingest(str(tmp_path), tmp_path / "data", crop_boxes=True, dry_run=True)
 
 
 def test_all_faults_of_the_annotations_are_told_together(tmp_path):
