@@ -34,7 +34,10 @@ _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, st
 
 
 # First bytes of what is packed in another way -> what it is.
-_UNREAD = {b"7z\xbc\xaf\x27\x1c": "a 7z archive", b"Rar!\x1a\x07": "a RAR archive", b"\x28\xb5\x2f\xfd": "packed by zstd"}
+_UNREAD = {
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive", b"Rar!\x1a\x07": "a RAR archive", b"\x28\xb5\x2f\xfd": "packed by zstd",
+    b"\x1f\x8b": "packed by gzip", b"BZh": "packed by bzip2", b"\xfd7zXZ\0": "packed by xz",
+}  # fmt: skip
 
 
 @dataclass
@@ -58,6 +61,8 @@ def unread(file: Path) -> str:
     """What is said of a file that is packed in another way; nothing of others."""
     with file.open("rb") as stream:
         head = stream.read(8)
+    if is_archive(file) and any(head.startswith(magic) for magic, _ in _COMPRESSED):
+        return ""
     what = next((what for magic, what in _UNREAD.items() if head.startswith(magic)), "")
     return f"{file}: {what}, which is not read; unpack it and give its folder, or pack it anew as zip or tar" if what else ""
 

@@ -95,7 +95,7 @@ def _nothing_fits(listing: Listing, named: Path, asked: str) -> Stop:
         return Refused(f"E_NO_DATA {named}: nothing in it that could be read")
     if not (others or asked):
         return CannotRun(f"{named}: pictures without labels; put each class into a folder of its own, or add a table")
-    if packed := next(filter(None, map(unread, others[:100])), ""):
+    if not asked and (packed := next(filter(None, map(unread, others[:100])), "")):
         return CannotRun(packed)
     names = ", ".join(repr(listing.relative(file)) for file in others[:5]) + (" …" if len(others) > 5 else "")
     there = f"{stills:,} pictures, {videos:,} videos, {len(others):,} other files{f' ({names})' if names else ''}"

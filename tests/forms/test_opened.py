@@ -1,5 +1,6 @@
 """Archives as people have them: in one another, side by side in a folder, with names in the encodings of other systems."""
 
+import gzip
 import io
 import shutil
 import tarfile
@@ -125,6 +126,12 @@ def test_other_archives_are_refused_by_their_name(tmp_path, magic, what):
         file.write_bytes(magic + bytes(99))
         assert f"{what}, which is not read; unpack it" in refusal(file, tmp_path / "data").replace(" archive", "")
     assert "which is not read" in refusal(tmp_path / "source", tmp_path / "data")
+
+
+def test_a_packed_table_is_refused_by_its_name(tmp_path):
+    file = tmp_path / "labels.csv.gz"
+    file.write_bytes(gzip.compress(b"path,label\n"))
+    assert refusal(file, tmp_path / "data").startswith(f"{file}: packed by gzip, which is not read; unpack it")
 
 
 JAPANESE = {"学習データ/表示/1.png": "表示", "学習データ/能力/2.png": "能力", "学習データ/ソース/3.png": "ソース"}
