@@ -22,4 +22,4 @@ def of(gradients: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
     rows = thumbnails.reshape(-1, 8, 2, 16)
     pairs = np.add(rows[:, :, 0], rows[:, :, 1], dtype=np.uint16)
     small = (pairs[:, :, ::2] + pairs[:, :, 1::2]) // 4
-    return np.concatenate([gradients, small.astype(np.uint8).reshape(len(gradients), -1)], axis=1)
+    return np.concatenate([gradients, small.astype(np.uint8).reshape(len(gradients), manifests.THUMBNAIL // 4)], axis=1)
