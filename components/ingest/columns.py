@@ -20,7 +20,7 @@ from components.shared.errors import CannotRun, Refused, Stop
 PATHS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img_path", "image_name",
          "img")  # fmt: skip
 IDS = ("id", "image_id", "img_id", "id_code", "imageid", "video_id", "uid")
-LABELS = ("label", "class", "category", "labels", "class_name", "label_name", "classid", "class_id", "breed", "species",
+LABELS = ("label", "class", "category", "labels", "class_name", "classname", "label_name", "classid", "class_id", "breed", "species",
           "diagnosis", "target", "dx")  # fmt: skip
 NAMING = {
     "label",
@@ -78,7 +78,7 @@ def read(file: Path) -> pd.DataFrame:
     missing = [key for key in ("path", "label") if not getattr(columns, key)]
     if missing:
         there = ", ".join(columns.names[:20]) + (" …" if len(columns.names) > 20 else "") or "none"
-        raise CannotRun(f"{file}: no column {' or '.join(missing)}; it has: {there}; rename the one that is meant")
+        raise CannotRun(f"{file}: no column {' or '.join(missing)}; it has: {there}; call what is meant so in its first line")
     places = {"path": columns.path, "label": columns.label, **columns.others}
     wanted = {f"{key} {number}": place for key, some in places.items() for number, place in enumerate(some)}
     found = sheet.read(file, wanted)

@@ -73,7 +73,9 @@ def understand(named: Path, forms: Mapping[str, Form], options: Options, *, aske
     if not fits:
         raise _nothing_fits(listing, named, asked)
     best = max(fit.strength for fit in fits.values())
-    names = [name for name, fit in fits.items() if fit.strength == best]
+    # Records beside pictures that a table names: which of the two is meant, the files do not tell.
+    least = min(best, MARKED) if listing.pictures else best
+    names = [name for name, fit in fits.items() if fit.strength >= least]
     if len(names) > 1:
         readings = (f"  --form {name}: {forms[name].what} ({fits[name].why})" for name in names)
         raise CannotRun(f"{named}: can be read in {len(names)} ways; choose one:", *readings)
@@ -88,16 +90,17 @@ def understand(named: Path, forms: Mapping[str, Form], options: Options, *, aske
 
 def _nothing_fits(listing: Listing, named: Path, asked: str) -> Stop:
     """What lies in a source that has no form, in a few words, and what would make one of it."""
-    folders = listing.folders.values()
-    stills, videos = sum(folder.stills for folder in folders), sum(folder.videos for folder in folders)
     others = listing.others()
-    if not (stills or videos or others):
+    if not (listing.pictures or others):
         return Refused(f"E_NO_DATA {named}: nothing in it that could be read")
     if not (others or asked):
         return CannotRun(f"{named}: pictures without labels; put each class into a folder of its own, or add a table")
     if not asked and (packed := next(filter(None, map(unread, others[:100])), "")):
         return CannotRun(packed)
-    names = ", ".join(repr(listing.relative(file)) for file in others[:5]) + (" …" if len(others) > 5 else "")
-    there = f"{stills:,} pictures, {videos:,} videos, {len(others):,} other files{f' ({names})' if names else ''}"
     what = f"has not the form {asked}" if asked else "has no form that is known"
-    return CannotRun(f"{named}: {what}; in it lie {there}; `darkroom ingest --help` lists the forms")
+    if not listing.file:
+        names = ", ".join(repr(listing.relative(file)) for file in others[:5]) + (" …" if len(others) > 5 else "")
+        what += (
+            f"; in it lie {listing.pictures:,} pictures and videos, {len(others):,} other files{f' ({names})' if names else ''}"
+        )
+    return CannotRun(f"{named}: {what}; `darkroom ingest --help` lists the forms")

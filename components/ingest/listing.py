@@ -83,6 +83,11 @@ class Listing:
                 waiting += [path / name for name in reversed(folder.folders)]
         return found
 
+    @property
+    def pictures(self) -> int:
+        """How many pictures and videos there are; none where a file was named."""
+        return 0 if self.file else sum(folder.stills + folder.videos for folder in self.folders.values())
+
     def others(self, *endings: str) -> list[Path]:
         """Files that are neither pictures nor videos, wherever they lie, with one of these endings (lower case), or any."""
         files = [self.file] if self.file else [

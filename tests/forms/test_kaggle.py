@@ -48,6 +48,15 @@ def test_a_column_for_each_class(place):
     assert "expected 0 or 1 in 'width', as of a column for each class, got '640'" in refused(folder)
 
 
+def test_records_beside_the_pictures_of_a_table_are_chosen_from(place):
+    folder = place("train_images/1.jpg", "train_images/2.jpg")
+    (folder / "train.csv").write_text("image_id,label\n1.jpg,0\n2.jpg,1\n")
+    (folder / "train_tfrecords").mkdir()
+    (folder / "train_tfrecords/ld_train00-1338.tfrec").write_bytes(b"")
+    assert "can be read in 2 ways" in refused(folder)
+    assert labels(folder, form="kaggle") == {"train_images/1.jpg": "0", "train_images/2.jpg": "1"}
+
+
 def test_two_tables_with_labels_are_the_official_splits(place):
     folder = place("Train/0/1.png", "Test/1.png", "Meta/0.png")
     (folder / "Train.csv").write_text("Width,ClassId,Path\n30,0,Train/0/1.png\n")

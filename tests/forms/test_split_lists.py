@@ -37,7 +37,7 @@ def test_ucf101_has_classes_splits_and_recordings(tmp_path, capsys):
         for split, group in (("train", "g01"), ("train", "g01"), ("test", "g02"))
     ]  # fmt: skip
     said = told(tmp_path, capsys)
-    assert "splits of testlist01.txt, the first of 2" in said
+    assert "splits by testlist01.txt, trainlist01.txt" in said
     assert "6 clips in 2 classes" in said
     assert "groups    4\n" in said
     assert "W_" not in said

@@ -24,7 +24,7 @@ _HMDB = re.compile(r"(.+)_test_split(\d+)\.txt")  # video.avi 1, for training; 2
 def fit(listing: Listing) -> Fit | None:
     """Lists called as those call them, of samples in folders that are there."""
     lists = _lists(listing) if class_folders.fit(listing) else []
-    return Fit(MARKED, f"{lists[0][1].name} says what is for training") if lists else None
+    return Fit(MARKED, f"{lists[0][1].name} says which samples are of which split") if lists else None
 
 
 def _lists(listing: Listing) -> list[tuple[str, Path]]:
@@ -55,9 +55,10 @@ def read(listing: Listing, options: Options) -> Source:
     used = {listing.relative(file) for file in listing.others(".txt") if file.name == "classInd.txt"}
     used |= {listing.relative(file) for files in lists.values() for file in files}
     plain = class_folders.read(listing, options, used=used)
-    what = f"{plain.what}; splits of {lists[number][0].name}"
+    names = [file.name for file in lists[number]]
+    what = f"{plain.what}; splits by {', '.join(names[:2])}{' …' if len(names) > 2 else ''}"
     if len(lists) > 1:
-        what += f", the first of {len(lists)} lists (to take another, leave that alone there)"
+        what += f", the first of {len(lists)} ways to split (for another, move the other lists away)"
 
     def entries(left_out: LeftOut) -> Iterator[Entry]:
         found = set()
