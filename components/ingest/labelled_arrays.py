@@ -29,7 +29,6 @@ def source_of(pairs: list[Pair], what: str, root: Path, *, classes: list[str] | 
     def entries(left_out: LeftOut) -> Iterator[Entry]:
         for name in others:
             left_out.add("W_IGNORED", "arrays that are not read", name)
-        taken: set[str] = set()
         for pictures, labels, split in pairs:
             digits = len(str(len(pictures) - 1))
             for index, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
@@ -37,9 +36,6 @@ def source_of(pairs: list[Pair], what: str, root: Path, *, classes: list[str] | 
                 name = f"{as_folder(label)}/{index:0{digits}d}"
                 name = f"{split}/{name}" if split else name
                 name += "" if picture.ndim == 4 else ".png"
-                if name in taken:
-                    raise Refused(f"E_DUPLICATE_ROW {name!r}: comes twice in the source; give each sample a path of its own")
-                taken.add(name)
                 yield Entry(label, name, frames=_frames(picture, name), split=split, clip=picture.ndim == 4)
 
     parts = [f"{len(pair.labels):,}" + (f" {pair.split}" if pair.split else "") for pair in pairs]
