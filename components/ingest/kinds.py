@@ -26,9 +26,9 @@ _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b
 
 def _heic(stream: io.BytesIO) -> Image.Image:
     try:
-        from pillow_heif import HeifImageFile
+        from pi_heif import HeifImageFile
     except ImportError:
-        raise Undecodable("E_FORMAT", "HEIC, which needs the package pillow-heif: pip install pillow-heif") from None
+        raise Undecodable("E_FORMAT", "HEIC, which needs the package pi-heif: pip install pi-heif") from None
     return HeifImageFile(stream)  # which turns it upright itself
 
 
