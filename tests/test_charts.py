@@ -1,10 +1,12 @@
 """Charts and tables of an evaluation, for class names of every kind and for very many classes."""
 
 import csv
+import itertools
 import json
 import string
 import warnings
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -105,6 +107,23 @@ def test_a_long_name_is_wrapped_and_loses_nothing_that_has_room(name, width):
     assert all(plots._columns(line) <= width for line in lines)
     if (whole := plots.label(name, 10_000)) and 2 * len(whole) <= 4 * width:
         assert "".join(lines).replace(" ", "") == whole.replace(" ", "")
+
+
+def test_titles_of_a_gallery_do_not_overlap(tmp_path, monkeypatch):
+    names = ["W" * 60, "a_very_long_class_name_that_tools_export", "\u00dcber-gro\u00dfe Katze mit $5$ und Schirm", "cat"]
+    told = [(one, other) for one in names for other in names]
+    boxes, closed = [], plt.close
+
+    def close(drawn) -> None:
+        drawn.draw_without_rendering()  # it was saved at another resolution
+        boxes.append([axis.title.get_window_extent() for axis in drawn.axes])
+        closed(drawn)
+
+    monkeypatch.setattr(plt, "close", close)
+    charts.gallery(np.zeros((16, 8, 8, 1), np.uint8), np.arange(16), told, tmp_path / "mistakes.png")
+    charts.explanations(np.zeros((16, 8, 8, 1), np.uint8), [np.zeros((2, 2))] * 16, told, tmp_path / "explanations.png")
+    assert [len(of) for of in boxes] == [16, 32]
+    assert not [1 for of in boxes for one, other in itertools.combinations(of, 2) if one.overlaps(other)]
 
 
 def test_words_stay_whole_where_they_can():

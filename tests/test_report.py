@@ -38,6 +38,10 @@ def page(tmp_path, knobs, browser):
     for number in range(12):
         (source / HOSTILE / f"{number}.png").write_bytes(png(drawing("box", np.random.default_rng(900 + number))))
     twin = (source / "bar" / "0.png").read_bytes()
+    long = source / "a_class_$name$_as_labelling_tools_export_it_with_everything_that_they_know"
+    long.mkdir()
+    for number in range(12):
+        (long / f"{'a_long_name_' * 10}{number}.png").write_bytes(png(drawing("cross", np.random.default_rng(700 + number))))
     (source / "cross" / "twin\x1b[31m.png").write_bytes(twin)
     (source / "box" / "note.png").write_text("not a picture")
     Image.fromarray(np.full((16, 16, 3), 9, np.uint8)).save(source / "bar" / "blank.png")
@@ -72,6 +76,34 @@ def test_names_are_text_and_nothing_is_fetched_from_anywhere(page):
     assert not [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
     requests = [entry["message"] for entry in page.get_log("performance") if "requestWillBeSent" in entry["message"]]
     assert all('"url":"http' not in message for message in requests)
+
+
+OVERLAPS = """
+const box = each => each.getBoundingClientRect(), found = [];
+const meet = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+document.querySelectorAll("details").forEach(each => each.open = true);
+for (const figures of [...document.querySelectorAll(".pictures")].map(each => [...each.querySelectorAll("figure")])) {
+  const all = [figures, ...figures.map(each => [...each.querySelectorAll("img, .none, small, figcaption")])];
+  for (const group of all) group.forEach((one, number) => {
+    if (group.slice(number + 1).some(other => meet(box(one), box(other)))) found.push(one.outerHTML.slice(0, 80));
+    const around = one.parentElement.closest("figure, .pictures");
+    if (box(one).right > box(around).right + 1 || box(one).bottom > box(around).bottom + 1) found.push(one.outerHTML.slice(0, 80));
+  });
+}
+return [found, document.querySelectorAll(".pictures figure").length, document.documentElement.scrollWidth];
+"""
+
+
+@pytest.mark.parametrize("width", [375, 1100])
+def test_pictures_and_their_names_overlap_nothing_on_a_phone_too(page, width):
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    )
+    overlaps, figures, wide = page.execute_script(OVERLAPS)
+    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert figures > 3
+    assert not overlaps
+    assert wide <= width
 
 
 def test_the_keyboard_reaches_and_opens_everything(page):

@@ -65,17 +65,23 @@ def curves(tables: dict[str, list[dict]], classes: list[str], areas: dict[str, f
             plots.legend(axis, names, frameon=False, fontsize=7)
 
 
-def gallery(images: np.ndarray, worst: np.ndarray, told: list[str], file: Path) -> None:
+def gallery(images: np.ndarray, worst: np.ndarray, told: list[tuple[str, str]], file: Path) -> None:
     """The mistakes that the network was surest of; of a clip its middle frame."""
-    with plots.grid(file, list(zip(images[worst], told, strict=True)), columns=8, width=1.5, height=1.75) as axes:
+    titles = ["\ntaken for\n".join(plots.label(name, 13, 4) for name in names) for names in told]
+    with plots.grid(file, list(zip(images[worst], titles, strict=True)), columns=8, width=1.5, height=2.9) as axes:
         if not len(worst):
             axes[0].set_title("no mistakes")
 
 
-def explanations(images: np.ndarray, maps: list[np.ndarray], told: list[str], file: Path) -> None:
+def explanations(images: np.ndarray, maps: list[np.ndarray], told: list[tuple[str, str]], file: Path) -> None:
     """Each picture and its occlusion map, four pairs in a row: bright is what the prediction rests on."""
-    samples = [sample for image, text in zip(images, told, strict=True) for sample in ((image, text), (image, ""))]
-    with plots.grid(file, samples, columns=8, width=1.6, height=1.9) as axes:
+    titles = [[plots.label(name, 13, 4) for name in names] for names in told]
+    samples = [
+        sample
+        for image, (true, said) in zip(images, titles, strict=True)
+        for sample in ((image, true), (image, f"taken for\n{said}"))
+    ]
+    with plots.grid(file, samples, columns=8, width=1.6, height=2.5) as axes:
         for axis, image, heat in zip(axes[1::2], images, maps, strict=False):
             extent = (-0.5, image.shape[-2] - 0.5, image.shape[-3] - 0.5, -0.5)
             axis.imshow(heat, cmap="inferno", alpha=0.6, extent=extent, interpolation="bilinear", vmin=0)

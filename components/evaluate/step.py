@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from components.evaluate.config import EvaluateConfig
-from components.shared import destination, files, plots
+from components.shared import destination, files
 from components.shared.data import arrays, seen
 from components.shared.errors import CannotRun, Refused
 from components.shared.models import keras_file
@@ -113,14 +113,13 @@ def _mistakes(
     predicted = probabilities.argmax(1)
     wrong = np.flatnonzero(predicted != test.labels)
     surest = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")]
-    names = [plots.label(name, 20) for name in classes]
-    told = [f"{names[test.labels[i]]}\ntaken for {names[predicted[i]]}" for i in surest[: config.gallery]]
+    told = [(classes[test.labels[i]], classes[predicted[i]]) for i in surest[: config.gallery]]
     charts.gallery(test.images, surest[: config.gallery], told, folder / "mistakes.png")
     # Half of what is explained went wrong, half went right: where it looks is telling in both.
     right = _in_turn(np.flatnonzero(predicted == test.labels), test.labels)
     shown = [*surest[: config.explained // 2], *right[: config.explained - min(config.explained // 2, len(surest))]]
     maps = [occlusion(lambda x: np.asarray(network(x, training=False)), test.images[i], predicted[i]) for i in shown]
-    told = [f"{names[test.labels[i]]} -> {names[predicted[i]]}" for i in shown]
+    told = [(classes[test.labels[i]], classes[predicted[i]]) for i in shown]
     charts.explanations(test.images[shown] if shown else test.images[:0], maps, told, folder / "explanations.png")
 
 
