@@ -30,10 +30,10 @@ def _joined(tables: Mapping[Path, pd.DataFrame], root: Path) -> pd.DataFrame:
     parts = []
     for number, (file, rows) in enumerate(tables.items()):
         above = os.path.relpath(file.parent, root)
-        sought = rows["sought"] if "sought" in rows else rows["path"]
+        sought = bare = rows["sought"] if "sought" in rows else rows["path"]
         if above != ".":
-            sought = [path if pd.isna(path) or path.startswith("/") else f"{above}/{path}" for path in sought]
-        parts.append(rows.assign(sought=pd.array(sought, TEXT), table=number))
+            sought = [path if pd.isna(path) or path.startswith("/") else f"{above}/{path}" for path in bare]
+        parts.append(rows.assign(sought=pd.array(sought, TEXT), bare=bare, table=number))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -57,6 +57,9 @@ def source_of(
     plain = [_plain(path, root, os.path.exists if folders else os.path.isfile) for path in rows["sought"]]
     unfound = {path for path, found in zip(rows["sought"], plain, strict=True) if path and not found and not _leaves(path)}
     meant = look_up(root, unfound, folders=folders) if unfound else {}
+    lost = {path for path in unfound if not meant.get(path)}
+    if lost and (rows["sought"] != rows["bare"]).any():
+        meant |= _anywhere(rows[rows["sought"].isin(lost)], files, listing, folders=folders)
     alike = [path in unfound and len(meant.get(path, ())) == 1 for path in rows["sought"]]
     found = (meant[path][0] if like else found or None for path, found, like in zip(rows["sought"], plain, alike, strict=True))
     rows["file"] = pd.array(list(found), dtype=TEXT)
@@ -101,6 +104,18 @@ def source_of(
             yield Entry(frames[0].label, name, paths, group=group, split=split)
 
     return Source(f"{what} {', '.join(f'{listing.relative(file)}{spoken(file)}' for file in files)}", root, entries)
+
+
+def _anywhere(lost: pd.DataFrame, files: list[Path], listing: Listing, *, folders: bool) -> dict[str, list[str]]:
+    """What paths can mean that do not begin in their table's folder: what lies anywhere below it; outside where it has no pictures."""
+    found = look_up(listing.root, set(lost["bare"]), folders=folders)
+    above = [f"{listing.relative(file.parent)}/" for file in files]
+    full = [f"{path}/" for path, folder in listing.folders.items() if folder.stills or folder.videos]
+    begins = ["" if not any(path.startswith(start) for path in full) else start for start in above]
+    return {
+        row.sought: [path for path in found.get(row.bare, []) if path.startswith(begins[row.table])]
+        for row in lost.itertuples()
+    }
 
 
 def pictures(folder: Path, listing: Listing) -> list[Path]:

@@ -41,6 +41,16 @@ def test_a_path_that_can_mean_two_files_is_refused_with_both(place):
     assert labels(folder) == {"train/1.png": "cat", "test/1.png": "dog"}
 
 
+def test_a_table_in_a_folder_of_its_own_finds_what_lies_beside_that_folder(place):
+    folder = place("images/a/1.png", "images/a/2.png")
+    (folder / "annotations").mkdir()
+    (folder / "annotations/labels.csv").write_text("path,label\n1.png,cat\na/2.png,dog\n")
+    assert labels(folder) == {"images/a/1.png": "cat", "images/a/2.png": "dog"}
+    # Where pictures lie beside the table, those are meant.
+    place("annotations/x/3.png")
+    assert [line.split()[0] for line in refused(folder, "table").splitlines()] == ["E_MISSING_FILE"] * 2
+
+
 def test_two_paths_never_become_one_file_and_another_file_is_never_taken(place):
     folder = place("1.png", "01.png", "b/2.jpg")
     (folder / "labels.csv").write_text("path,label\nx/1.png,cat\ny/1.png,dog\nz/1.png,cat\n")

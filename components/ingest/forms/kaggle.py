@@ -44,15 +44,15 @@ def read(listing: Listing, options: Options) -> Source:
         parts = columns.read_all(columns.with_labels(labelled))
     else:
         parts = {file: _of_columns(file) for file in columns.with_labels(_one_hot(files))}
-    for rows in parts.values():
+    for file, rows in parts.items():
         splits = rows["split"].fillna("train") if len(parts) > 1 else ["train"] * len(rows)
-        above = {split: _folder(listing, split) for split in set(splits)}
+        above = {split: _folder(listing, file, split) for split in set(splits)}
         rows["sought"] = [
             path if pd.isna(path) or "/" in path else above[split] + path
             for path, split in zip(rows["path"], splits, strict=True)
         ]
     what = "table"
-    if found := _names(listing.root, {label for rows in parts.values() for label in rows["label"].dropna()}):
+    if found := _names(next(iter(parts)).parent, {label for rows in parts.values() for label in rows["label"].dropna()}):
         what = f"labels by the names in {found[0]}, table"
         for rows in parts.values():
             rows["label"] = rows["label"].map(found[1]).astype(sheet.TEXT)
@@ -75,9 +75,10 @@ def _of_columns(file: Path) -> pd.DataFrame:
     return columns.one_hot(file, names.path[0], classes)
 
 
-def _folder(listing: Listing, split: str) -> str:
-    """The folder of a split's pictures, if it is one: `train`, `train_images`."""
-    folders = [name for name in listing.folders[""].folders if columns.split_of(name) == split]
+def _folder(listing: Listing, file: Path, split: str) -> str:
+    """The folder of a split's pictures beside a table, if it is one: `train`, `train_images`."""
+    beside = listing.folders[listing.relative(file.parent)].folders
+    folders = [name for name in beside if columns.split_of(name) == split]
     return f"{folders[0]}/" if len(folders) == 1 else ""
 
 
