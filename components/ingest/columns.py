@@ -155,7 +155,10 @@ def with_labels(files: Sequence[Path]) -> dict[Path, str | None]:
     splits = {file: split_of(file.stem) for file in files}
     if "train" not in splits.values():
         if len(files) > 1:
-            raise CannotRun(f"{files[0].parent}: several tables have labels; name the one that counts:", *map(str, files))
+            raise CannotRun(
+                f"{files[0].parent}: several tables have labels; name the one that counts, or say --form class-folders:",
+                *map(str, files),
+            )
         return dict.fromkeys(files)
     official = {file: split for file, split in splits.items() if split}
     if len(set(official.values())) < len(official):

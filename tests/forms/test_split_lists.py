@@ -97,3 +97,10 @@ def test_food101_lists_pictures_without_their_ending_and_another_train_txt_is_no
     for file in (tmp_path / "meta").iterdir():
         file.write_text("trained on Monday\n")
     assert [each.split for each in entries(tmp_path)] == [None] * 4
+
+
+def test_a_list_of_pictures_with_numbers_is_no_list_of_splits(place):
+    """As Caffe has it: the folder of all pictures is no class, the number behind each path is."""
+    folder = place(*(f"images/{number}.png" for number in range(4)))
+    (folder / "train.txt").write_text("".join(f"images/{number}.png {number % 2}\n" for number in range(4)))
+    assert "all pictures lie in one folder, images, and none of the files beside them" in refused(folder)

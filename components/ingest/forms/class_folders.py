@@ -27,7 +27,8 @@ UCF-101/Archery/v_Archery_g01_c01.avi
 walk/clip1/frame1.jpg"""
 
 _UNLABELLED = "no_label"  # CVAT's folder of pictures that nobody gave a class
-_DATA = (".csv", ".tsv", ".json", ".jsonl", ".xml", ".cls", ".mat", ".xlsx", ".xls")  # what labels come in
+_DATA = (".csv", ".tsv", ".json", ".jsonl", ".xml", ".cls", ".mat", ".txt", ".xlsx", ".xls")  # what labels come in
+_WORDS = ("readme", "licen", "copying", "changelog", "note", "about", "info")  # how a text for people to read begins
 # A folder of these is no class whose pictures cannot be read.
 _DOCUMENTS = {
     "",
@@ -151,7 +152,8 @@ def _refuse_a_lone_class(listing: Listing, places: dict[str, Place]) -> None:
     label, *others = {
         place.label for path, place in places.items() if listing.folders[path].stills or listing.folders[path].videos
     }
-    if not others and (files := [listing.relative(file) for file in listing.others(*_DATA)]):
+    data = (file for file in listing.others(*_DATA) if not file.name.lower().startswith(_WORDS))
+    if not others and (files := [listing.relative(file) for file in data]):
         names = ", ".join(map(escaped, files[:3])) + (" …" if len(files) > 3 else "")
         raise CannotRun(f"{listing.root}: all pictures lie in one folder, {escaped(label)}, and none of the files beside them that "
                         f"could have the labels is read ({names}); put each class into a folder of its own, or write a table with the "
