@@ -167,7 +167,9 @@ def _entries(table: _Table, name: str, split: str | None, left_out: LeftOut) -> 
 def _batches(file: Path, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
     try:
         with pq.ParquetFile(file, pre_buffer=False, buffer_size=2**20) as content:
-            yield from content.iter_batches(batch_size=rows, columns=columns)
+            for batch in content.iter_batches(batch_size=rows, columns=columns):
+                batch.validate(full=True)  # text that is no UTF-8
+                yield batch
     except (pa.ArrowException, OSError, ValueError) as error:
         raise CannotRun(f"{file}: cannot be read ({str(error).splitlines()[0]}); get it again") from None
 
@@ -185,7 +187,9 @@ class _Pictures:
             self.batches, self.start, self.values = _batches(self.table.file, [self.table.bytes], _HELD), 0, []
         while row >= self.start + len(self.values):
             self.start += len(self.values)
-            self.values = next(self.batches).column(0).to_pylist()
+            if (batch := next(self.batches, None)) is None:
+                raise CannotRun(f"{self.table.file}: has fewer pictures than labels; get it again")
+            self.values = batch.column(0).to_pylist()
         value = self.values[row - self.start]
         content = value and value["bytes"] if self.table.fields else value
         if not content:
