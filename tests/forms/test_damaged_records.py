@@ -52,7 +52,7 @@ def test_a_damaged_parquet_is_refused_or_read(place, mutations):
     assert taken(place, "a.parquet", mutated(PARQUET, mutations)) in (None, *range(7))
 
 
-@pytest.mark.parametrize(("at", "bit"), [(399, 1), (521, 128), (603, 128)])
+@pytest.mark.parametrize(("at", "bit"), [(399, 1), (521, 128), (603, 128), (753, 128)])
 def test_a_label_that_is_no_text_and_a_column_cut_short_are_refused(place, at, bit):
     content = bytearray(PARQUET)
     content[at] ^= bit

@@ -140,13 +140,16 @@ def _without_bytes(table: _Table) -> int:
     metadata = pq.read_metadata(table.file)
     columns = [group.column(place) for group in map(metadata.row_group, range(metadata.num_row_groups))
                for place in range(group.num_columns)]  # fmt: skip
-    counts = [column.statistics.null_count for column in columns if column.path_in_schema == table.bytes and column.statistics]
-    return sum(count or 0 for count in counts)
+    try:
+        ours = [column for column in columns if column.path_in_schema == table.bytes]
+    except UnicodeDecodeError as error:
+        raise CannotRun(f"{table.file}: cannot be read (the name of a column: {error}); get it again") from None
+    return sum(column.statistics.null_count or 0 for column in ours if column.statistics)
 
 
 def _entries(table: _Table, name: str, split: str | None, left_out: LeftOut) -> Iterator[Entry]:
     pictures, row, ending = _Pictures(table), -1, ""
-    has_path = "path" in table.fields
+    has_path = "path" in table.fields and _is_text(pq.read_schema(table.file).field(table.picture).type.field("path").type)
     for batch in _batches(table.file, [table.label, *([f"{table.picture}.path"] if has_path else [])], 4096):
         labels = batch.column(table.label).to_pylist()
         paths = (
@@ -162,6 +165,10 @@ def _entries(table: _Table, name: str, split: str | None, left_out: LeftOut) -> 
             ending = ending if path or ending else ending_of(pictures.at(row))
             source = path_of(name, row, path or ending, label=label, split=split)
             yield Entry(label, source, frames=lambda row=row, source=source: [(pictures.at(row), source)], split=split)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _batches(file: Path, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
