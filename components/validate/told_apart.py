@@ -1,10 +1,10 @@
 """Whether two sets of pictures can be told apart: a classifier two-sample test (Lopez-Paz and Oquab, 2017), class by class."""
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 
 from components.validate.discriminants import FOLDS, Sums
@@ -78,7 +78,7 @@ def _ranked(pictures: pd.DataFrame) -> Apart | None:
     if not len(classes):
         return None
     share, spread = classes["above"] / classes["pairs"], np.sqrt(classes["variance"]) / classes["pairs"]
-    each = pd.DataFrame({"share": share, "chance": 0.5 + norm.isf(_ALARM / len(classes)) * spread})
+    each = pd.DataFrame({"share": share, "chance": 0.5 + NormalDist().inv_cdf(1 - _ALARM / len(classes)) * spread})
     whole = classes.sum()
     spread = np.sqrt(whole["variance"]) / whole["pairs"]
-    return Apart(float(whole["above"] / whole["pairs"]), float(0.5 + norm.isf(_ALARM) * spread), each)
+    return Apart(float(whole["above"] / whole["pairs"]), float(0.5 + NormalDist().inv_cdf(1 - _ALARM) * spread), each)
