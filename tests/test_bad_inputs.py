@@ -388,7 +388,7 @@ def test_case_72_files_that_a_table_leaves_out_are_told(tmp_path, capsys):
     table = draw_stills(tmp_path / "s", each=2, shapes=("bar",)) / "t.csv"
     table.write_text("path,label\nbar/0.png,bar\n")
     ingest(str(table), tmp_path / "data")
-    assert re.search(r"W_UNLABELED 1 .*bar/1\.png", capsys.readouterr().out)
+    assert re.search(r"W_UNLABELED 1: .*bar/1\.png", capsys.readouterr().out)
 
 
 def test_case_73_an_empty_folder_is_refused_and_a_mark_and_semicolons_are_read(tmp_path, capsys):

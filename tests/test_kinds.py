@@ -72,7 +72,21 @@ def test_other_kinds_become_png_of_the_same_pixels_and_png_and_jpeg_stay(tmp_pat
         assert found[f"a/1.{ending}"].frames[0][1] == f"a/1.{ending}.png"
     assert all(is_close(pixels(found[f"b/1.{ending}"]), FIELDS) for ending in ("avif", "heic"))
     assert all(found[name].frames == ((files[name], name),) for name in ("b/1.png", "b/1.jpg"))
-    assert "W_CONVERTED 1 HEIC pictures, converted to lossless PNG (b 1), such as 'b/1.heic'" in capsys.readouterr().out
+    assert "W_CONVERTED 1: HEIC pictures, converted to lossless PNG (b 1), such as 'b/1.heic'" in capsys.readouterr().out
+
+
+def test_netpbm_pictures_of_each_kind_are_read_and_a_text_that_begins_alike_is_none(tmp_path):
+    grey, bits = FIELDS[..., 0], PICTURE.convert("1", dither=Image.Dither.NONE)
+    plain = b"P3 # by hand\n# twice\n32 24\n255\n" + b" ".join(b"%d" % value for value in FIELDS.flat) + b"\n"
+    files = {"a/1.ppm": saved("PPM"), "a/2.pgm": saved("PPM", Image.fromarray(grey)), "a/3.pbm": saved("PPM", bits),
+             "a/4.pnm": plain, "a/none": saved("PPM"), "b/1.png": saved("PNG")}  # fmt: skip
+    found = taken(lay(tmp_path / "s", files | {"a/P1": b"P6 of 12 is missing"}), tmp_path / "data")
+    expected = {"a/2.pgm": grey[..., None], "a/3.pbm": np.asarray(bits.convert("L"))[..., None]}
+    assert set(found) == set(files)
+    assert [name for name in files if not np.array_equal(pixels(found[name]), expected.get(name, FIELDS))] == []
+    deep = b"P6 32 24 65535\n" + FIELDS.astype(">u2").tobytes()
+    with pytest.raises(Refused, match=r"E_BIT_DEPTH a/16\.ppm: values of 16 bits; save it with 8 bits"):
+        ingest(lay(tmp_path / "s", {"a/16.ppm": deep}), tmp_path / "data")
 
 
 def test_pictures_that_were_saved_on_their_side_are_upright(tmp_path):
@@ -103,7 +117,7 @@ def test_the_content_counts_under_any_ending_or_none(tmp_path, capsys):
     files = {"a/none": saved("JPEG"), "a/IMG.2019": saved("PNG"), "a/web.jpg": saved("WEBP"), "a/phone.jpg": saved("HEIC"),
              "a/slide.png": saved("GIF", save_all=True, append_images=[PICTURE.rotate(180)])}  # fmt: skip
     others = {
-        "a/label.txt": saved("PNG"),
+        "a/label.md": saved("PNG"),
         "a/raw.dng": saved("TIFF"),
         "a/bm.note": b"BMW and Benz " * 9,
         "a/movie": saved("JPEG")[2:],
@@ -144,14 +158,14 @@ def test_what_a_tiff_holds_beside_a_picture_of_8_bits_is_said(tmp_path, capsys):
     found = taken(source, tmp_path / "data", quarantine=str(tmp_path / "quarantine"))
     assert np.array_equal(pixels(found["b/pages.tif"]), FIELDS)
     said = capsys.readouterr().out
-    assert "W_FIRST 1 TIFF files of several pictures, of which the first was taken (b 1), such as 'b/pages.tif'" in said
-    assert "E_BIT_DEPTH 2 samples that cannot be read, left out: see" in said
+    assert "W_FIRST 1: TIFF files of several pictures, of which the first was taken (b 1), such as 'b/pages.tif'" in said
+    assert "E_BIT_DEPTH 2: samples that cannot be read, left out: see" in said
     with (tmp_path / "quarantine" / "ingest.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert list(rows[1].values()) == ["E_TRUNCATED", "a/cut.tif", "a", "image file is truncated"]
 
 
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "AVIF", "HEIC", "BMP", "TIFF"])
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "AVIF", "HEIC", "BMP", "TIFF", "PPM"])
 def test_a_picture_that_is_cut_anywhere_is_refused(tmp_path, kind):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     whole = saved(kind, noise)

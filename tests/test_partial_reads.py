@@ -426,7 +426,7 @@ def test_a_class_that_is_taken_for_a_clip_is_asked_back_and_thinned_before_it_is
     ingest(str(source), tmp_path / "clips", kind="clips", max_frames=5)
     assert [len(sample.frames) for sample in samples(tmp_path / "clips")] == [5, 5]
     assert len([path for path in read if path.suffix == ".png"]) == 10
-    assert "W_THINNED 2 clips" in capsys.readouterr().out
+    assert "W_THINNED 2: clips" in capsys.readouterr().out
     rows = "\n".join(f"all/bar1/{number}.png,bar,one,{number}" for number in range(30))
     (source / "t.csv").write_text(f"path,label,clip,frame\n{rows}\n")
     with pytest.raises(Refused, match=r"clip 'one' has 30 frames; is that so\? --kind clips thins it"):

@@ -147,11 +147,11 @@ def test_what_could_be_stripped_stays_stripped_where_faces_cannot_be_looked_for(
     out = capsys.readouterr().out
     assert "metadata taken out of 1 pictures" in out
     assert (
-        "W_NOT_STRIPPED 1 pictures came in with whatever they tell; replace them (box 1), such as 'box/cut.jpg (E_TRUNCATED"
+        "W_NOT_STRIPPED 1: pictures came in with whatever they tell; replace them (box 1), such as 'box/cut.jpg (E_TRUNCATED"
         in out
     )
     assert (
-        "W_NOT_BLURRED 2 pictures were not searched for faces; replace them (bar 1, box 1), such as 'bar/deep.png (E_BIT_DEPTH"
+        "W_NOT_BLURRED 2: pictures were not searched for faces; replace them (bar 1, box 1), such as 'bar/deep.png (E_BIT_DEPTH"
         in out
     )
     frames = {s.source: s.frames[0][0] for shard in dataset.shards(here / "data") for s in dataset.read_samples(shard)}

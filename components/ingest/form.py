@@ -97,7 +97,7 @@ def _nothing_fits(listing: Listing, named: Path, asked: str) -> Stop:
         return CannotRun(f"{named}: pictures without labels; put each class into a folder of its own, or add a table")
     if not asked and (packed := next(filter(None, map(unread, others[:100])), "")):
         return CannotRun(packed)
-    what = f"has not the form {asked}" if asked else "has no form that is known"
+    what = f"is not of the form {asked}" if asked else "has no form that is known"
     if not listing.file:
         names = ", ".join(repr(listing.relative(file)) for file in others[:5]) + (" …" if len(others) > 5 else "")
         what += (

@@ -3,10 +3,20 @@
 import contextlib
 import io
 import os
+import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from PIL import AvifImagePlugin, BmpImagePlugin, GifImagePlugin, Image, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from components.ingest import picture_ends
 from components.shared.pictures import decode, formats, metadata
@@ -20,6 +30,7 @@ _FIRST_BYTES = {
     b"GIF87a": "GIF", b"GIF89a": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF",
 }  # fmt: skip
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # bytes: the lengths that there are
+_PNM = re.compile(rb"P[1-6](?:\s+(?:#[^\n]*\n\s*)*\d+){2}\s")  # PBM, PGM, PPM: width and height behind the mark, and remarks
 _WEBP_ANIMATION, _WEBP_ALPHA = 0x02, 0x10  # flags of the chunk VP8X
 _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
 
@@ -35,12 +46,12 @@ def _heic(stream: io.BytesIO) -> Image.Image:
 _DECODERS: dict[str, Callable[[io.BytesIO], Image.Image]] = {
     "APNG": PngImagePlugin.PngImageFile, "GIF": GifImagePlugin.GifImageFile, "WEBP": WebPImagePlugin.WebPImageFile,
     "BMP": BmpImagePlugin.BmpImageFile, "TIFF": TiffImagePlugin.TiffImageFile, "AVIF": AvifImagePlugin.AvifImageFile,
-    "HEIC": _heic,
+    "HEIC": _heic, "PNM": PpmImagePlugin.PpmImageFile,
 }  # fmt: skip
 
 
 def kind_of_bytes(content: bytes) -> str:
-    """PNG, APNG, JPEG (MPO too), GIF, WEBP, BMP, TIFF, AVIF or HEIC, by the first HEAD bytes; empty for anything else."""
+    """PNG, APNG, JPEG (MPO too), GIF, WEBP, BMP, TIFF, AVIF, HEIC or PNM, by the first HEAD bytes; empty for anything else."""
     head = content[:HEAD]
     kind = next((name for signature, name in _FIRST_BYTES.items() if head.startswith(signature)), "")
     if kind == "PNG":  # an animated one says so by a chunk before its data
@@ -53,7 +64,7 @@ def kind_of_bytes(content: bytes) -> str:
         length = int.from_bytes(head[:4])
         brands = {head[8:12], *(head[at : at + 4] for at in range(16, min(length, len(head)), 4))}
         return "AVIF" if brands & {b"avif", b"avis"} else "HEIC" if brands & _HEIF_BRANDS else ""
-    return kind
+    return kind or ("PNM" if _PNM.match(head) else "")
 
 
 def is_animated_webp(content: bytes) -> bool:
@@ -110,9 +121,11 @@ def _silence() -> Iterator[None]:
 
 
 def _refuse_deep(image: Image.Image) -> None:
-    """Raise Undecodable for a TIFF of more than 8 bits a value: Pillow would cut off what lies above."""
+    """Raise Undecodable for a TIFF or PNM of more than 8 bits a value: Pillow would cut off, or round, what lies above."""
     tags = getattr(image, "tag_v2", {})
     bits = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+    if image.format == "PPM" and isinstance(arguments := image.tile[0].args, tuple):  # the packing, the largest value
+        bits = arguments[1].bit_length()
     if bits > 8:
         floating = 3 in tags.get(TiffImagePlugin.SAMPLEFORMAT, ())
         raise Undecodable("E_BIT_DEPTH", f"values of {bits} bits{', floating-point' if floating else ''}; save it with 8 bits")

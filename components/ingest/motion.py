@@ -13,7 +13,8 @@ from components.shared.pictures.formats import Undecodable
 
 MAX_PIXELS = 40_000_000  # of a frame: 8K video has 33 million
 VIDEOS = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"}
-_NEVER_ANIMATED = {".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".heic"}  # so many that none is opened for that
+# So many that none is opened for that.
+_NEVER_ANIMATED = {".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".heic", ".ppm", ".pgm"}
 _SLACK = 0.5  # seconds that a video may end before it says: containers round, and a last frame has no successor
 
 # A frame's time in seconds, where it has one, and what makes its pixels, uint8 (height, width, 3).

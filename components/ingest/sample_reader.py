@@ -15,7 +15,7 @@ from components.shared.pictures.formats import Undecodable
 
 STILLS = {
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff", ".apng",
-    ".avif", ".heic", ".heif", ".hif",
+    ".avif", ".heic", ".heif", ".hif", ".ppm", ".pgm", ".pbm", ".pnm",
 }  # fmt: skip
 # What is no picture whatever its first bytes are; a camera's raw file begins like a TIFF.
 _NO_PICTURES = {

@@ -45,10 +45,10 @@ class LeftOut:
         self.counts.setdefault((code, reason), Counter())[label] += 1
 
     def lines(self) -> Iterator[str]:
-        """A line for each reason: how many, of which classes, such as which."""
+        """A line for each reason: how many, of which classes, such as which. `1: files that …` is true of one, too."""
         for (code, reason), labels in self.counts.items():
             classes = ", ".join(f"{label} {count:,}" for label, count in labels.most_common(5) if label)
-            yield f"{code} {labels.total():,} {reason}{f' ({classes})' if classes else ''}, such as {self.first[code, reason]!r}"
+            yield f"{code} {labels.total():,}: {reason}{f' ({classes})' if classes else ''}, such as {self.first[code, reason]!r}"
 
 
 class Source(NamedTuple):

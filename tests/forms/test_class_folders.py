@@ -112,11 +112,11 @@ def test_what_is_left_out_is_told(tmp_path, capsys):
          "train/cat/@eaDir/1.jpg", "lost+found/x", "__MACOSX/cat/1.jpg", "#recycle/old/1.jpg", "cover.jpg")  # fmt: skip
     said = told(tmp_path, capsys)
     assert "2 stills in 2 classes" in said
-    assert "W_UNLABELED 1 pictures without labels, beside splits that have class folders, such as 'test/7.jpg'" in said
-    assert "W_UNLABELED 1 pictures beside the class folders, such as 'cover.jpg'" in said
-    assert "W_IGNORED 1 files that are no pictures (.txt) (cat 1), such as 'train/cat/notes.txt'" in said
-    assert "W_IGNORED 5 hidden files, or files of a system" in said
-    assert "W_EMPTY 1 empty folders (emu 1), such as 'train/emu'" in said
+    assert "W_UNLABELED 1: pictures without labels, beside splits that have class folders, such as 'test/7.jpg'" in said
+    assert "W_UNLABELED 1: pictures beside the class folders, such as 'cover.jpg'" in said
+    assert "W_IGNORED 1: files that are no pictures (.txt) (cat 1), such as 'train/cat/notes.txt'" in said
+    assert "W_IGNORED 5: hidden files, or files of a system" in said
+    assert "W_EMPTY 1: empty folders (emu 1), such as 'train/emu'" in said
 
 
 def test_a_class_of_which_nothing_is_left_is_an_error(tmp_path):
@@ -160,9 +160,10 @@ def test_names_in_two_forms_of_unicode_are_one_class_and_case_is_kept(tmp_path, 
     draw(tmp_path, "caf\u00e9/1.jpg", "cafe\u0301/2.jpg", "A/1.jpg", "a/1.jpg")
     assert {sample.label for sample in read_all(tmp_path)} == {"caf\u00e9", "A", "a"}
     said = told(tmp_path, capsys)
-    assert "W_SAME_NAME 1 names of class folders in two forms of Unicode, taken as one class" in said
+    assert "W_SAME_NAME 1: names of class folders in two forms of Unicode, taken as one class" in said
     assert (
-        "W_CASE 1 names of classes that differ in case alone, kept apart; rename one if they are one, such as 'A and a'" in said
+        "W_CASE 1: names of classes that differ in case alone, kept apart; rename one if they are one, such as 'A and a'"
+        in said
     )
 
 

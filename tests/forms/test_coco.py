@@ -69,11 +69,11 @@ def test_what_is_left_out_is_told_by_reason_and_class(tmp_path, capsys):
     (*_, clipped) = colours(read_all(tmp_path, crop_boxes=True))
     assert clipped[3] == (30, 40)
     lines = told(tmp_path, capsys, crop_boxes=True)
-    assert "W_BOX 1 boxes of crowds (dog 1), such as '1.png box 3'" in lines
-    assert "W_BOX 1 boxes outside their picture (dog 1)" in lines
-    assert "W_BOX 2 boxes without a height or a width (cat 2)" in lines
-    assert "W_BOX 1 boxes of less than 8 px (cat 1)" in lines
-    assert "W_UNLABELED 1 pictures that have no annotation, such as '2.png'" in lines
+    assert "W_BOX 1: boxes of crowds (dog 1), such as '1.png box 3'" in lines
+    assert "W_BOX 1: boxes outside their picture (dog 1)" in lines
+    assert "W_BOX 2: boxes without a height or a width (cat 2)" in lines
+    assert "W_BOX 1: boxes of less than 8 px (cat 1)" in lines
+    assert "W_UNLABELED 1: pictures that have no annotation, such as '2.png'" in lines
 
 
 @pytest.mark.parametrize("name", ["1.bmp", "1.webp", "1.tif", "1.jpg", "as it was uploaded"])
@@ -89,9 +89,9 @@ def test_a_turned_picture_is_cropped_upright_where_its_size_says_so_and_left_out
     assert [row[:3] for row in colours(read_all(tmp_path, crop_boxes=True))] == [("cat", "cat", True), ("dog", "dog", True)]
     (tmp_path / "_annotations.coco.json").write_text(annotations("1.jpg", "2.jpg", size=(50, 80)))
     draw(tmp_path / "2.jpg")
-    line = "W_BOX_SIZE 2 pictures of another size upright than their boxes are of, such as '1.jpg (80x50, boxes of 50x80)'"
+    line = "W_BOX_SIZE 2: pictures of another size upright than their boxes are of, such as '1.jpg (80x50, boxes of 50x80)'"
     assert line in told(tmp_path, capsys, crop_boxes=True)
-    with pytest.raises(Refused, match=r"(?s)E_NO_DATA .* no samples in it; .*W_BOX_SIZE 2 pictures"):
+    with pytest.raises(Refused, match=r"(?s)E_NO_DATA .* no samples in it; .*W_BOX_SIZE 2: pictures"):
         ingest(str(tmp_path), tmp_path / "data", crop_boxes=True, dry_run=True)
 
 

@@ -31,7 +31,7 @@ def test_boxes_and_polygons_are_cropped_and_other_shapes_told(tmp_path, capsys):
     assert [row[:5] for row in colours(read_all(tmp_path, crop_boxes=True))] == [
         ("cat", "cat", True, (20, 20), "train"), ("dog", "dog", True, (20, 20), None)
     ]  # fmt: skip
-    assert "W_BOX 2 shapes that are neither upright boxes nor polygons (dog 1, cat 1)" in told(
+    assert "W_BOX 2: shapes that are neither upright boxes nor polygons (dog 1, cat 1)" in told(
         tmp_path, capsys, crop_boxes=True
     )
 
@@ -45,7 +45,7 @@ def test_tags_are_labels_and_two_of_them_a_conflict(tmp_path, capsys):
         ("cat", "images/1.png"),
         ("dog", "images/2.png"),
     ]
-    assert "W_UNLABELED 1 pictures that have no label, such as 'images/3.png'" in told(tmp_path, capsys)
+    assert "W_UNLABELED 1: pictures that have no label, such as 'images/3.png'" in told(tmp_path, capsys)
     write(tmp_path, image(1, tag("cat") + tag("dog")), image(4, tag("cat")))
     assert "E_LABEL_CONFLICT images/1.png: has 2 labels (cat, dog)" in refused(tmp_path)
     assert "names '4.png', which is not there" in refused(tmp_path)

@@ -16,7 +16,7 @@ def test_lists_without_names_of_columns_keep_their_first_row(place, capsys):
     assert {(sample.source, sample.label, sample.split, len(sample.frames)) for sample in read_all(folder)} == {
         ("34870", "Drumming Fingers", "train", 3), ("100", "Swiping Left", "train", 3), ("7", "Swiping Left", "validation", 3)
     }  # fmt: skip
-    assert "W_UNLABELED 3 pictures" in told(folder, capsys)
+    assert "W_UNLABELED 3: pictures" in told(folder, capsys)
 
 
 def test_the_same_with_names_of_columns_and_below_another_folder(place):

@@ -10,7 +10,7 @@ def test_ids_without_an_ending_and_a_flat_test_folder_with_the_same_names(place,
     (folder / "labels.csv").write_text("id,breed\n1,beagle\n2,pug\n")
     (folder / "sample_submission.csv").write_text("id,beagle,pug\n1,0.5,0.5\n3,0.5,0.5\n")
     assert labels(folder) == {"train/1.png": "beagle", "train/2.png": "pug"}
-    assert "W_UNLABELED 2 pictures without a label in the table, such as 'test/1.png'" in told(folder, capsys)
+    assert "W_UNLABELED 2: pictures without a label in the table, such as 'test/1.png'" in told(folder, capsys)
     assert labels(folder.rename(folder.parent / "above").parent) == {"above/train/1.png": "beagle", "above/train/2.png": "pug"}
 
 

@@ -26,7 +26,7 @@ def test_uploads_have_a_prefix_that_the_files_may_lack_and_skipped_ones_are_left
     folder = place("images/one.png", "images/9a8b7c6d-two.png", "images/three.png")
     (folder / "project-3.csv").write_text(CSV)
     assert labels(folder) == {"images/one.png": "cat", "images/9a8b7c6d-two.png": "dog"}
-    assert "W_UNLABELED 1 pictures without a label in the table, such as 'images/three.png'" in told(folder, capsys)
+    assert "W_UNLABELED 1: pictures without a label in the table, such as 'images/three.png'" in told(folder, capsys)
 
 
 @pytest.mark.parametrize("image", [

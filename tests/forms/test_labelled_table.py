@@ -29,7 +29,7 @@ def test_a_path_in_another_way_finds_the_file_that_is_meant(place, capsys, case)
     folder = place(file, "b/other.png")
     (folder / "labels.csv").write_text(f'path,label\n"{path}",cat\nb/other.png,dog\n')
     assert labels(folder) == {file: "cat", "b/other.png": "dog"}
-    assert "W_PATH 1 paths or ids are written otherwise" in told(folder, capsys)
+    assert "W_PATH 1: paths or ids are written otherwise" in told(folder, capsys)
 
 
 def test_a_path_that_can_mean_two_files_is_refused_with_both(place):

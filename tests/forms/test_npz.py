@@ -50,7 +50,7 @@ def test_medmnist_and_npy_files_keep_their_splits(tmp_path, capsys, saved):
     found = read_all(tmp_path)
     assert [sample.split for sample in found] == ["train"] * 6 + ["validation"] * 6 + ["test"] * 6
     assert (decode(found[9].frames[0][0]).pixels == SIX[3]).all()
-    assert "W_IGNORED 1 arrays that are not read, such as 'notes'" in told(tmp_path, capsys)
+    assert "W_IGNORED 1: arrays that are not read, such as 'notes'" in told(tmp_path, capsys)
 
 
 def test_arrays_that_are_not_compressed_are_mapped_and_their_checksum_is_compared(tmp_path, monkeypatch):

@@ -94,7 +94,7 @@ def test_paths_without_bytes_are_refused(tmp_path):
 def test_a_row_without_a_label_is_left_out_and_a_number_beyond_the_classes_refused(tmp_path, capsys):
     written(tmp_path / "a/a.parquet", 4, label=[0, -1, 1, None])
     assert [sample.label for sample in read_all(tmp_path / "a")] == ["cat", "dog"]
-    assert "W_UNLABELED 2 rows without a label, such as 'a.parquet row 1'" in told(tmp_path / "a", capsys)
+    assert "W_UNLABELED 2: rows without a label, such as 'a.parquet row 1'" in told(tmp_path / "a", capsys)
     written(tmp_path / "b/a.parquet", 4, label=[0, 1, 2, 0])
     assert "a.parquet row 2: label 2 is not among the 2 classes" in refused(tmp_path / "b")
     written(tmp_path / "c/a.parquet", 2, label=[[0], [0, 1]], features={})

@@ -13,7 +13,7 @@ def test_each_split_has_its_table(place, capsys):
         "train/1_jpg.rf.a1.jpg": ("Early Stage", "train"), "train/2_jpg.rf.b2.jpg": ("ripe", "train"),
         "valid/3.jpg": ("ripe", "validation"), "test/4.jpg": ("Early Stage", "test"),
     }  # fmt: skip
-    assert "W_UNLABELED 1 pictures without a label in the table, such as 'test/5.jpg'" in told(folder, capsys)
+    assert "W_UNLABELED 1: pictures without a label in the table, such as 'test/5.jpg'" in told(folder, capsys)
 
 
 def test_several_classes_of_one_picture_are_refused_by_name_not_cut_to_the_first(place):

@@ -57,8 +57,8 @@ def test_what_lists_and_folders_do_not_share_is_told(tmp_path, capsys):
     root = ucf(tmp_path)
     (root / "UCF-101/Archery/v_Archery_g02_c01.avi").rename(root / "UCF-101/Archery/mine.avi")
     said = told(root, capsys)
-    assert "W_UNLISTED 1 samples that the lists do not name (Archery 1), such as 'UCF-101/Archery/mine.avi'" in said
-    assert "W_MISSING 1 samples that the lists name are not there, such as 'archery/v_archery_g02_c01'" in said
+    assert "W_UNLISTED 1: samples that the lists do not name (Archery 1), such as 'UCF-101/Archery/mine.avi'" in said
+    assert "W_MISSING 1: samples that the lists name are not there, such as 'archery/v_archery_g02_c01'" in said
 
 
 def test_hmdb51_says_train_test_or_neither_by_a_number(tmp_path, capsys):
@@ -71,7 +71,7 @@ def test_hmdb51_says_train_test_or_neither_by_a_number(tmp_path, capsys):
             lines = (f"a film_{label}_{number}.avi {(number + split) % 3} \n" for number in range(3))
             (tmp_path / "splits" / f"{label}_test_split{split}.txt").write_text("".join(lines))
     assert [each.split for each in entries(tmp_path)] == ["train", "test"] * 2
-    assert "W_UNLISTED 2 samples that the lists keep out (run 1, wave 1)" in told(tmp_path, capsys)
+    assert "W_UNLISTED 2: samples that the lists keep out (run 1, wave 1)" in told(tmp_path, capsys)
 
 
 def test_lists_of_other_videos_are_refused(tmp_path):

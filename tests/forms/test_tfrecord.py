@@ -98,12 +98,12 @@ def test_splits_are_in_the_names_and_classes_in_the_text(shards, capsys):
     assert "files beside the records, such as 'notes.txt'" in out
     assert "W_MISSING" not in out
     (shards / "validation-00000-of-00001").write_bytes(b"")
-    assert "W_MISSING 1 files without a record in them, such as 'validation-00000-of-00001'" in told(shards, capsys)
+    assert "W_MISSING 1: files without a record in them, such as 'validation-00000-of-00001'" in told(shards, capsys)
     (shards / "validation-00000-of-00001").write_bytes(b"no record at all")
     assert "validation-00000-of-00001 record 0: cannot be read" in refused(shards)
     (shards / "validation-00000-of-00001").unlink()
     (shards / "train-00001-of-00002").unlink()
-    assert "W_MISSING 1 numbered files that are not there, such as 'train-00001-of-00002'" in told(shards, capsys)
+    assert "W_MISSING 1: numbered files that are not there, such as 'train-00001-of-00002'" in told(shards, capsys)
 
 
 def test_numbers_are_named_by_the_list_beside_them(tmp_path):
@@ -170,4 +170,4 @@ def test_records_without_a_label_are_left_out_and_told(tmp_path, capsys):
     assert [sample.label for sample in read_all(tmp_path)] == ["1", "-1"]  # which may well be two classes
     (tmp_path / "labels.txt").write_text("daisy\nrose\n")
     assert [sample.label for sample in read_all(tmp_path)] == ["rose"]
-    assert "W_UNLABELED 1 records without a label, such as 'a.tfrecord record 1'" in told(tmp_path, capsys)
+    assert "W_UNLABELED 1: records without a label, such as 'a.tfrecord record 1'" in told(tmp_path, capsys)

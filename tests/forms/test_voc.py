@@ -35,7 +35,7 @@ def test_the_devkit_with_its_lists_and_stale_file_names(tmp_path, capsys):
         (label, label, True, (20, 20), split, f"JPEGImages/{number}.jpg")
         for number, split in enumerate(("train", "validation", "test"), 1) for label in ("cat", "dog")
     ]  # fmt: skip
-    assert "W_UNLABELED 1 pictures that have no annotation, such as 'SegmentationClass/1.png'" in told(
+    assert "W_UNLABELED 1: pictures that have no annotation, such as 'SegmentationClass/1.png'" in told(
         tmp_path, capsys, crop_boxes=True
     )
     (tmp_path / "ImageSets/Main/val.txt").write_text("1\n2\n")

@@ -115,8 +115,8 @@ def test_a_missing_label_or_picture_is_told(tmp_path, capsys):
     source = laid(tmp_path / "s", files)
     assert [sample.source for sample in read_all(source)] == ["x/a.png"]
     out = told(source, capsys)
-    assert "W_UNLABELED 3 pictures without a .cls file, or a .json file with a label, such as 'x/A.png'" in out
-    assert "W_IGNORED 1 labels without a picture, such as 'x/c.cls'" in out
+    assert "W_UNLABELED 3: pictures without a .cls file, or a .json file with a label, such as 'x/A.png'" in out
+    assert "W_IGNORED 1: labels without a picture, such as 'x/c.cls'" in out
 
 
 def test_a_mask_is_no_sample_and_two_pictures_of_one_label_are_refused(tmp_path, capsys):
