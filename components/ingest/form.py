@@ -1,7 +1,7 @@
 """What a form is: a layout that a labelling tool, competition or hub exports. And which one a source has."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ class Options:
     label_field: str = ""  # the column or field that has it
     crop_boxes: bool = False
     label_level: int = 0  # 0: by evidence
+    unasked: str = ""  # the form that is read, where no person chose it
 
 
 class Form(NamedTuple):
@@ -85,6 +86,7 @@ def understand(named: Path, forms: Mapping[str, Form], options: Options, *, aske
         raise CannotRun(
             f"--label-field {options.label_field}: {named} is read as {names[0]}, which has no fields to choose from; leave it out"
         )
+    options = replace(options, unasked="" if asked else names[0])
     return Reading(names[0], fits[names[0]].why, forms[names[0]].read(listing, options), listing.left_out)
 
 

@@ -1,9 +1,11 @@
 """Rows of tables -> samples: each row held against the files that lie there, all bad ones told together."""
 
+import contextlib
 import functools
 import itertools
 import json
 import os
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -12,12 +14,13 @@ import pandas as pd
 from natsort import index_natsorted
 
 from components.ingest.form import Options
+from components.ingest.levels import levels
 from components.ingest.listing import Listing
 from components.ingest.lookup import look_up, walk
 from components.ingest.sample_reader import LONG_CLIP, kind_of
 from components.ingest.sheet import TEXT, place, spoken
 from components.ingest.source import SPLIT_NAMES, Entry, LeftOut, Source
-from components.shared.errors import Refused
+from components.shared.errors import CannotRun, Refused, Stop
 
 COLUMNS = ("path", "label", "group", "split", "clip", "frame")  # and `line`, where a row stands in its file
 
@@ -44,7 +47,7 @@ def source_of(
 
     Paths begin in the table's folder and stay inside the source; with `folders` one may lead to a folder, a clip of the pictures
     in it. Rows with the same `clip` are its frames, in the order of `frame`. A clip of more than LONG_CLIP frames is refused,
-    unless `options.kind` says that it is one. Raises Refused with every bad row.
+    unless `options.kind` says that it is one. Raises Refused with every bad row, CannotRun where class folders hold more.
     """
     files, root = list(tables), listing.root
     rows = _joined(tables, root)
@@ -65,6 +68,7 @@ def source_of(
     rows["file"] = pd.array(list(found), dtype=TEXT)
     if faults := list(_faults(rows, files, meant, os.path.realpath(root))):
         raise Refused(*faults)
+    _refuse_the_smaller_part(rows, files, listing, options)
     rows["order"] = (rows["frame"] if rows["frame"].notna().any() else rows["file"]).fillna("")
     rows["sample"] = rows["clip"].fillna(rows["file"])
     codes, names = pd.factorize(rows["sample"])
@@ -104,6 +108,30 @@ def source_of(
             yield Entry(frames[0].label, name, paths, group=group, split=split)
 
     return Source(f"{what} {', '.join(f'{listing.relative(file)}{spoken(file)}' for file in files)}", root, entries)
+
+
+def _refuse_the_smaller_part(rows: pd.DataFrame, files: list[Path], listing: Listing, options: Options) -> None:
+    """Beside `train/CLASS/` a table may be of `test/` alone: where it names fewer than class folders hold beside, that is asked."""
+    if not options.unasked or listing.pictures <= 2 * len(rows) or rows["file"].isin(listing.folders).any():
+        return  # where it names folders, the others are clips, too, and no classes
+    named, others = defaultdict(Counter), Counter[str]()
+    for path, label in zip(rows["file"], rows["label"], strict=True):
+        named[path.rpartition("/")[0]][label] += 1
+    with contextlib.suppress(Stop):  # no class folders
+        found = levels(listing, options)
+        for path, folder in listing.folders.items():
+            if of := found.place(path):
+                if {*named[path]} - {of.label}:  # by the table these folders are no classes
+                    return
+                others[of.label] += max(0, folder.stills + folder.videos - named[path].total())
+    classes = len(+others)
+    if classes > 1 and others.total() > len(rows):
+        what = f"{files[0]} names {len(rows):,} samples; {others.total():,} other pictures lie in {classes:,} class folders"
+        raise CannotRun(
+            f"{listing.root}: can be read in 2 ways; choose one, or write a table of all:",
+            f"  --form {options.unasked}: what the table names, without the others ({what})",
+            "  --form class-folders: a folder per class, without the table",
+        )
 
 
 def _anywhere(lost: pd.DataFrame, files: list[Path], listing: Listing, *, folders: bool) -> dict[str, list[str]]:

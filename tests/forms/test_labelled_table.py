@@ -138,6 +138,28 @@ def test_guesses_beside_class_folders_are_no_labels(place):
     assert labels(folder / "predictions.csv") == {"cat/1.png": "dog", "dog/2.png": "dog"}  # who names them means them
 
 
+@pytest.mark.parametrize("header", ["path,label", "id,label"])
+def test_a_table_of_the_smaller_part_is_not_taken_for_all_that_lies_in_class_folders(place, header):
+    train = [f"train/{label}/{number}.png" for label in ("cat", "dog") for number in range(3)]
+    folder = place(*train, "test/x.png", "test/y.png")
+    (folder / "test_labels.csv").write_text(f"{header}\nx,cat\ny,dog\n")
+    form = {"path,label": "table", "id,label": "kaggle"}[header]
+    lines = refused(folder).splitlines()
+    assert lines[0] == f"{folder}: can be read in 2 ways; choose one, or write a table of all:"
+    assert lines[1].startswith(f"  --form {form}: ")
+    assert "names 2 samples; 6 other pictures lie in 2 class folders" in lines[1]
+    assert lines[2].startswith("  --form class-folders: ")
+    assert set(labels(folder, form)) == {"test/x.png", "test/y.png"}
+    assert set(labels(folder, "class-folders")) == {*train}
+    # What is to be guessed lies in no class folder; and where the table names most, the rest is left out.
+    (folder / "test_labels.csv").rename(folder / "train.csv").write_text(f"{header}\ntrain/cat/0,cat\ntrain/dog/0,dog\n")
+    for name in train:
+        if name[-5] != "0":
+            (folder / name).unlink()
+    place(*(f"test/{number}.png" for number in range(9)))
+    assert set(labels(folder)) == {"train/cat/0.png", "train/dog/0.png"}
+
+
 def test_a_column_of_names_counts_more_than_one_of_numbers(place):
     folder = place("a/1.png", "a/2.png")
     (folder / "t.csv").write_text("path,label,class_name\na/1.png,0,cat\na/2.png,1,dog\n")

@@ -45,7 +45,7 @@ def read(listing: Listing, options: Options) -> Source:
     else:
         parts = {file: _of_columns(file) for file in columns.with_labels(_one_hot(files))}
     for file, rows in parts.items():
-        splits = rows["split"].fillna("train") if len(parts) > 1 else ["train"] * len(rows)
+        splits = rows["split"].fillna("train") if len(parts) > 1 else [columns.split_of(file.stem) or "train"] * len(rows)
         above = {split: _folder(listing, file, split) for split in set(splits)}
         rows["sought"] = [
             path if pd.isna(path) or "/" in path else above[split] + path
