@@ -165,6 +165,22 @@ def test_what_a_tiff_holds_beside_a_picture_of_8_bits_is_said(tmp_path, capsys):
     assert list(rows[1].values()) == ["E_TRUNCATED", "a/cut.tif", "a", "image file is truncated"]
 
 
+def test_broken_png_and_jpeg_are_validates_to_judge_unless_they_are_to_be_left_out(tmp_path):
+    flipped = bytearray(saved("PNG"))
+    flipped[50] ^= 1
+    broken = {"a/empty.jpg": b"", "a/cut.jpg": saved("JPEG")[:-9], "a/cut.png": saved("PNG")[:-9], "a/flipped.png": bytes(flipped),
+              "a/page.png": b"<html>"}  # fmt: skip
+    whole = {"a/1.png": saved("PNG"), "b/1.jpg": saved("JPEG")}
+    source = lay(tmp_path / "s", broken | whole)
+    assert set(taken(source, tmp_path / "data")) == {*broken, *whole}
+    assert set(taken(source, tmp_path / "some", quarantine=str(tmp_path / "q"))) == {*whole}
+    with (tmp_path / "q" / "ingest.csv").open() as stream:
+        assert {row["source"]: row["code"] for row in csv.DictReader(stream)} == {
+            "a/empty.jpg": "E_EMPTY", "a/cut.jpg": "E_TRUNCATED", "a/cut.png": "E_TRUNCATED", "a/flipped.png": "E_CORRUPT",
+            "a/page.png": "E_NOT_IMAGE",
+        }  # fmt: skip
+
+
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "AVIF", "HEIC", "BMP", "TIFF", "PPM"])
 def test_a_picture_that_is_cut_anywhere_is_refused(tmp_path, kind):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))

@@ -11,6 +11,7 @@ from components.ingest.source import Entry, LeftOut
 from components.shared.data.dataset import Sample
 from components.shared.errors import Refused
 from components.shared.page.render import plain as escaped
+from components.shared.pictures import formats
 from components.shared.pictures.formats import Undecodable
 
 STILLS = {
@@ -57,11 +58,15 @@ def is_animation(entry: Entry) -> bool:
 class Reader:
     """Reads sample after sample. What it does not take as it is, is told in `left_out`.
 
-    `first_frames`: an animation is a still, its first frame.
+    `first_frames`: an animation is a still, its first frame. `whole`: a PNG or JPEG that is broken is refused here, and not taken
+    for `validate` to judge.
     """
 
-    def __init__(self, root: Path, max_frames: int, left_out: LeftOut, *, first_frames: bool = False) -> None:
-        self.root, self.max_frames, self.left_out, self.first_frames = root, max_frames, left_out, first_frames
+    def __init__(
+        self, root: Path, max_frames: int, left_out: LeftOut, *, first_frames: bool = False, whole: bool = False
+    ) -> None:
+        self.root, self.max_frames, self.left_out = root, max_frames, left_out
+        self.first_frames, self.whole = first_frames, whole
 
     def read(self, entry: Entry) -> Sample:
         """The sample of an entry, with the bytes of its frames.
@@ -104,9 +109,11 @@ class Reader:
     def _taken(self, content: bytes, path: str, label: str) -> tuple[bytes, str]:
         """A frame as it goes into a shard: PNG and JPEG byte for byte, another kind as a PNG whose path says what it was."""
         kind = kinds.kind_of_bytes(content)
-        if kind in kinds.KEPT:
-            return content, path
         try:
+            if kind in kinds.KEPT:
+                if self.whole:
+                    formats.judge(content, thorough=False)
+                return content, path
             png, count = kinds.first_picture(content, kind)
         except Undecodable as fault:
             raise _broken(fault, path) from None

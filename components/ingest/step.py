@@ -54,7 +54,9 @@ def ingest(
     max_frames: Annotated[
         int, "animations, videos and clips of more than 1,000 pictures are thinned evenly to this many frames", Ge(1)
     ] = 64,
-    quarantine: Annotated[str, "leave out files that cannot be read, and list them in this folder (ingest.csv)"] = "",
+    quarantine: Annotated[
+        str, "leave out what cannot be read, broken PNG and JPEG too, and list it in this folder (ingest.csv)"
+    ] = "",
     shard_mebibytes: Annotated[int, "a shard is closed at this size", Ge(1), Le(MAX_SHARD)] = 64,
     shard_samples: Annotated[int, "or at this many samples", Ge(1)] = 8192,
 ) -> None:
@@ -84,7 +86,7 @@ def ingest(
             return
         left_out = LeftOut()
         broken = Broken(quarantine, left_out, inputs=[data, Path(source)])
-        reader = Reader(reading.source.root, max_frames, left_out, first_frames=summary.first_frames)
+        reader = Reader(reading.source.root, max_frames, left_out, first_frames=summary.first_frames, whole=bool(quarantine))
         cleaner = privacy.Cleaner(strip_metadata, blur_faces)
         entries = progress_bar(reading.source.entries(LeftOut()), total=summary.samples, name="ingest")
         samples = _prepared(broken.read(entries, reader), pattern, cleaner)
