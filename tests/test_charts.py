@@ -6,11 +6,11 @@ import json
 import string
 import warnings
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from PIL import Image
 from sklearn import metrics
 
@@ -112,14 +112,14 @@ def test_a_long_name_is_wrapped_and_loses_nothing_that_has_room(name, width):
 def test_titles_of_a_gallery_do_not_overlap(tmp_path, monkeypatch):
     names = ["W" * 60, "a_very_long_class_name_that_tools_export", "\u00dcber-gro\u00dfe Katze mit $5$ und Schirm", "cat"]
     told = [(one, other) for one in names for other in names]
-    boxes, closed = [], plt.close
+    boxes, saved = [], Figure.savefig
 
-    def close(drawn) -> None:
+    def savefig(drawn, *file, **options) -> None:
+        saved(drawn, *file, **options)
         drawn.draw_without_rendering()  # it was saved at another resolution
         boxes.append([axis.title.get_window_extent() for axis in drawn.axes])
-        closed(drawn)
 
-    monkeypatch.setattr(plt, "close", close)
+    monkeypatch.setattr(Figure, "savefig", savefig)
     charts.gallery(np.zeros((16, 8, 8, 1), np.uint8), np.arange(16), told, tmp_path / "mistakes.png")
     charts.explanations(np.zeros((16, 8, 8, 1), np.uint8), [np.zeros((2, 2))] * 16, told, tmp_path / "explanations.png")
     assert [len(of) for of in boxes] == [16, 32]

@@ -24,31 +24,28 @@ def figure(file: Path, *, width: float, height: float, rows: int = 1, columns: i
     Text is drawn as it is: `$` begins no formula, and each text has the installed fonts that its characters need.
     """
     import matplotlib
+    from matplotlib.figure import Figure  # not by way of pyplot, which takes as long to load as all else of Matplotlib
 
-    matplotlib.use("Agg")
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a font that has but one weight is good enough
-    import matplotlib.pyplot as plt
 
     style = {"axes.spines.top": False, "axes.spines.right": False, "text.color": INK, "font.size": 9,
              "axes.edgecolor": "#8a90a0", "axes.titlesize": 10, "font.family": [_FONT],
              "text.parse_math": False, "text.usetex": False}  # fmt: skip
-    with plt.rc_context(style), warnings.catch_warnings():
+    with matplotlib.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         warnings.filterwarnings("ignore", message=r"constrained_layout not applied")  # names wider than the picture
-        drawn, axes = plt.subplots(rows, columns, figsize=(width, height), layout="constrained")
+        drawn = Figure((width, height), layout="constrained")
+        axes = drawn.subplots(rows, columns)
         if title:
             drawn.suptitle(title)
-        try:
-            yield axes
-            for text in drawn.findobj(matplotlib.text.Text):
-                text.set_fontfamily(
-                    [_FONT, *sorted({font for c in text.get_text() if (font := _font_with(c)) not in (None, _FONT)})]
-                )
-            with files.whole_file(file) as temporary:
-                # Without the version and date in it, the same drawing is the same bytes.
-                drawn.savefig(temporary, format="png", dpi=130, metadata={"Software": None})
-        finally:
-            plt.close(drawn)
+        yield axes
+        for text in drawn.findobj(matplotlib.text.Text):
+            text.set_fontfamily(
+                [_FONT, *sorted({font for c in text.get_text() if (font := _font_with(c)) not in (None, _FONT)})]
+            )
+        with files.whole_file(file) as temporary:
+            # Without the version and date in it, the same drawing is the same bytes.
+            drawn.savefig(temporary, format="png", dpi=130, metadata={"Software": None})
 
 
 @contextlib.contextmanager

@@ -99,14 +99,26 @@ def pairs(hashes: np.ndarray, thumbnails: np.ndarray, *, bits: int, correlation:
         squares[here] = pixels * _dot(block, block) - sums[here].astype(np.int64) ** 2
         scratch.let_go(thumbnails)
     found = [np.empty((0, 2), np.int32)]
-    for candidates in _candidates(hashes, bits):
-        for start in range(0, len(candidates), _CHUNK):
-            one, other = candidates[start : start + _CHUNK].T
-            product = pixels * _dot(thumbnails[one], thumbnails[other]) - sums[one].astype(np.int64) * sums[other]
-            alike = product / np.sqrt(np.maximum(squares[one].astype(float) * squares[other], 1)) >= correlation
-            found.append(candidates[start : start + _CHUNK][alike])
-            scratch.let_go(thumbnails)
+    for candidates in _chunks(_candidates(hashes, bits)):
+        one, other = candidates.T
+        product = pixels * _dot(thumbnails[one], thumbnails[other]) - sums[one].astype(np.int64) * sums[other]
+        alike = product / np.sqrt(np.maximum(squares[one].astype(float) * squares[other], 1)) >= correlation
+        found.append(candidates[alike])
+        scratch.let_go(thumbnails)
     return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
+
+
+def _chunks(few: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same pairs, _CHUNK at a time: after each chunk the memory of the pixels is given back, and read again for the next."""
+    held, count = [], 0
+    for pairs in itertools.chain(few, [None]):
+        if pairs is not None:
+            held.append(pairs)
+            count += len(pairs)
+        if count >= _CHUNK or (pairs is None and count):
+            together = np.concatenate(held)
+            yield from (together[start : start + _CHUNK] for start in range(0, count, _CHUNK))
+            held, count = [], 0
 
 
 def _candidates(hashes: np.ndarray, bits: int) -> Iterator[np.ndarray]:
