@@ -11,8 +11,9 @@ class Command(NamedTuple):
     """One row of the table of contents: where a command's function stands, what it does, and what it needs to run.
 
     `workers`: spreads its work over processes, which are started while the command itself still loads; its module has `parts`,
-    what it computes of each shard alone. `supervised`: runs in a child process, because it may die of a lack of memory; the text
-    is what to do then. `sections`: the sections of params.yaml that it takes, where that is not the one of its name.
+    what it computes of each shard alone. `supervised`: runs in a child process, because it may die of a lack of memory, or of a damaged
+    file; the text is what to do against the first. `sections`: the sections of params.yaml that it takes, where that is not the
+    one of its name.
     """
 
     module: str
@@ -24,7 +25,10 @@ class Command(NamedTuple):
 
 # The table of contents, and all that `darkroom --help` has to load.
 STEPS = {
-    "ingest": Command("components.ingest.step", "Read pictures and labels from any source into data/ (Parquet shards)"),
+    "ingest": Command(
+        "components.ingest.step", "Read pictures and labels from any source into data/ (Parquet shards)",
+        supervised="free some memory, or give it more",
+    ),
     "measure": Command(
         "components.measure.step", "Decode every frame once and write the manifest, a row per sample", workers=True
     ),

@@ -8,6 +8,7 @@ import numpy as np
 
 from components.ingest import kinds, motion
 from components.ingest.source import Entry, LeftOut
+from components.shared import supervise
 from components.shared.data.dataset import Sample
 from components.shared.errors import Refused
 from components.shared.page.render import plain as escaped
@@ -74,6 +75,7 @@ class Reader:
         A clip of more than LONG_CLIP pictures is thinned evenly before any is read. Raises Refused for what is no picture, or too large.
         """
         name, files = entry.source, entry.files
+        supervise.reads(name)
         if len(files) > LONG_CLIP and len(files) > self.max_frames:
             reason = f"clips of more than {LONG_CLIP:,} pictures, of which {self.max_frames} each were taken"
             self.left_out.add("W_THINNED", reason, name, entry.label)

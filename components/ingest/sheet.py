@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.shared import supervise
 from components.shared.errors import CannotRun, Refused
 
 _SPREADSHEETS = (".xlsx", ".xls", ".ods")
@@ -84,6 +85,7 @@ def _frame(cells: dict[str, object], lines: Iterable[int]) -> pd.DataFrame:
 @contextlib.contextmanager
 def _readable(file: Path) -> Iterator[None]:
     """What stands in a foreign file makes Arrow raise anything: one line that names it."""
+    supervise.reads(file.name)
     try:
         yield
     except Exception as error:

@@ -1,12 +1,14 @@
 """Which process supervises which.
 
 When memory runs out and there is no GPU, TensorFlow raises nothing: it dies of SIGABRT or SIGSEGV, or the kernel ends it with
-SIGKILL. So a step that may need too much runs in a child; its parent, a few MiB, is left to say so. The other way round a
-parent that is killed tells nobody, and its workers would wait for work for ever.
+SIGKILL. A library in C++ may end its process, too, on a file that is damaged in a way that it does not look for. So a step
+that may end so runs in a child; its parent, a few MiB, is left to say so. The other way round a parent that is killed tells
+nobody, and its workers would wait for work for ever.
 """
 
 import contextlib
 import ctypes
+import mmap
 import multiprocessing
 import os
 import signal
@@ -15,6 +17,8 @@ import threading
 from collections.abc import Callable
 
 from components.shared.errors import CannotRun
+
+_doing = mmap.mmap(-1, 1024)  # shared with the parent: the file that the child has begun to read last
 
 DEATHS = {signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS}  # of a process that lacks memory
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -47,8 +51,15 @@ def supervise(run: Callable[[], int], *, name: str, advice: str) -> int:
     ended = os.waitstatus_to_exitcode(status)
     if -ended in DEATHS:
         how = signal.Signals(-ended).name
-        raise CannotRun(f"{name}: ended by the system ({how}), as happens when memory runs out; {advice}")
+        file = _doing[:].rstrip(b"\0").decode(errors="replace")
+        damaged = f"; or {file!r}, which it read last, is damaged: save it anew, or move it out" if file else ""
+        raise CannotRun(f"{name}: ended by the system ({how}), as happens when memory runs out; {advice}{damaged}")
     return ended if ended >= 0 else 128 - ended
+
+
+def reads(file: str) -> None:
+    """Note what is read now, for the parent to name if this process does not live through it."""
+    _doing[:] = file.encode(errors="replace")[: len(_doing)].ljust(len(_doing), b"\0")
 
 
 def end_with_parent() -> None:

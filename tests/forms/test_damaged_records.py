@@ -2,6 +2,8 @@
 
 import io
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -57,6 +59,20 @@ def test_a_label_that_is_no_text_and_a_column_cut_short_are_refused(place, at, b
     content = bytearray(PARQUET)
     content[at] ^= bit
     assert taken(place, "a.parquet", bytes(content)) is None
+
+
+def test_a_file_that_ends_the_process_that_reads_it_is_named(tmp_path):
+    content = bytearray(PARQUET)
+    content[679] ^= 4  # Arrow ends the process: `terminate called after throwing an instance of …`
+    (tmp_path / "a.parquet").write_bytes(content)
+    command = [sys.executable, "-m", "components", "ingest", tmp_path / "a.parquet", tmp_path / "data"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "ingest: ended by the system (SIGABRT), as happens when memory runs out; free some memory, or give it more; "
+        "or 'a.parquet', which it read last, is damaged: save it anew, or move it out"
+    )
+    assert not (tmp_path / "data").exists()
 
 
 @FEW

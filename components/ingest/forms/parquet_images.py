@@ -12,6 +12,7 @@ from components.ingest.form import HELD, Fit, Form, Options
 from components.ingest.listing import Listing
 from components.ingest.record_files import class_list, ending_of, files, label_of, leave_out_others, path_of, splits
 from components.ingest.source import Entry, LeftOut, Source
+from components.shared import supervise
 from components.shared.data import dataset
 from components.shared.errors import CannotRun, Refused
 
@@ -65,6 +66,7 @@ def read(listing: Listing, options: Options) -> Source:
 
 
 def _schema(file: Path) -> pa.Schema | None:
+    supervise.reads(file.name)
     try:
         return pq.read_schema(file)
     except (pa.ArrowException, OSError, ValueError):
@@ -172,6 +174,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _batches(file: Path, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
+    supervise.reads(file.name)
     try:
         with pq.ParquetFile(file, pre_buffer=False, buffer_size=2**20) as content:
             for batch in content.iter_batches(batch_size=rows, columns=columns):
