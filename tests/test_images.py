@@ -12,7 +12,6 @@ from PIL import Image, ImageOps
 
 from components.ingest.motion import frames
 from components.measure.statistics import reduced
-from components.shared.errors import Refused
 from components.shared.pictures.decode import Undecodable, as_image, decode
 from components.shared.pictures.encode import encode_png, preview
 from components.shared.pictures.fit import fit
@@ -216,7 +215,7 @@ def test_a_palette_with_transparency_warns_nobody(transparency, tmp_path):
 
 def test_an_animation_of_too_large_frames_is_refused_before_it_is_decoded(tmp_path):
     Image.new("P", (8000, 5001)).save(tmp_path / "large.gif", save_all=True, append_images=[Image.new("P", (8000, 5001), 1)])
-    with pytest.raises(Refused, match=r"large\.gif: frames of 8000x5001, at most 40 Mpx"):
+    with pytest.raises(Undecodable, match="frames of 8000x5001, at most 40 Mpx"):  # whoever asks names the file
         frames(tmp_path / "large.gif", at_most=2)
 
 
