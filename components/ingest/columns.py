@@ -22,16 +22,8 @@ PATHS = ("path", "file", "filename", "file_name", "filepath", "file_path", "imag
 IDS = ("id", "image_id", "img_id", "id_code", "imageid", "video_id", "uid")
 LABELS = ("label", "class", "category", "labels", "class_name", "classname", "label_name", "classid", "class_id", "breed", "species",
           "diagnosis", "target", "dx")  # fmt: skip
-NAMING = {
-    "label",
-    "labels",
-    "class",
-    "classes",
-    "names",
-    "map",
-    "mapping",
-    "categories",
-}  # words in the name of a file of names
+# Words in the name of a file of names.
+NAMING = {"label", "labels", "class", "classes", "names", "map", "mapping", "categories"}
 OTHERS = {"group": ("group",), "split": ("split",), "clip": ("clip", "video", "sequence"), "frame": ("frame", "frame_number")}
 
 

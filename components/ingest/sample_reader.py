@@ -19,10 +19,14 @@ STILLS = {
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff", ".apng",
     ".avif", ".heic", ".heif", ".hif", ".ppm", ".pgm", ".pbm", ".pnm",
 }  # fmt: skip
-# What is no picture whatever its first bytes are; a camera's raw file begins like a TIFF.
-_NO_PICTURES = {
+# A folder of these alone is no class whose pictures cannot be read.
+DOCUMENTS = {
     ".txt", ".cls", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".html", ".pdf", ".py", ".ipynb", ".log",
-    ".parquet", ".npz", ".npy", ".mat", ".h5", ".pkl", ".tfrecord", ".zip", ".tar", ".gz", ".db",
+    ".mat",
+}  # fmt: skip
+# What is no picture whatever its first bytes are; a camera's raw file begins like a TIFF.
+_NO_PICTURES = DOCUMENTS | {
+    ".parquet", ".npz", ".npy", ".h5", ".pkl", ".tfrecord", ".zip", ".tar", ".gz", ".db",
     ".dng", ".cr2", ".nef", ".arw", ".orf", ".rw2",
 }  # fmt: skip
 MAX_FILE = 256 * 2**20  # bytes; no single picture is larger

@@ -33,14 +33,3 @@ def test_bad_lines_and_lists_without_pictures_are_refused(tmp_path):
     for file in (tmp_path / "images").iterdir():
         file.unlink()
     assert "lists of labels, and no picture; export once more with `Save images`" in refused(tmp_path)
-
-
-def test_the_pickles_of_cifar_are_refused_with_what_to_type(tmp_path):
-    folder = tmp_path / "cifar-10-batches-py"
-    folder.mkdir()
-    for name in ("batches.meta", "data_batch_1", "test_batch"):
-        (folder / name).write_bytes(b"\x80\x02")
-    said = refused(tmp_path)
-    assert "E_PICKLE" in said
-    assert "a pickle runs whatever code was put into it" in said
-    assert "keras.datasets.cifar10.load_data()" in said

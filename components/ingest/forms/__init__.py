@@ -2,7 +2,6 @@
 
 from components.ingest.forms import (
     box_table,
-    cifar,
     class_folders,
     coco,
     cvat,
@@ -13,9 +12,9 @@ from components.ingest.forms import (
     kaggle,
     label_studio,
     labelled_table,
-    masks,
     npz,
     parquet_images,
+    refused,
     roboflow,
     split_lists,
     tfrecord,
@@ -27,7 +26,6 @@ from components.ingest.forms import (
 _MODULES = (
     split_lists,
     imagenet_lists,
-    cifar,
     class_folders,
     labelled_table,
     roboflow,
@@ -45,6 +43,6 @@ _MODULES = (
     voc,
     yolo,
     box_table,
-    masks,
+    refused,
 )
 FORMS = {module.FORM.name: module.FORM for module in _MODULES}

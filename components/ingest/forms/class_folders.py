@@ -12,7 +12,7 @@ from unicodedata import normalize
 from components.ingest.form import COULD, FITS, Fit, Form, Options
 from components.ingest.levels import Levels, Place, levels
 from components.ingest.listing import Listing
-from components.ingest.sample_reader import LONG_CLIP, escaped, kind_of
+from components.ingest.sample_reader import DOCUMENTS, LONG_CLIP, escaped, kind_of
 from components.ingest.source import Entry, LeftOut, Source
 from components.shared.errors import CannotRun, Refused
 
@@ -29,24 +29,6 @@ walk/clip1/frame1.jpg"""
 _UNLABELLED = "no_label"  # CVAT's folder of pictures that nobody gave a class
 _DATA = (".csv", ".tsv", ".json", ".jsonl", ".xml", ".cls", ".mat", ".txt", ".xlsx", ".xls")  # what labels come in
 _WORDS = ("readme", "licen", "copying", "changelog", "note", "about", "info")  # how a text for people to read begins
-# A folder of these is no class whose pictures cannot be read.
-_DOCUMENTS = {
-    "",
-    ".txt",
-    ".md",
-    ".csv",
-    ".tsv",
-    ".json",
-    ".xml",
-    ".yaml",
-    ".yml",
-    ".html",
-    ".pdf",
-    ".py",
-    ".ipynb",
-    ".mat",
-    ".log",
-}
 
 
 def fit(listing: Listing) -> Fit | None:
@@ -139,7 +121,7 @@ def _refuse_lost_classes(listing: Listing, places: dict[str, Place]) -> None:
     lost = []
     for label in others.keys() - there:
         endings = Counter(PurePosixPath(file).suffix.lower() for file in others[label])
-        if set(endings) - _DOCUMENTS:
+        if set(endings) - {"", *DOCUMENTS}:
             names = ", ".join(f"{count:,} {escaped(ending) or 'without ending'}" for ending, count in endings.most_common(3))
             lost.append(f"E_CLASS_LOST {escaped(label)}: none of its {endings.total():,} files is a picture that is read "
                         f"({names}), such as {escaped(others[label][0])}; save them as PNG or JPEG, or move the folder out")  # fmt: skip

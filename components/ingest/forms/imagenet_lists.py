@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from components.ingest import columns
 from components.ingest.form import MARKED, Fit, Form, Options
 from components.ingest.listing import Listing
-from components.ingest.rows import COLUMNS, source_of
+from components.ingest.rows import source_of
 from components.ingest.sheet import TEXT
 from components.ingest.source import SPLIT_NAMES, Source
 from components.shared.errors import CannotRun, Refused
@@ -72,12 +73,9 @@ def _rows(file: Path, classes: list[str], faults: list[str]) -> pd.DataFrame:
             elif places:
                 yield (match[3] or match[1] + match[2]), classes[places[0]], number
 
-    found = pd.DataFrame(lines(), columns=["path", "label", "line"])
-    empty = pd.array([None] * len(found), dtype=TEXT)
-    found = found.assign(**dict.fromkeys(("group", "clip", "frame"), empty), split=empty)
-    if split := SPLIT_NAMES.get(file.stem.lower()):
-        found["split"] = split
-    return found.astype(dict.fromkeys(COLUMNS, TEXT))
+    found = pd.DataFrame(lines(), columns=["path", "label", "line"]).astype({"path": TEXT, "label": TEXT})
+    split = [SPLIT_NAMES.get(file.stem.lower())] * len(found)
+    return columns.filled(found.assign(split=pd.array(split, TEXT)))
 
 
 FORM = Form("imagenet", "CVAT's ImageNet lists of pictures, with their classes in synsets.txt", EXAMPLE, fit, read)
