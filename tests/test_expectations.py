@@ -134,3 +134,11 @@ def test_a_manifest_in_pieces_is_judged_as_one_is_in_one(drawn, tmp_path, knobs,
     failed = {each.name: each.failed for each in whole}
     assert failed["every sample has a source of its own"] == r"not so for 3 of 140,000: 'same \\x3cb\\x3e.png'"
     assert failed["width is at least 1"] == "not so for 3 of 140,000: '0'"
+
+
+def test_great_expectations_gets_the_numbers_that_it_compares_a_column_at_a_time(drawn, tmp_path):
+    drawn(tmp_path / "m", 20, ["a", "b"])
+    (rows,) = great._pieces(tmp_path / "m", ["source", "label", "frames", "contrast", "bytes"])
+    numbers = {name: kind for name, kind in rows.dtypes.items() if kind.kind in "iuf"}
+    assert {"frames", "contrast", "bytes", "classes", "imbalance"} <= numbers.keys()
+    assert all(kind in (int, float) for kind in numbers.values())

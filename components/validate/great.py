@@ -6,6 +6,7 @@ import itertools
 import logging
 import multiprocessing
 import os
+import re
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -115,11 +116,12 @@ def _pieces(manifest: Path, columns: list[str]) -> Iterator:
     sizes = training.value_counts()
     imbalance = sizes.max() / training.map(sizes).astype("float32")
 
+    harmful = re.escape("".join(_ESCAPES))
     start, parts = 0, zip(np.cumsum([len(part) for part in hashes]) // _PIECE, manifests.parts(manifest, columns), strict=True)
     for _, group in itertools.groupby(parts, key=lambda part: part[0]):
         table = pa.concat_tables([table for _, (_, table) in group])
         for place, field in enumerate(table.schema):
-            if field.type == pa.string():
+            if field.type == pa.string() and pc.any(pc.match_substring_regex(table[field.name], f"[{harmful}]")).as_py():
                 texts = functools.reduce(
                     lambda texts, pair: pc.replace_substring(texts, *pair), _ESCAPES.items(), table[field.name]
                 )

@@ -13,7 +13,7 @@ from components.shared.data import manifest as manifests
 
 _BITS = 64
 _NEIGHBOURS = 48  # in one bucket of the index, how many of those that follow are compared: keeps the work linear
-_CHUNK = 1 << 14  # pairs whose pixels are held at once
+_CHUNK = 1 << 15  # pairs whose pixels are held at once
 _BLOCK = 1 << 16  # rows that are looked at at once
 _WINDOWS = 50  # of the clips that have a frame, how many of those that follow one are compared with it: keeps the work linear
 
