@@ -244,7 +244,7 @@ def test_a_run_that_is_told_to_stop_takes_its_step_with_it(digits):
         command, cwd=digits, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     for line in process.stdout:
-        if "epoch 3/1000" in line:
+        if "3/1000 " in line:
             break
     steps = psutil.Process(process.pid).children(recursive=True)
     assert steps
