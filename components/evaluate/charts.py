@@ -68,7 +68,7 @@ def curves(tables: dict[str, list[dict]], classes: list[str], areas: dict[str, f
 def gallery(images: np.ndarray, worst: np.ndarray, told: list[tuple[str, str]], file: Path) -> None:
     """The mistakes that the network was surest of; of a clip its middle frame."""
     titles = ["\ntaken for\n".join(plots.label(name, 13, 4) for name in names) for names in told]
-    with plots.grid(file, list(zip(images[worst], titles, strict=True)), columns=8, width=1.5, height=2.9) as axes:
+    with plots.grid(file, list(zip(images[worst], titles, strict=True)), columns=8, width=1.5) as axes:
         if not len(worst):
             axes[0].set_title("no mistakes")
 
@@ -81,7 +81,7 @@ def explanations(images: np.ndarray, maps: list[np.ndarray], told: list[tuple[st
         for image, (true, said) in zip(images, titles, strict=True)
         for sample in ((image, true), (image, f"taken for\n{said}"))
     ]
-    with plots.grid(file, samples, columns=8, width=1.6, height=2.5) as axes:
+    with plots.grid(file, samples, columns=8, width=1.6) as axes:
         for axis, image, heat in zip(axes[1::2], images, maps, strict=False):
             extent = (-0.5, image.shape[-2] - 0.5, image.shape[-3] - 0.5, -0.5)
             axis.imshow(heat, cmap="inferno", alpha=0.6, extent=extent, interpolation="bilinear", vmin=0)

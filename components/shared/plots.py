@@ -49,8 +49,12 @@ def figure(file: Path, *, width: float, height: float, rows: int = 1, columns: i
 
 
 @contextlib.contextmanager
-def grid(file: Path, samples: Sequence[tuple], *, columns: int, width: float, height: float) -> Iterator:
-    """Yield the axes of a picture for each (image, title), at most `columns` in a row; sizes of one in inches."""
+def grid(file: Path, samples: Sequence[tuple], *, columns: int, width: float) -> Iterator:
+    """Yield the axes of a picture for each (image, title), at most `columns` in a row; `width` of one in inches.
+
+    A row is as high as its picture and the longest title.
+    """
+    height = width + 0.16 * max((title.count("\n") + 2 for _, title in samples), default=1)
     columns = min(columns, max(1, len(samples)))
     rows = max(1, -(-len(samples) // columns))
     with figure(file, width=width * columns, height=height * rows, rows=rows, columns=columns) as axes:
