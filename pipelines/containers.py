@@ -97,7 +97,7 @@ class Step:
     def run(self, client, image: str, command: list[str], volumes: dict, **options) -> int:
         """Run a command to its end and return its exit code; its log is printed and kept. KFP calls this.
 
-        `image` is the pipeline's parameter, which KFP leaves unresolved here: ours is the one that was asked for.
+        `image` is what the pipeline was compiled with: ours is the one that was asked for, and checked.
         """
         import docker
 

@@ -151,7 +151,7 @@ def sweep(cache: Path) -> None:
 
 @contextlib.contextmanager
 def _scratch(artifacts: Path, params: dict, store: str) -> Iterator[Path]:
-    """A folder for the code that KFP leaves behind for every task, and a file for the reasons of failing steps.
+    """A folder for what steps leave behind in TMPDIR, and a file for the reasons of failing ones.
 
     The tasks' runs in MLflow are grouped by these knobs, unless the caller groups them otherwise. Their store is this one.
     """

@@ -17,7 +17,7 @@ from pipelines.execution import call
 
 
 def component(function):
-    """What `dsl.component` makes for an image that holds the function; the pipeline's parameter `image` takes its image's place."""
+    """What `dsl.component` makes for an image that holds the function; which image, a task is told when it is made."""
     made = dsl.component(function, base_image="darkroom", target_image="darkroom")
     made.component_spec.implementation.container.command = ["python3", "-m", "pipelines.wrappers"]
     return made

@@ -199,7 +199,7 @@ def test_heic_that_nothing_opens_does_not_make_a_class_vanish(tmp_path):
     assert str(refused.value) == "E_CLASS_LOST cat: a class of which no sample can be read (28)"
     with pytest.raises(Refused) as refused:
         ingest(str(tmp_path / "s"), tmp_path / "data")
-    assert "E_TRUNCATED … and 8 more" in str(refused.value)
+    assert str(refused.value).count("E_TRUNCATED ") == 28  # of which the command shows twenty, as of any refusal
     assert not (tmp_path / "data").exists()
 
 

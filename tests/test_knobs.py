@@ -47,8 +47,8 @@ plain = st.recursive(
 def test_what_dvc_reads_is_what_darkroom_reads(text):
     try:
         expected = parse_yaml(text, "params.yaml")
-    # DVC's own refusal, and what the constructors of ruamel.yaml raise on such texts and DVC lets through (`!!bool maybe`: KeyError,
-    # `2020-99-99`: ValueError ...). None of it passes the test by itself: where DVC fails, Darkroom must refuse in a line.
+    # Nothing but DVC's reader stands in the `try`: its own refusal, and what the constructors of ruamel.yaml raise on such texts and DVC
+    # lets through (`!!bool maybe`: KeyError, `2020-99-99`: ValueError ...). No text passes by that: there Darkroom must refuse in a line.
     except (ParseError, ValueError, TypeError, AttributeError, LookupError, AssertionError, NotImplementedError):
         with pytest.raises(CannotRun):
             yaml_reader.parse(text, where="params.yaml")

@@ -12,7 +12,6 @@ from components.shared.data.dataset import Sample
 from components.shared.errors import Refused
 
 _COLUMNS = ["code", "source", "label", "reason"]
-_NAMED = 20  # of a code; of the others how many
 
 
 class Broken:
@@ -55,18 +54,9 @@ class Broken:
         lost = [f"E_CLASS_LOST {escaped(label)}: a class of which no sample can be read ({count:,})"
                 for label, count in self.lost.items() if label not in self.there]  # fmt: skip
         if lost or (self.rows and not self.list):
-            raise Refused(*([] if self.list else self._faults()), *lost)
-
-    def _faults(self) -> Iterator[str]:
-        counts = Counter[str]()
-        for code, source, _, reason in self.rows:
-            counts[code] += 1
-            if counts[code] <= _NAMED:
-                yield f"{code} {escaped(source)}: {reason}"
-        for code, count in counts.items():
-            if count > _NAMED:
-                yield f"{code} … and {count - _NAMED:,} more"
-        yield f"{len(self.rows):,} cannot be read: get them again, or --quarantine FOLDER leaves them out and lists them there"
+            way_out = f"{len(self.rows):,} cannot be read: get them again, or --quarantine FOLDER leaves them out and lists them there"
+            named = [f"{code} {escaped(source)}: {reason}" for code, source, _, reason in self.rows]
+            raise Refused(*([] if self.list else [*named, way_out]), *lost)
 
 
 def _is_list(file: Path) -> bool:
