@@ -580,6 +580,38 @@ def test_the_precision_is_decided_once_for_a_training(work, knobs, monkeypatch):
     assert again["tags"]["precision"] == "float32"
 
 
+@pytest.mark.parametrize("wanted", [None, "0", "1"])
+def test_onednn_is_switched_on_where_it_helps_unless_the_user_says_otherwise(wanted):
+    script = ("import os; from components.shared.models import backend; backend.start()\n"
+              "print(os.environ.get(backend.ONEDNN), backend.has_onednn(), {'avx2', 'fma'} <= backend._instructions())")  # fmt: skip
+    environment = {name: value for name, value in os.environ.items() if name != backend.ONEDNN}
+    environment |= {backend.ONEDNN: wanted} if wanted else {}
+    said = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    switch, there, able = said.stdout.split()
+    assert switch == wanted or (switch == "1" and able == "True")
+    assert there == str(switch == "1")
+
+
+def test_a_checkpoint_is_not_continued_by_other_arithmetic(work, knobs, monkeypatch):
+    config = knobs(TrainConfig, "train.cnn", epochs=2, batch_size=32, precision="float32")
+
+    def interrupted(*_):
+        raise Terminated("train: told to stop")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("components.train.loop.budget.is_open", interrupted)
+        patch.setattr("components.train.loop.budget.PROBE", 7)
+        with pytest.raises(Terminated):
+            train(work, config)
+    (begun,) = work.glob("models/.cnn.checkpoint.*/begun.json")
+    first = files.read_json(begun)["training_id"]
+    other = not backend.has_onednn()
+    monkeypatch.setattr(backend, "has_onednn", lambda: other)
+    record = files.read_json(train(work, config) / "run.json")
+    assert record["training_id"] != first
+    assert record["tags"]["onednn"] == ("on" if backend.has_onednn() else "off")
+
+
 @pytest.mark.slow
 def test_a_killed_training_goes_on_in_its_precision_whatever_the_timing_says_by_then(work):
     def command(faster: bool) -> list[str]:

@@ -63,8 +63,9 @@ def _fit(
     training, validation = arrays.load(augmented, layout), arrays.load(prepared / "validation", layout)
     build = {"cnn": cnn, "lstm": lstm}[config.architecture]
     settings = {"preset": config.preset, "dropout": config.dropout}
-    # All that decides the result, and nothing of the machine: another pod goes on from these checkpoints.
-    inputs = [config.model_dump_json(), seed, training.digest(), validation.digest(), layout.classes, keras.__version__]
+    onednn = backend.has_onednn()
+    # All that decides the result, and nothing else of the machine: another pod goes on from these checkpoints.
+    inputs = [config.model_dump_json(), seed, training.digest(), validation.digest(), layout.classes, keras.__version__, onednn]
     inputs += [files.digest(file) for file in sorted(Path(__file__).parent.glob("*.py"))]
     checkpoints = Checkpoints(model, hashlib.sha256(json.dumps(inputs).encode()).hexdigest())
     if checkpoints.finished(fresh):
@@ -92,6 +93,7 @@ def _fit(
         "tags": {
             "architecture": config.architecture,
             "precision": precision,
+            "onednn": "on" if onednn else "off",
             "git_commit": tracking.code_version(),
             "data_digest": layout.data_digest,
         },

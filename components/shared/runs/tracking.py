@@ -161,8 +161,7 @@ def _log_lineage(client, run_id: str, record: dict) -> None:
 
 def _start_tensorflow() -> None:
     """It takes many seconds on a busy machine, which are not the server's."""
-    import mlflow.keras  # noqa: F401
-
     from components.shared.models import backend
 
     backend.start()
+    import mlflow.keras  # noqa: F401
