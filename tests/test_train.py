@@ -556,7 +556,7 @@ def test_told_to_stop_after_the_very_last_batch_loses_nothing(work):
 
 @pytest.mark.parametrize("faster", ["bfloat16", "float32"])
 def test_it_is_computed_in_what_is_faster_here(work, knobs, monkeypatch, faster):
-    monkeypatch.setattr(backend, "is_faster_in_bfloat16", lambda: faster == "bfloat16")
+    monkeypatch.setattr("components.train.precision.choose", lambda *_: faster)
     record = files.read_json(train(work, knobs(TrainConfig, "train.cnn", epochs=1, batch_size=64)) / "run.json")
     assert record["tags"]["precision"] == faster
 
@@ -567,8 +567,8 @@ def test_the_precision_is_decided_once_for_a_training(work, knobs, monkeypatch):
     def interrupted(*_):
         raise Terminated("train: told to stop")
 
-    answers = iter([True, False])
-    monkeypatch.setattr(backend, "is_faster_in_bfloat16", lambda: next(answers))
+    answers = iter(["bfloat16", "float32"])
+    monkeypatch.setattr("components.train.precision.choose", lambda *_: next(answers))
     with monkeypatch.context() as patch:
         patch.setattr("components.train.loop.budget.is_open", interrupted)  # after some batches
         patch.setattr("components.train.loop.budget.PROBE", 7)
@@ -578,18 +578,6 @@ def test_the_precision_is_decided_once_for_a_training(work, knobs, monkeypatch):
     assert record["tags"]["precision"] == "bfloat16"
     again = files.read_json(train(work, config, name="another") / "run.json")
     assert again["tags"]["precision"] == "float32"
-
-
-@pytest.mark.parametrize("wanted", [None, "0", "1"])
-def test_onednn_is_switched_on_where_it_helps_unless_the_user_says_otherwise(wanted):
-    script = ("import os; from components.shared.models import backend; backend.start()\n"
-              "print(os.environ.get(backend.ONEDNN), backend.has_onednn(), {'avx2', 'fma'} <= backend._instructions())")  # fmt: skip
-    environment = {name: value for name, value in os.environ.items() if name != backend.ONEDNN}
-    environment |= {backend.ONEDNN: wanted} if wanted else {}
-    said = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
-    switch, there, able = said.stdout.split()
-    assert switch == wanted or (switch == "1" and able == "True")
-    assert there == str(switch == "1")
 
 
 def test_a_checkpoint_is_not_continued_by_other_arithmetic(work, knobs, monkeypatch):
@@ -614,17 +602,17 @@ def test_a_checkpoint_is_not_continued_by_other_arithmetic(work, knobs, monkeypa
 
 @pytest.mark.slow
 def test_a_killed_training_goes_on_in_its_precision_whatever_the_timing_says_by_then(work):
-    def command(faster: bool) -> list[str]:
-        script = (f"import sys; from components.shared.models import backend; backend.is_faster_in_bfloat16 = lambda: {faster}\n"
+    def command(faster: str) -> list[str]:
+        script = (f"import sys; from components.train import precision; precision.choose = lambda *_: {faster!r}\n"
                   "from components.__main__ import main; sys.exit(main(sys.argv[1:]))")  # fmt: skip
         return [sys.executable, "-c", script, "train"]
 
     recipe = {"epochs": 20, "batch_size": 16, "precision": "auto"}
-    process = start_training(work, command=command(faster=True), **recipe)
+    process = start_training(work, command=command("bfloat16"), **recipe)
     wait_for_checkpoint(work, process, count=24)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=10)
-    again = start_training(work, command=command(faster=False), **recipe)
+    again = start_training(work, command=command("float32"), **recipe)
     told, _ = again.communicate(timeout=300)
     assert again.returncode == 0, told
     assert "goes on from a checkpoint" in told

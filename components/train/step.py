@@ -1,5 +1,6 @@
 """The augmented images -> a trained model: `model.keras`, its history and learning curves, and the record of its run."""
 
+import functools
 import hashlib
 import json
 import uuid
@@ -56,13 +57,14 @@ def _fit(
     from components.train.loop import Loop
     from components.train.lstm import lstm
     from components.train.normalization import FusedBatchNormalization
+    from components.train.precision import choose
 
     layout, varied = arrays.Layout.read(prepared), arrays.Layout.read(augmented)
     if what := layout.difference(varied):
         raise CannotRun(f"train: {augmented} was made from another {prepared} (other {what}); `dvc repro` brings them together")
     training, validation = arrays.load(augmented, layout), arrays.load(prepared / "validation", layout)
-    build = {"cnn": cnn, "lstm": lstm}[config.architecture]
-    settings = {"preset": config.preset, "dropout": config.dropout}
+    architecture = {"cnn": cnn, "lstm": lstm}[config.architecture]
+    build = functools.partial(architecture, layout.shape, len(layout.classes), preset=config.preset, dropout=config.dropout)
     onednn = backend.has_onednn()
     # All that decides the result, and nothing else of the machine: another pod goes on from these checkpoints.
     inputs = [config.model_dump_json(), seed, training.digest(), validation.digest(), layout.classes, keras.__version__, onednn]
@@ -73,12 +75,12 @@ def _fit(
             checkpoints,
             f"train {config.architecture}: is written out as an earlier pod of this pipeline run had finished it",
         )
-    begun = checkpoints.begun(lambda: {"training_id": uuid.uuid4().hex, "precision": _precision(config)})
+    begun = checkpoints.begun(lambda: {"training_id": uuid.uuid4().hex, "precision": choose(config, build)})
     precision = begun["precision"]
     # Anew: Keras draws its seeds from Python's generator, and so does whoever asked the store again when it did not answer.
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
-    network = build(layout.shape, len(layout.classes), **settings, normalization=FusedBatchNormalization)
+    network = build(normalization=FusedBatchNormalization)
     keras.config.set_dtype_policy("float32")
     whitening.fill(network, training, seed=seed)
     print(f"train {config.architecture} ({config.preset}): {network.count_params():,} parameters, {len(training):,} samples, "
@@ -110,7 +112,7 @@ def _fit(
             )
         progress = loop.run(lambda _, row: follower.epoch(row), stop.told)
     # Saved in float32 whatever it was trained in: it then runs the same, and as fast, on machines without bfloat16.
-    plain = build(layout.shape, len(layout.classes), **settings)
+    plain = build()
     plain.set_weights(network.get_weights())
     record["temperature"], record["mirrored"] = _calibrate(keras, plain, validation, config)
     whole = _both_sides(keras, plain) if record["mirrored"] else plain
@@ -158,13 +160,6 @@ def _both_sides(keras, model):
     """The mean of what the network says of a picture and of its mirror image (frames of a clip alike)."""
     mirrored = model(keras.ops.flip(model.input, axis=-2))
     return keras.Model(model.input, keras.layers.Average(name="both_sides")([model.output, mirrored]), name=model.name)
-
-
-def _precision(config: TrainConfig) -> str:
-    """Which one is faster is told by timing, and might be told otherwise the next time: it is asked once for a training."""
-    if config.precision != "auto":
-        return config.precision
-    return "bfloat16" if backend.is_faster_in_bfloat16() else "float32"
 
 
 def _draw_curves(history: list[dict], best: int, file: Path) -> None:

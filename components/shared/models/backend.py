@@ -4,14 +4,12 @@ import contextlib
 import functools
 import os
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from components.shared import parallel
 
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"  # TensorFlow's switch for oneDNN, read once, when it is loaded
-CLEARLY = 1.25  # times as fast: below that float32 is taken, being the more exact
 
 
 def start(seed: int | None = None):
@@ -47,6 +45,11 @@ def has_onednn() -> bool:
         return os.environ.get(ONEDNN) == "1"
 
 
+def has_bfloat16() -> bool:
+    """Whether the processor has instructions for bfloat16, and oneDNN is there to use them: without, it is 20 times slower."""
+    return has_onednn() and not _instructions().isdisjoint({"avx512_bf16", "amx_bf16"})
+
+
 @functools.cache
 def _instructions() -> frozenset[str]:
     """What the processor can do, as Linux names it; nothing elsewhere."""
@@ -55,29 +58,6 @@ def _instructions() -> frozenset[str]:
             if line.startswith("flags"):
                 return frozenset(line.split())
     return frozenset()
-
-
-@functools.cache
-def is_faster_in_bfloat16() -> bool:
-    """Whether matrix products are clearly faster in bfloat16 than in float32 here: tried out in some tenths of a second.
-
-    The processor's flags do not tell: with AVX-512 BF16 it was found twice as fast (AMD Zen 4) and half as fast (an Intel Xeon
-    without AMX).
-    """
-    import tensorflow as tf
-
-    products, seconds = {}, {}
-    for kind in (tf.float32, tf.bfloat16):
-        square = tf.cast(tf.random.stateless_uniform((512, 512), (0, 0)), kind)
-        product = tf.function(tf.matmul).get_concrete_function(square, square)
-        products[kind], seconds[kind] = functools.partial(product, square, square), float("inf")
-    # Small ones and by turns: so the best of each is found on a busy machine, too, and the answer stays the same.
-    for _ in range(60):
-        for kind, product in products.items():
-            started = time.perf_counter()
-            product().numpy()
-            seconds[kind] = min(seconds[kind], time.perf_counter() - started)
-    return seconds[tf.float32] > CLEARLY * seconds[tf.bfloat16]
 
 
 @contextlib.contextmanager
