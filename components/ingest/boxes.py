@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from components.ingest import columns, kinds
+from components.ingest import kinds
 from components.ingest.form import Options
 from components.ingest.labelled_arrays import as_folder
 from components.ingest.listing import Listing
@@ -80,11 +80,6 @@ def near(folder: str, *inside: str) -> list[str]:
     bases = [folder] if not folder else [folder, str(PurePosixPath(folder).parent)]
     alike = re.sub(r"(?i)(^|/)(labels|annotations)(?=/|$)", r"\1images", folder)
     return [alike, *(str(PurePosixPath(base) / name) for base in bases for name in (*inside, ""))]
-
-
-def split_of(path: str) -> str | None:
-    """The split that names tell: `instances_val2017.json`, `valid/labels`, `obj_train_data`; the last that says one counts."""
-    return next(filter(None, map(columns.split_of, reversed(PurePosixPath(path).parts))), None)
 
 
 def source_of(

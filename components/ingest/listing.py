@@ -117,6 +117,12 @@ class Listing:
         return Scan(sorted(scan.files, key=_NATURAL), sorted(scan.folders, key=_NATURAL), sorted(scan.hidden), scan.faults)
 
 
+def head(file: Path, size: int) -> bytes:
+    """The first bytes of a file."""
+    with file.open("rb") as stream:
+        return stream.read(size)
+
+
 def is_system(name: str) -> bool:
     """Whether it is a name that no person gave: hidden, or of a system."""
     return name.startswith(".") or name.lower() in _SYSTEM

@@ -4,7 +4,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from components.ingest import motion
@@ -16,12 +16,26 @@ _ENDINGS = {*STILLS, *motion.VIDEOS}
 _SAME = {".jpeg": ".jpg", ".jpe": ".jpg", ".tiff": ".tif"}
 
 
-def look_up(root: Path, names: Iterable[str], *, folders: bool = False) -> dict[str, list[str]]:
-    """Paths of a table that are none below `root` as they stand -> for each those that it can mean, of files or `folders` too.
+def plain(path: str, folder: str, root: Path, there: Callable[[str], bool]) -> str:
+    """A path of a table in `folder` as one below the root, if something lies there as it stands; else nothing."""
+    if path.startswith("/"):
+        path = os.path.relpath(path, os.path.abspath(root))  # noqa: PTH100 (links stay as they are)
+    else:
+        path = os.path.normpath(f"{folder}/{path}" if folder else path)
+    return "" if path == "." or leaves(path) or "\0" in path or not there(f"{root}/{path}") else path
+
+
+def leaves(path: str, folder: str = "") -> bool:
+    """Whether a path leads above the root; no file is looked for by such a one."""
+    return os.path.normpath(f"{folder}/{path}" if folder else path).split("/")[0] == ".."
+
+
+def look_up(root: Path, names: Iterable[str], *, below: str = "", folders: bool = False) -> dict[str, list[str]]:
+    """Paths of a table that are none as they stand -> for each those below `root` that it can mean, of files or `folders` too.
 
     One path can mean another one if both end alike, folder by folder, as far as the shorter of them goes: `/home/me/set/a/1.JPG`
     means `a/1.jpg`, and the id `1` means `train/1.png`. Case, the two ways to write an accent, `\\` for `/`, spaces around it, and
-    an ending that is not there make no difference.
+    an ending that is not there make no difference. With `below`, those in this folder of the root alone.
     """
     whole, ends = defaultdict(list), defaultdict(list)
     for name in names:
@@ -31,7 +45,7 @@ def look_up(root: Path, names: Iterable[str], *, folders: bool = False) -> dict[
             for length in range(1, len(parts)):
                 ends[parts[-length:]].append(name)
     found: dict[str, list[tuple[tuple, str]]] = defaultdict(list)
-    for path, is_folder in walk(root):
+    for path, is_folder in walk(root, below):
         if is_folder and not folders:
             continue
         above, last = _cut(path)
@@ -46,9 +60,9 @@ def look_up(root: Path, names: Iterable[str], *, folders: bool = False) -> dict[
     return {name: sorted(path for likeness, path in paths if likeness == best[name]) for name, paths in found.items()}
 
 
-def walk(root: Path) -> Iterator[tuple[str, bool]]:
-    """Every file and folder below `root`, but those that are hidden or of a system: (relative path, whether it is a folder)."""
-    for folder, folders, files in os.walk(root):
+def walk(root: Path, below: str = "") -> Iterator[tuple[str, bool]]:
+    """Every file and folder below a folder, but those that are hidden or of a system: (relative to the root, whether it is a folder)."""
+    for folder, folders, files in os.walk(root / below):
         folders[:] = sorted(name for name in folders if not is_system(name))
         inside = os.path.relpath(folder, root)
         inside = "" if inside == "." else f"{inside}/"

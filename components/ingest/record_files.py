@@ -4,10 +4,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from components.ingest.columns import split_of
 from components.ingest.kinds import kind_of_bytes
 from components.ingest.listing import Listing
-from components.ingest.source import LeftOut
+from components.ingest.source import LeftOut, split_of
 from components.shared.errors import Refused
 
 _MOST_NUMBERED = 100_000  # files of one split
@@ -39,7 +38,7 @@ def leave_out_others(listing: Listing, taken: Sequence[Path], left_out: LeftOut)
 
 def splits(names: Sequence[str]) -> list[str | None]:
     """The official split of each path by a word in it, the nearest to its end; none where all are of the same."""
-    found = [next(filter(None, map(split_of, reversed(name.split("/")))), None) for name in names]
+    found = [split_of(name) for name in names]
     return found if len(set(found)) > 1 else [None] * len(found)
 
 

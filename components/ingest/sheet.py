@@ -1,13 +1,13 @@
 """Tables as tools write them, CSV (any of `,;` and tabs), JSON Lines and Parquet -> the columns that are asked for, as text."""
 
 import codecs
-import contextlib
 import csv
+import functools
 import io
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.shared import supervise
-from components.shared.errors import CannotRun, Refused
+from components.shared.errors import CannotRun, Refused, Stop
 
 _SPREADSHEETS = (".xlsx", ".xls", ".ods")
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", *_SPREADSHEETS)
@@ -28,19 +28,27 @@ _ENCODINGS = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "koi8_r", "cp932
 _LONGEST = 1000  # characters of a path, a label ...; more is a quote that was not closed
 TEXT = pd.StringDtype("pyarrow")  # a tenth of what Python's own text takes
 
+# The line on which a row begins, and its cells; or what is wrong with it.
+Row = tuple[int, Sequence[str | None]] | str
+
 
 def header(file: Path) -> list[str]:
     """The names of a table's columns, in order. Raises Refused, CannotRun for what is no table."""
-    match file.suffix.lower():
-        case ".parquet":
-            with _readable(file):
-                return pq.read_schema(file).names
-        case ".csv" | ".tsv":
-            return _header(_lines(file), file)
-        case ending if ending in _SPREADSHEETS:
-            raise CannotRun(f"{file}: a spreadsheet, which is not read; save it as CSV in UTF-8")
-    # Of every object: one may leave out what another has.
-    return list(dict.fromkeys(name for _, row in _objects(file) for name in row))
+    return _opened(file, None, ())[0]
+
+
+def header_of(file: Path) -> list[str]:
+    """The same, and none where it is no table that can be read. Many forms ask for them."""
+    status = file.stat()
+    return _header_at(file, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=100)
+def _header_at(file: Path, changed: int, size: int) -> list[str]:
+    try:
+        return header(file)
+    except Stop:
+        return []
 
 
 def read(file: Path, places: Mapping[str, int | None], names: list[str] | None = None) -> pd.DataFrame:
@@ -49,18 +57,15 @@ def read(file: Path, places: Mapping[str, int | None], names: list[str] | None =
     `names` are the columns of a CSV that has no line with them. Empty cells, nulls and spaces alone are missing. Raises Refused
     with every bad line, CannotRun for what is no table.
     """
-    match file.suffix.lower():
-        case ".parquet":
-            return _parquet(file, places)
-        case ".csv" | ".tsv":
-            return _csv(file, places, names)
-    keys, lines = header(file), []
-    cells: dict[str, list[str | None]] = {name: [] for name in places}
-    for line, row in _objects(file):
-        lines.append(line)
-        for name, at in places.items():
-            cells[name].append(None if at is None else _cell(row.get(keys[at])))
-    return _frame(cells, lines)
+    _, rows = _opened(file, names, {place for place in places.values() if place is not None})
+    faults: list[str] = []
+    parts = [_frame([], places)]
+    while piece := list(itertools.islice(rows, _ROWS)):
+        faults += [row for row in piece if isinstance(row, str)]
+        parts.append(_frame([row for row in piece if not isinstance(row, str)], places))
+    if faults:
+        raise Refused(*faults)
+    return pd.concat(parts, ignore_index=True)
 
 
 def place(file: Path, line: int) -> str:
@@ -74,40 +79,46 @@ def spoken(file: Path) -> str:
     return "" if encoding == "utf-8" else f", read as {encoding}"
 
 
-def _frame(cells: dict[str, object], lines: Iterable[int]) -> pd.DataFrame:
+def _frame(rows: list[tuple[int, Sequence[str | None]]], places: Mapping[str, int | None]) -> pd.DataFrame:
     """One word for "nothing here", however a file puts it: an empty cell, a null, spaces."""
-    frame = pd.DataFrame({key: pd.array(values, dtype=TEXT) for key, values in cells.items()})
+    columns = {name: [None if at is None else cells[at] for _, cells in rows] for name, at in places.items()}
+    frame = pd.DataFrame({name: pd.array(values, dtype=TEXT) for name, values in columns.items()})
     for name, column in frame.items():
         frame[name] = column.where((column.str.strip() != "").fillna(False).astype(bool))
-    return frame.assign(line=np.fromiter(lines, np.int64, len(frame)))
+    return frame.assign(line=np.fromiter((line for line, _ in rows), np.int64, len(rows)))
 
 
-@contextlib.contextmanager
-def _readable(file: Path) -> Iterator[None]:
-    """What stands in a foreign file makes Arrow raise anything: one line that names it."""
+def _opened(file: Path, names: list[str] | None, used: Collection[int]) -> tuple[list[str], Iterator[Row]]:
+    """The names of the columns, and the rows, of which only the columns in `used` have to be right."""
+    match file.suffix.lower():
+        case ".parquet":
+            return _parquet(file, used)
+        case ".csv" | ".tsv":
+            return _csv(file, names, used)
+        case ending if ending in _SPREADSHEETS:
+            raise CannotRun(f"{file}: a spreadsheet, which is not read; save it as CSV in UTF-8")
+    # Of every object: one may leave out what another has.
+    names = list(dict.fromkeys(name for _, row in _objects(file) for name in row))
+    return names, ((line, [_cell(row.get(name)) for name in names]) for line, row in _objects(file))
+
+
+def _parquet(file: Path, used: Collection[int]) -> tuple[list[str], Iterator[Row]]:
     supervise.reads(file.name)
     try:
-        yield
-    except Exception as error:
+        if not used:
+            return pq.read_schema(file).names, iter(())
+        table = pq.read_table(file)
+        cells = [_as_text(column) if place in used else [None] * len(table) for place, column in enumerate(table.columns)]
+    except Exception as error:  # what stands in a foreign file makes Arrow raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CannotRun(f"{file}: not a Parquet table that can be read ({reason})") from None
+    return table.column_names, enumerate(zip(*cells, strict=True), 2)  # as in a CSV, the first row stands in line 2
 
 
-def _parquet(file: Path, places: Mapping[str, int | None]) -> pd.DataFrame:
-    with _readable(file):
-        table = pq.read_table(file)
-        cells = {key: _as_text(table.column(place)) if place is not None else pa.nulls(len(table), pa.string())
-                 for key, place in places.items()}  # fmt: skip
-        # As in a CSV, the first row stands in line 2.
-        return _frame(cells, range(2, len(table) + 2))
-
-
-def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+def _as_text(column: pa.ChunkedArray) -> list[str | None]:
     if pa.types.is_floating(column.type):
-        return pa.array([None if value is None or value != value else str(value) for value in column.to_pylist()], pa.string())
-    text = column.cast(pa.string())
-    text.validate(full=True)
-    return text
+        return [None if value is None or value != value else str(value) for value in column.to_pylist()]
+    return column.cast(pa.string()).to_pylist()
 
 
 def _text(file: Path) -> tuple[str, str]:
@@ -120,9 +131,8 @@ def _text(file: Path) -> tuple[str, str]:
         encoding = _detected(content)
         if not encoding:
             line = content[: error.start].count(b"\n") + 1
-            raise Refused(
-                f"E_CSV {file} line {line}: not UTF-8, and too little text to tell its encoding; save it as UTF-8"
-            ) from None
+            what = "not UTF-8, and too little text to tell its encoding; save it as UTF-8"
+            raise Refused(f"E_CSV {file} line {line}: {what}") from None
         text = content.decode(encoding)
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
@@ -137,13 +147,13 @@ def _detected(content: bytes) -> str:
     words = itertools.islice(re.finditer(rb"[A-Za-z]*[\x80-\xff][A-Za-z\x80-\xff]*", content), 1000)
     matches = charset_normalizer.from_bytes(b" ".join(word[0] for word in words), cp_isolation=_ENCODINGS)
     best = max(matches, key=lambda match: match.coherence, default=None)
-    if best is None or any(match is not best and 2 * match.coherence >= best.coherence for match in matches):
+    if not best or not best.coherence or any(each is not best and 2 * each.coherence >= best.coherence for each in matches):
         return ""
     try:
         content.decode(best.encoding)
     except UnicodeDecodeError:
         return ""
-    return best.encoding if best.coherence else ""
+    return best.encoding
 
 
 def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -157,9 +167,8 @@ def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         numbered = ((number, _parsed(line, f"{file} line {number}")) for number, line in lines)
     for number, value in numbered:
         if not isinstance(value, dict):
-            raise Refused(
-                f"E_JSON {place(file, number)}: expected an object with a name for each value, got {str(value)[:40]!r}"
-            )
+            where = place(file, number)
+            raise Refused(f"E_JSON {where}: expected an object with a name for each value, got {str(value)[:40]!r}")
         yield number, value
 
 
@@ -179,59 +188,40 @@ def _cell(value: Any) -> str | None:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _lines(file: Path):
-    """The reader of a CSV. Raises Refused for what is no text."""
+def _csv(file: Path, names: list[str] | None, used: Collection[int]) -> tuple[list[str], Iterator[Row]]:
     text, _ = _text(file)
     first = text.lstrip().partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     spaced = f"{delimiter} " in first  # `filename, cat, dog`: the spaces are no part of the cells
     # Strict, and over the whole text: a quote that is not closed would swallow all rows behind it in silence.
-    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=spaced)
-
-
-def _header(lines, file: Path) -> list[str]:
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=spaced)
     try:
-        names = next(lines, [])
+        names = names or next(lines, None)
     except csv.Error as error:
         raise Refused(f"E_CSV {file} line 1: {error}; is a quote not closed?") from None
     if not names:
         raise Refused(f"E_NO_DATA {file}: no rows")
-    return names
+    return names, _csv_rows(lines, names, used, file)
 
 
-def _csv(file: Path, places: Mapping[str, int | None], names: list[str] | None) -> pd.DataFrame:
-    lines = _lines(file)
-    faults: list[str] = []
-    rows = _good(lines, names or _header(lines, file), [place for place in places.values() if place is not None], file, faults)
-    parts = [_frame({key: [] for key in places}, [])]
-    while piece := list(itertools.islice(rows, _ROWS)):
-        cells = list(zip(*(row for _, row in piece), strict=True))
-        columns = {key: cells[place] if place is not None else [None] * len(piece) for key, place in places.items()}
-        parts.append(_frame(columns, (line for line, _ in piece)))
-    if faults:
-        raise Refused(*faults)
-    return pd.concat(parts, ignore_index=True)
-
-
-def _good(lines, header: list[str], used: list[int], file: Path, faults: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """(line that it begins on, cells) of each row; what is wrong with a row goes into `faults`."""
+def _csv_rows(lines, names: list[str], used: Collection[int], file: Path) -> Iterator[Row]:
     while True:
         line = lines.line_num + 1
         where = f"E_CSV {file} line {line}"
         try:
             row = next(lines, None)
         except csv.Error as error:
-            faults.append(f"{where}: {error}; is a quote not closed?")
+            yield f"{where}: {error}; is a quote not closed?"
             return
         if row is None:
             return
         if len(row) < 2 and not "".join(row).strip(" \t"):
             continue
-        if len(row) != len(header):
-            faults.append(f"{where}: {len(row)} fields, expected {len(header)}")
-        elif broken := next((header[place] for place in used if "\n" in row[place] or "\r" in row[place]), None):
-            faults.append(f"{where}: a line break in {broken}; is a quote not closed?")
-        elif long := next((header[place] for place in used if len(row[place]) > _LONGEST), None):
-            faults.append(f"{where}: more than {_LONGEST} characters in {long}; is a quote not closed?")
+        if len(row) != len(names):
+            yield f"{where}: {len(row)} fields, expected {len(names)}"
+        elif broken := next((names[place] for place in used if "\n" in row[place] or "\r" in row[place]), None):
+            yield f"{where}: a line break in {broken}; is a quote not closed?"
+        elif long := next((names[place] for place in used if len(row[place]) > _LONGEST), None):
+            yield f"{where}: more than {_LONGEST} characters in {long}; is a quote not closed?"
         else:
             yield line, row

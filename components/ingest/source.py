@@ -1,5 +1,6 @@
 """What every form of a source becomes: samples before any of their pictures is read, and what is left out and why."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,20 @@ SPLIT_NAMES = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
     "dev": "validation", "test": "test", "testing": "test",
 }  # fmt: skip
+
+
+def words(name: str) -> list[str]:
+    """The words of a name, in lower case: `train_labels`, `trainLabels`."""
+    return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+
+
+def split_of(path: str) -> str | None:
+    """The official split that names tell: `train_labels.csv`, `valid/labels`; the last that says one counts."""
+    for part in reversed(path.split("/")):
+        splits = {SPLIT_NAMES[word] for word in words(part) if word in SPLIT_NAMES}
+        if len(splits) == 1:
+            return splits.pop()
+    return None
 
 
 @dataclass(slots=True)

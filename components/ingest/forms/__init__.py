@@ -1,21 +1,16 @@
-"""The forms that `ingest` knows, one module each."""
+"""The forms that `ingest` knows."""
 
 from components.ingest.forms import (
     box_table,
     class_folders,
     coco,
     cvat,
-    hugging_face,
     idx,
     imagenet_lists,
-    jester,
-    kaggle,
-    label_studio,
-    labelled_table,
     npz,
     parquet_images,
     refused,
-    roboflow,
+    sample_tables,
     split_lists,
     tfrecord,
     voc,
@@ -23,26 +18,6 @@ from components.ingest.forms import (
     yolo,
 )
 
-_MODULES = (
-    split_lists,
-    imagenet_lists,
-    class_folders,
-    labelled_table,
-    roboflow,
-    label_studio,
-    kaggle,
-    hugging_face,
-    jester,
-    parquet_images,
-    webdataset,
-    tfrecord,
-    npz,
-    idx,
-    coco,
-    cvat,
-    voc,
-    yolo,
-    box_table,
-    refused,
-)
-FORMS = {module.FORM.name: module.FORM for module in _MODULES}
+_MODULES = (split_lists, imagenet_lists, class_folders, parquet_images, webdataset, tfrecord, npz, idx, coco, cvat, voc, yolo,
+            box_table, refused)  # fmt: skip
+FORMS = {form.name: form for form in (*sample_tables.FORMS, *(module.FORM for module in _MODULES))}

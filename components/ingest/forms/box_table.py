@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from components.ingest import boxes, columns, sheet
+from components.ingest import boxes, sheet
 from components.ingest.boxes import Box, Marked, Pictures
 from components.ingest.form import MARKED, Fit, Form, Options
 from components.ingest.listing import Listing
-from components.ingest.source import LeftOut, Source
+from components.ingest.source import LeftOut, Source, split_of
 
 EXAMPLE = """\
 train/_annotations.csv   filename,width,height,class,xmin,ymin,xmax,ymax
@@ -47,7 +47,7 @@ def read(listing: Listing, options: Options) -> Source:
 
 
 def _files(listing: Listing) -> list[Path]:
-    return [file for file in listing.others(*sheet.ENDINGS) if places(columns.header_of(file))]
+    return [file for file in listing.others(*sheet.ENDINGS) if places(sheet.header_of(file))]
 
 
 def _marked(file: Path, listing: Listing, pictures: Pictures, faults: list[str]) -> Iterator[Marked]:
@@ -69,7 +69,7 @@ def _marked(file: Path, listing: Listing, pictures: Pictures, faults: list[str])
             Box(label, *edges) for label, edges in zip(rows["label"][group.index], group[list(EDGES)].to_numpy(), strict=True)
         ]
         width, height = group.iloc[0][["width", "height"]]
-        yield Marked(picture, found, (width, height) if width > 0 and height > 0 else None, boxes.split_of(path), fractions)
+        yield Marked(picture, found, (width, height) if width > 0 and height > 0 else None, split_of(path), fractions)
 
 
 FORM = Form("box-table", "a table of boxes; with --crop-boxes a still of each", EXAMPLE, fit, read, boxes=True)

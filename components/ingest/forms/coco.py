@@ -10,7 +10,7 @@ from components.ingest import boxes
 from components.ingest.boxes import Box, Marked, Pictures
 from components.ingest.form import MARKED, Fit, Form, Options
 from components.ingest.listing import Listing
-from components.ingest.source import LeftOut, Source
+from components.ingest.source import LeftOut, Source, split_of
 from components.shared.errors import CannotRun
 
 EXAMPLE = """\
@@ -75,9 +75,9 @@ def _marked(file: Path, listing: Listing, pictures: Pictures, faults: list[str])
     path = listing.relative(file)
     above, _, _ = path.rpartition("/")
     subset = re.sub(r"^(instances|annotations)_?", "", file.stem)
-    split = boxes.split_of(path)
+    split = split_of(path)
     folders = boxes.near(above, f"images/{subset}", subset, "images", "data")
-    folders += [each for each in listing.folders if split and boxes.split_of(each.rpartition("/")[2]) == split]
+    folders += [each for each in listing.folders if split and split_of(each.rpartition("/")[2]) == split]
     try:
         content = json.loads(file.read_bytes(), object_hook=_without_outline)
         names = {category["id"]: str(category["name"]).encode().decode().strip() for category in content["categories"]}

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from components.ingest import columns
 from components.ingest.form import MARKED, Fit, Form, Options
 from components.ingest.listing import Listing
 from components.ingest.rows import source_of
@@ -74,8 +73,7 @@ def _rows(file: Path, classes: list[str], faults: list[str]) -> pd.DataFrame:
                 yield (match[3] or match[1] + match[2]), classes[places[0]], number
 
     found = pd.DataFrame(lines(), columns=["path", "label", "line"]).astype({"path": TEXT, "label": TEXT})
-    split = [SPLIT_NAMES.get(file.stem.lower())] * len(found)
-    return columns.filled(found.assign(split=pd.array(split, TEXT)))
+    return found.assign(split=pd.array([SPLIT_NAMES.get(file.stem.lower())] * len(found), TEXT))
 
 
 FORM = Form("imagenet", "CVAT's ImageNet lists of pictures, with their classes in synsets.txt", EXAMPLE, fit, read)

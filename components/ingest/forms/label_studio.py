@@ -5,11 +5,9 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
-import pandas as pd
-
 from components.ingest import columns, sheet
 from components.ingest.form import MARKED, Fit, Form, Options
-from components.ingest.listing import Listing
+from components.ingest.listing import Listing, head
 from components.ingest.rows import source_of
 from components.ingest.source import Source
 from components.shared.errors import CannotRun
@@ -17,6 +15,7 @@ from components.shared.errors import CannotRun
 EXAMPLE = """\
 project-3.json     [{"image": "/data/upload/3/1a2b3c4d-1.jpg", "choice": "cat", "annotator": 1, …}]
 images/1.jpg"""
+# What says of a row who made it, and how; of these some are in each export.
 _OWN = {
     "annotation_id",
     "annotator",
@@ -55,30 +54,23 @@ def read(listing: Listing, options: Options) -> Source:
     labels = [name for name in values if name != path]
     label = next((name for name in labels if name.lower() in _CHOICES), labels[0] if len(labels) == 1 else None)
     if path is None or label is None:
-        raise CannotRun(
-            f"{file}: expected a picture's path and one choice, beside Label Studio's own it has: {', '.join(values)}"
-        )
+        there = ", ".join(values)
+        raise CannotRun(f"{file}: expected a picture's path and one choice, beside Label Studio's own it has: {there}")
     if found[label].str.startswith("[{").any():
-        raise CannotRun(
-            f"{file}: {label} has regions of pictures, not one choice for each; export them as COCO or YOLO and say --crop-boxes"
-        )
-    rows = pd.DataFrame({
-        "path": pd.array([None if pd.isna(url) else _path(url) for url in found[path]], sheet.TEXT),
-        "label": pd.array([None if pd.isna(choice) else _choice(choice) for choice in found[label]], sheet.TEXT),
-        "line": found["line"],
-    })  # fmt: skip
-    rows = columns.filled(rows.dropna(subset=["label"]).drop_duplicates(["path", "label"]))
-    return source_of({file: rows}, "Label Studio's export", listing, options)
+        way_out = "export them as COCO or YOLO and say --crop-boxes"
+        raise CannotRun(f"{file}: {label} has regions of pictures, not one choice for each; {way_out}")
+    rows = found.rename(columns={path: "path", label: "label"})[["path", "label", "line"]].dropna(subset=["label"])
+    rows["path"] = rows["path"].map(_path, na_action="ignore").astype(sheet.TEXT)
+    rows["label"] = rows["label"].map(_choice).astype(sheet.TEXT)
+    return source_of({file: rows.drop_duplicates(["path", "label"])}, "Label Studio's export", listing, options)
 
 
 def _exports(listing: Listing) -> list[Path]:
     found = []
     for file in listing.others(".json", *sheet.ENDINGS):
-        if file.suffix.lower() == ".json":
-            with file.open("rb") as stream:
-                if not stream.read(100).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"["):
-                    continue
-        names = {name.strip().lower() for name in columns.header_of(file)}
+        if file.suffix.lower() == ".json" and not head(file, 100).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"["):
+            continue
+        names = {name.strip().lower() for name in sheet.header_of(file)}
         if len(names & {"annotation_id", "annotator", "lead_time", "updated_at"}) > 1 or {"annotations", "data", "id"} <= names:
             found.append(file)
     return found

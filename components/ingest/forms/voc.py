@@ -11,7 +11,7 @@ from components.ingest.boxes import Box, Marked, Pictures
 from components.ingest.form import MARKED, Fit, Form, Options
 from components.ingest.listing import Listing
 from components.ingest.sample_reader import STILLS
-from components.ingest.source import LeftOut, Source
+from components.ingest.source import LeftOut, Source, split_of
 
 EXAMPLE = """\
 Annotations/1.xml
@@ -48,7 +48,7 @@ def read(listing: Listing, options: Options) -> Source:
                     if picture:
                         stem = path.rpartition("/")[2].rpartition(".")[0]
                         size = tuple(float(found.findtext(f"size/{side}") or 0) for side in ("width", "height"))
-                        split = lists.get(stem) if lists else boxes.split_of(folder)
+                        split = lists.get(stem) if lists else split_of(folder)
                         yield Marked(picture, list(_boxes(found)), size if all(size) else None, split)
                     elif found.tag == "annotation":
                         faults.append(f"E_MISSING_FILE {path}: its picture {found.findtext('filename')!r} is not there")

@@ -10,7 +10,7 @@ from components.ingest.boxes import Box, Marked, Pictures
 from components.ingest.form import MARKED, Fit, Form, Options
 from components.ingest.listing import Listing
 from components.ingest.sample_reader import STILLS
-from components.ingest.source import SPLIT_NAMES, LeftOut, Source
+from components.ingest.source import SPLIT_NAMES, LeftOut, Source, split_of
 from components.shared import yaml_reader
 from components.shared.errors import CannotRun
 
@@ -115,7 +115,7 @@ def _split(path: str, known: dict, lists: dict[str, str]) -> str | None:
                 told.add(SPLIT_NAMES[word])
     if len(told) == 1:
         return told.pop()
-    return boxes.split_of("/".join(parts[:-1])) or lists.get("/".join(parts[-2:])) or lists.get(parts[-1])
+    return split_of("/".join(parts[:-1])) or lists.get("/".join(parts[-2:])) or lists.get(parts[-1])
 
 
 def _boxes(file: Path, path: str, names: dict[int, str], with_points: bool, faults: list[str]) -> Iterator[Box]:
