@@ -17,11 +17,10 @@ import numpy as np
 from PIL import Image
 
 from components.ingest import kinds
-from components.ingest.form import Options
-from components.ingest.labelled_arrays import as_folder
+from components.ingest.form import MARKED, Fit, Form, Options
 from components.ingest.listing import Listing
 from components.ingest.sample_reader import escaped, kind_of
-from components.ingest.source import Entry, LeftOut, Source
+from components.ingest.source import Entry, LeftOut, Source, as_folder
 from components.shared.errors import CannotRun, Refused
 from components.shared.pictures import decode, formats, metadata
 from components.shared.pictures.encode import encode_png
@@ -31,13 +30,13 @@ _ANY_SIZE = (10_000, 10_000)  # of a picture that cannot be read
 
 
 class Box(NamedTuple):
-    """One thing: its class, and its edges in pixels from the picture's upper left corner, right and bottom not included."""
+    """One thing: its class, and its left, top, right and bottom edge in pixels from the upper left corner, the last two not included.
+
+    Without edges it is the class of the picture as a whole.
+    """
 
     label: str
-    left: float
-    top: float
-    right: float
-    bottom: float
+    edges: tuple[float, float, float, float] | None
     crowd: bool = False  # several things that were not told apart
 
 
@@ -49,6 +48,14 @@ class Marked(NamedTuple):
     size: tuple[float, float] | None = None  # (width, height) as the export says
     split: str | None = None
     fractions: bool = False  # the edges are fractions of the width and the height
+
+
+class Export:
+    """What the reader of an export has at hand: the listing, its pictures, and where faults and what is left out go."""
+
+    def __init__(self, listing: Listing, left_out: LeftOut) -> None:
+        self.listing, self.left_out, self.pictures = listing, left_out, Pictures(listing)
+        self.faults: list[str] = []
 
 
 class Pictures:
@@ -82,69 +89,68 @@ def near(folder: str, *inside: str) -> list[str]:
     return [alike, *(str(PurePosixPath(base) / name) for base in bases for name in (*inside, ""))]
 
 
-def source_of(
-    what: str, listing: Listing, options: Options, marked: Callable[[LeftOut, list[str]], Iterator[Marked]]
-) -> Source:
-    """A still of each box: a lossless PNG of the upright picture's pixels; a picture's crops are one group.
+def form(
+    name: str, what: str, example: str, find: Callable[[Listing], str], marked: Callable[[Export], Iterator[Marked]]
+) -> Form:
+    """The form of an export of boxes. `find` says what in a listing is one, or nothing; `marked` tells all its pictures."""
 
-    `marked` tells all pictures anew at each call, and adds what is left out, and faults of the annotations. Raises CannotRun unless
-    `options.crop_boxes`; the source raises Refused with all faults.
+    def fit(listing: Listing) -> Fit | None:
+        return Fit(MARKED, why) if (why := find(listing)) else None
+
+    def read(listing: Listing, options: Options) -> Source:
+        if listing.file:
+            raise CannotRun(f"{listing.file}: {what}; name the folder that holds it and its pictures")
+        taken = "a crop of each box" if options.crop_boxes else "the labels of whole pictures"
+        return Source(
+            f"{what}: {taken}", listing.root, lambda left_out: _entries(Export(listing, left_out), what, options, marked)
+        )
+
+    return Form(name, f"{what}; with --crop-boxes a still of each box", example, fit, read, boxes=True)
+
+
+def _entries(export: Export, what: str, options: Options, marked: Callable[[Export], Iterator[Marked]]) -> Iterator[Entry]:
+    """A still of each box, a lossless PNG of the upright picture's pixels; a picture's crops are one group. Or whole pictures.
+
+    Raises CannotRun for boxes alone unless `options.crop_boxes`, Refused with all faults.
     """
-    if not options.crop_boxes:
+    listing, decoded = export.listing, functools.lru_cache(maxsize=1)(_upright)
+    seen: set[int] = set()
+    labelled = False
+    for each in marked(export):
+        path = listing.relative(each.picture)
+        if each.boxes and hash(path) in seen:
+            export.faults.append(
+                f"E_DUPLICATE_ROW {escaped(path)}: has boxes in two places of the annotations; keep one of them"
+            )
+            continue
+        seen.add(hash(path))
+        labels = sorted({box.label for box in each.boxes if not box.edges})
+        labelled |= bool(labels)
+        if options.crop_boxes:
+            size = _size(each, path, export.left_out)
+            for number, label, edges in _taken(each, size, path, export.left_out) if size else ():
+                name = "/".join(filter(None, [each.split, as_folder(label), f"{path.replace('/', '-')}-{number}.png"]))
+                frames = functools.partial(_crop, decoded, each.picture, path, size, edges, name)
+                yield Entry(label, name, frames=frames, group=path, split=each.split)
+        elif len(labels) > 1:
+            several = escaped(", ".join(labels[:5]))
+            export.faults.append(f"E_LABEL_CONFLICT {escaped(path)}: has {len(labels)} labels ({several})")
+        elif labels:
+            yield Entry(labels[0], path, [each.picture], split=each.split)
+        else:
+            export.left_out.add("W_UNLABELED", "pictures that have no label", path)
+    if not (options.crop_boxes or labelled):
         raise CannotRun(
-            f"{listing.file or listing.root}: {what}: boxes around things, not one label a picture; --crop-boxes takes each box as a "
+            f"{listing.root}: {what}: boxes around things, not one label a picture; --crop-boxes takes each box as a "
             "picture of its class; or ingest a table with the columns path,label, or --form class-folders where folders are the classes"
         )
-    if listing.file:
-        raise CannotRun(f"{listing.file}: {what}; name the folder that holds it and its pictures")
-
-    def entries(left_out: LeftOut) -> Iterator[Entry]:
-        decoded = functools.lru_cache(maxsize=1)(_upright)
-        seen: set[int] = set()
-        faults: list[str] = []
-        for each in marked(left_out, faults):
-            path = listing.relative(each.picture)
-            if each.boxes and hash(path) in seen:
-                faults.append(f"E_DUPLICATE_ROW {escaped(path)}: has boxes in two places of the annotations; keep one of them")
-                continue
-            seen.add(hash(path))
-            if size := _size(each, path, left_out):
-                for number, label, edges in _taken(each, size, path, left_out):
-                    name = f"{as_folder(label)}/{path.replace('/', '-')}-{number}.png"
-                    name = f"{each.split}/{name}" if each.split else name
-                    frames = functools.partial(_crop, decoded, each.picture, path, size, edges, name)
-                    yield Entry(label, name, frames=frames, group=path, split=each.split)
-        if faults:
-            raise Refused(*faults)
-        for folder in listing.folders.values():
-            for name in listing.scan(listing.root / folder.path).files if folder.stills else ():
-                path = f"{folder.path}/{name}".lstrip("/")
-                if hash(path) not in seen and kind_of(listing.root / path) == "still":
-                    left_out.add("W_UNLABELED", "pictures that have no annotation", path)
-
-    return Source(f"{what}: a crop of each box", listing.root, entries)
-
-
-def whole_pictures(what: str, listing: Listing, marked: Callable[[LeftOut, list[str]], Iterator[Marked]]) -> Source:
-    """A sample for each picture, of the one label that its annotations have; where they stand in it does not count.
-
-    The source raises Refused with all faults: those of `marked`, and pictures of several labels.
-    """
-
-    def entries(left_out: LeftOut) -> Iterator[Entry]:
-        faults: list[str] = []
-        for each in marked(left_out, faults):
-            path, labels = listing.relative(each.picture), sorted({box.label for box in each.boxes})
-            if len(labels) > 1:
-                faults.append(f"E_LABEL_CONFLICT {escaped(path)}: has {len(labels)} labels ({escaped(', '.join(labels[:5]))})")
-            elif not labels:
-                left_out.add("W_UNLABELED", "pictures that have no label", path)
-            else:
-                yield Entry(labels[0], path, [each.picture], split=each.split)
-        if faults:
-            raise Refused(*faults)
-
-    return Source(what, listing.root, entries)
+    if export.faults:
+        raise Refused(*export.faults)
+    for folder in listing.folders.values():
+        for name in listing.scan(listing.root / folder.path).files if folder.stills else ():
+            path = f"{folder.path}/{name}".lstrip("/")
+            if hash(path) not in seen and kind_of(listing.root / path) == "still":
+                export.left_out.add("W_UNLABELED", "pictures that have no annotation", path)
 
 
 def _size(each: Marked, path: str, left_out: LeftOut) -> tuple[float, float] | None:
@@ -172,8 +178,8 @@ def _taken(each: Marked, size: tuple[float, float], path: str, left_out: LeftOut
     """(number, label, whole edges inside the picture) of the boxes that are taken; the others are told."""
     width, height = size
     across, down = size if each.fractions else (1, 1)
-    for number, box in enumerate(each.boxes, 1):
-        left, top, right, bottom = box.left * across, box.top * down, box.right * across, box.bottom * down
+    for number, box in enumerate((box for box in each.boxes if box.edges), 1):
+        left, top, right, bottom = (edge * scale for edge, scale in zip(box.edges, (across, down) * 2, strict=True))
         inside = max(left, 0.0), max(top, 0.0), min(right, width), min(bottom, height)
         edges = tuple(round(edge) for edge in inside) if all(map(math.isfinite, inside)) else (0, 0, 0, 0)
         reasons = {

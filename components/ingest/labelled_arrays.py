@@ -1,6 +1,5 @@
 """Pictures and labels as two arrays -> samples with lossless PNG frames."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from components.ingest.source import Entry, LeftOut, Source
+from components.ingest.source import Entry, LeftOut, Source, as_folder
 from components.shared.errors import CannotRun, Refused
 from components.shared.pictures.encode import encode_png
 
@@ -41,11 +40,6 @@ def source_of(pairs: list[Pair], what: str, root: Path, *, classes: list[str] | 
     parts = [f"{len(pair.labels):,}" + (f" {pair.split}" if pair.split else "") for pair in pairs]
     shape = "x".join(str(side) for side in pairs[0].pictures.shape[1:])
     return Source(f"{what}: {' + '.join(parts)} pictures of {shape}", root, entries)
-
-
-def as_folder(label: str) -> str:
-    """A label as the name of a folder, whatever it is: it must not lead elsewhere when it is exported."""
-    return re.sub(r"^\.+$|[/\\\x00-\x1f]", "-", label).encode()[:100].decode(errors="ignore")
 
 
 def _frames(picture: np.ndarray, name: str) -> Callable[[], Iterable[tuple[bytes, str]]]:

@@ -5,6 +5,7 @@ import math
 import os
 import re
 import stat
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -95,6 +96,14 @@ class Listing:
         ]  # fmt: skip
         return [file for file in files if not endings or file.name.lower().endswith(endings)]
 
+    def every(self, wanted: Callable[[str], object]) -> Iterator[Path]:
+        """All files with such a name that are neither pictures nor videos, also where a folder has more than are kept."""
+        for path, folder in self.folders.items() if not self.file else ():
+            if any(map(wanted, folder.others)):
+                yield from (self.root / path / name for name in self.scan(self.root / path).files if wanted(name))
+        if self.file and wanted(self.file.name):
+            yield self.file
+
     def relative(self, path: Path) -> str:
         """A path as it goes into a shard; of the root itself it is empty."""
         return "" if path == self.root else path.relative_to(self.root).as_posix()
@@ -121,6 +130,16 @@ def head(file: Path, size: int) -> bytes:
     """The first bytes of a file."""
     with file.open("rb") as stream:
         return stream.read(size)
+
+
+def lines(file: Path) -> list[str]:
+    """The lines of a text; what is not UTF-8 in it is replaced."""
+    return file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+
+
+def first_like(files: Iterable[Path], pattern: re.Pattern[bytes], *, most: int = 100) -> Path | None:
+    """The first of these that begins with something like that; no more than `most` are looked into."""
+    return next((file for file in itertools.islice(files, most) if pattern.search(head(file, 2000))), None)
 
 
 def is_system(name: str) -> bool:

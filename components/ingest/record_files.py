@@ -1,24 +1,16 @@
 """What forms over records share: which files hold them, the splits that these are of, labels, and a path for each picture inside."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from components.ingest.kinds import kind_of_bytes
 from components.ingest.listing import Listing
-from components.ingest.source import LeftOut, split_of
+from components.ingest.source import LeftOut, as_folder, split_of
 from components.shared.errors import Refused
 
 _MOST_NUMBERED = 100_000  # files of one split
 _CLASS_LISTS = ("classnames.txt", "classes.txt", "labels.txt", "label.labels.txt", "label_map.txt")
-
-
-def files(listing: Listing, wanted: Callable[[str], object]) -> list[Path]:
-    """All files with such a name; a listing itself keeps no more than some of a folder."""
-    if listing.file:
-        return [listing.file] if wanted(listing.file.name) else []
-    folders = [listing.root / path for path, folder in listing.folders.items() if any(map(wanted, folder.others))]
-    return [folder / name for folder in folders for name in listing.scan(folder).files if wanted(name)]
 
 
 def leave_out_others(listing: Listing, taken: Sequence[Path], left_out: LeftOut) -> None:
@@ -89,16 +81,11 @@ def path_of(file: str, number: int, name: str, *, label: str, split: str | None)
     `name` is the picture's own, or no more than an ending.
     """
     name = re.split(r"[/\\]", name)[-1][-60:]
-    own = f"{file.partition('.')[0].replace('/', '-')}-{number:06d}{'' if name[:1] in ('', '.') else '-'}{plain(name) if name else ''}"
-    return "/".join([*([split] if split else []), plain(label), own])
+    own = f"{file.partition('.')[0].replace('/', '-')}-{number:06d}{'' if name[:1] in ('', '.') else '-'}{as_folder(name) if name else ''}"
+    return "/".join([*([split] if split else []), as_folder(label), own])
 
 
 def ending_of(content: bytes) -> str:
     """The ending of a picture without a name, by its first bytes."""
     kind = kind_of_bytes(content).lower()
     return {"": "", "jpeg": ".jpg"}.get(kind, f".{kind}")
-
-
-def plain(text: str) -> str:
-    """A part of a path, whatever the text."""
-    return re.sub(r"^\.+$|[/\\\x00-\x1f]", "-", text).encode(errors="replace")[:100].decode(errors="ignore")

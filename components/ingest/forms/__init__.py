@@ -2,9 +2,9 @@
 
 from components.ingest.forms import (
     box_table,
+    box_xml,
     class_folders,
     coco,
-    cvat,
     idx,
     imagenet_lists,
     npz,
@@ -13,11 +13,22 @@ from components.ingest.forms import (
     sample_tables,
     split_lists,
     tfrecord,
-    voc,
     webdataset,
     yolo,
 )
 
-_MODULES = (split_lists, imagenet_lists, class_folders, parquet_images, webdataset, tfrecord, npz, idx, coco, cvat, voc, yolo,
-            box_table, refused)  # fmt: skip
-FORMS = {form.name: form for form in (*sample_tables.FORMS, *(module.FORM for module in _MODULES))}
+_MODULES = (
+    class_folders,
+    split_lists,
+    imagenet_lists,
+    parquet_images,
+    webdataset,
+    tfrecord,
+    npz,
+    idx,
+    coco,
+    yolo,
+    box_table,
+    refused,
+)
+FORMS = {form.name: form for form in (*(module.FORM for module in _MODULES), *sample_tables.FORMS, box_xml.VOC, box_xml.CVAT)}

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from components.ingest.form import HELD, Fit, Form, Options
 from components.ingest.listing import Listing
-from components.ingest.record_files import class_list, ending_of, files, label_of, leave_out_others, path_of, splits
+from components.ingest.record_files import class_list, ending_of, label_of, leave_out_others, path_of, splits
 from components.ingest.source import Entry, LeftOut, Source
 from components.shared import supervise
 from components.shared.data import dataset
@@ -52,7 +52,7 @@ def fit(listing: Listing) -> Fit | None:
 
 def read(listing: Listing, options: Options) -> Source:
     """The rows of all files. Raises Refused, CannotRun where the columns do not say which is the label."""
-    tables = [_table(file, listing, options) for file in files(listing, lambda name: name.lower().endswith(".parquet"))]
+    tables = [_table(file, listing, options) for file in listing.every(lambda name: name.lower().endswith(".parquet"))]
     names = [listing.relative(table.file) for table in tables]
     official = splits(names)
 

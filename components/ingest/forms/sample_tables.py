@@ -68,7 +68,7 @@ def _fit_kaggle(listing: Listing) -> Fit | None:
     """A table with ids and labels, or one with labels beside a submission."""
     files = _with_ids(listing)
     asked = any(columns.is_submission(file) for file in listing.others(".csv"))
-    if not files or box_table.fit(listing) or not (asked or any(columns.of(file).by_id for file in files)):
+    if not files or box_table.FORM.fit(listing) or not (asked or any(columns.of(file).by_id for file in files)):
         return None
     return Fit(MARKED, f"{files[0].name} has the columns {', '.join(sheet.header_of(files[0])[:9])}")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from components.ingest import example_records
 from components.ingest.form import HELD, Fit, Form, Options
 from components.ingest.listing import Listing
-from components.ingest.record_files import class_list, ending_of, files, label_of, leave_out_others, path_of, splits
+from components.ingest.record_files import class_list, ending_of, label_of, leave_out_others, path_of, splits
 from components.ingest.source import Entry, LeftOut, Source
 from components.shared.errors import CannotRun, Refused
 
@@ -32,7 +32,7 @@ def fit(listing: Listing) -> Fit | None:
 
 def read(listing: Listing, options: Options) -> Source:
     """A sample for each record. Raises CannotRun for what is damaged or no labelled picture, Refused for bad labels."""
-    found = files(listing, lambda name: _NAMED.search(name) or _MAYBE.search(name))
+    found = list(listing.every(lambda name: _NAMED.search(name) or _MAYBE.search(name)))
     names = [listing.relative(file) for file in found]
     classes = class_list(listing)
 

@@ -6,59 +6,43 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from components.ingest import boxes
-from components.ingest.boxes import Box, Marked, Pictures
-from components.ingest.form import MARKED, Fit, Form, Options
-from components.ingest.listing import Listing
+from components.ingest.boxes import Box, Export, Marked
+from components.ingest.listing import Listing, first_like, head, lines
 from components.ingest.sample_reader import STILLS
-from components.ingest.source import SPLIT_NAMES, LeftOut, Source, split_of
+from components.ingest.source import SPLIT_NAMES, split_of
 from components.shared import yaml_reader
 from components.shared.errors import CannotRun
 
-EXAMPLE = """\
-data.yaml            names: [cat, dog]
-images/train/1.jpg
-labels/train/1.txt   1 0.5 0.5 0.2 0.3"""
 _MOST = 200  # files whose first line is read
-_ROW = re.compile(r"\d+(\s+-?([01]|[01]?\.\d+|\d(\.\d+)?e-\d+)){4}(\s+[-+.e\d]+)*\s*")
+_ROW = re.compile(rb"\A\d+([ \t]+-?([01]|[01]?\.\d+|\d(\.\d+)?e-\d+)){4}([ \t]+[-+.e\d]+)*[ \t\r]*(\n|\Z)")
 _SETTINGS = re.compile(rb"^(names|train|val)\s*:", re.MULTILINE)
 _SLACK = 0.01  # what tools round beyond the picture's edge
 
 
-def fit(listing: Listing) -> Fit | None:
+def _find(listing: Listing) -> str:
     """Text files whose first line is a class and at least four fractions; or settings that name classes and pictures."""
     texts = listing.others(".txt")
     # Those that lie deeper first: at the top are lists and remarks.
-    for file in sorted(texts, key=lambda file: -len(file.parts))[:_MOST]:
-        with file.open("rb") as stream:
-            if _ROW.fullmatch(stream.readline(2000).decode("utf-8", "replace")):
-                return Fit(MARKED, f"{listing.relative(file)} holds boxes as YOLO writes them")
+    if file := first_like(sorted(texts, key=lambda file: -len(file.parts)), _ROW, most=_MOST):
+        return f"{listing.relative(file)} holds boxes as YOLO writes them"
     for file in listing.others(".yaml", ".yml") if texts else ():
-        with file.open("rb") as stream:
-            keys = set(_SETTINGS.findall(stream.read(2**16)))
+        keys = set(_SETTINGS.findall(head(file, 2**16)))
         if b"names" in keys and len(keys) > 1:
-            return Fit(MARKED, f"{listing.relative(file)} names classes and pictures as YOLO does")
-    return None
+            return f"{listing.relative(file)} names classes and pictures as YOLO does"
+    return ""
 
 
-def read(listing: Listing, options: Options) -> Source:
-    """A still of each box; the split is that of data.yaml, the folder, or a list (train.txt). Raises Refused, CannotRun."""
-    pictures = Pictures(listing)
-
-    def marked(left_out: LeftOut, faults: list[str]) -> Iterator[Marked]:
-        known = _configuration(listing)
-        names, lists = _names(listing, known), _lists(listing, faults)
-        for folder in [each.path for each in listing.folders.values() if any(name.endswith(".txt") for name in each.others)]:
-            for name in listing.scan(listing.root / folder).files:
-                path = f"{folder}/{name}".lstrip("/")
-                picture = pictures.find(name[:-4], boxes.near(folder, "images")) if name.endswith(".txt") else None
-                if picture:
-                    found = list(_boxes(listing.root / path, path, names, "kpt_shape" in known, faults))
-                    split = _split(listing.relative(picture), known, lists)
-                    yield Marked(picture, found, split=split, fractions=True)
-                elif name.endswith(".txt") and _ROW.match((listing.root / path).read_text(encoding="utf-8", errors="replace")):
-                    faults.append(f"E_MISSING_FILE {path}: no picture of that name lies beside it or in a folder images")
-
-    return boxes.source_of("a YOLO export", listing, options, marked)
+def _marked(export: Export) -> Iterator[Marked]:
+    """The split is that of data.yaml, the folder, or a list (train.txt). Raises CannotRun."""
+    listing, known = export.listing, _configuration(export.listing)
+    names, lists = _names(listing, known), _lists(export)
+    for file in listing.every(lambda name: name.endswith(".txt")):
+        path = listing.relative(file)
+        if picture := export.pictures.find(file.stem, boxes.near(path.rpartition("/")[0], "images")):
+            found = list(_boxes(file, path, names, "kpt_shape" in known, export.faults))
+            yield Marked(picture, found, split=_split(listing.relative(picture), known, lists), fractions=True)
+        elif _ROW.search(head(file, 2000)):
+            export.faults.append(f"E_MISSING_FILE {path}: no picture of that name lies beside it or in a folder images")
 
 
 def _configuration(listing: Listing) -> dict:
@@ -74,33 +58,29 @@ def _names(listing: Listing, known: dict) -> dict[int, str]:
     """Number -> name of the classes. Raises CannotRun where nothing tells them."""
     names = known.get("names")
     if not names:
-        # Asked for by name: of a folder with thousands of texts not all names are kept.
-        places = [listing.root / folder / name for folder in listing.folders for name in ("classes.txt", "_darknet.labels")]
-        files = [*listing.others(".names"), *(file for file in places if file.is_file())]
-        if not files:
-            raise CannotRun(
-                f"{listing.root}: its boxes name classes by numbers; add a data.yaml with `names`, obj.names or classes.txt"
-            )
-        names = files[0].read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        files = listing.every(lambda name: name.endswith(".names") or name in ("classes.txt", "_darknet.labels"))
+        if not (file := next(files, None)):
+            way_out = "add a data.yaml with `names`, obj.names or classes.txt"
+            raise CannotRun(f"{listing.root}: its boxes name classes by numbers; {way_out}")
+        names = lines(file)
     try:
-        return {
-            int(str(number)): str(name).strip()
-            for number, name in (names.items() if isinstance(names, dict) else enumerate(names))
-        }
+        numbered = names.items() if isinstance(names, dict) else enumerate(names)
+        return {int(str(number)): str(name).strip() for number, name in numbered}
     except (TypeError, ValueError):
         raise CannotRun(f"{listing.root}: `names` of its data.yaml are not a list of names, or number: name") from None
 
 
-def _lists(listing: Listing, faults: list[str]) -> dict[str, str]:
+def _lists(export: Export) -> dict[str, str]:
     """Name of a picture, with its folder's where that stands there -> split, of the lists train.txt, valid.txt and test.txt."""
     found: dict[str, str] = {}
-    for file in listing.others(".txt"):
+    for file in export.listing.others(".txt"):
         split = SPLIT_NAMES.get(file.stem.lower())
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if split else ():
+        for line in lines(file) if split else ():
             path = PurePosixPath(line.strip().replace("\\", "/"))
             name = "/".join(path.parts[-2:])
             if path.suffix.lower() in STILLS and found.setdefault(name, split) != split:
-                faults.append(f"E_LABEL_CONFLICT {listing.relative(file)}: {name!r} is in the list of {found[name]} too")
+                where = export.listing.relative(file)
+                export.faults.append(f"E_LABEL_CONFLICT {where}: {name!r} is in the list of {found[name]} too")
     return found
 
 
@@ -120,7 +100,7 @@ def _split(path: str, known: dict, lists: dict[str, str]) -> str | None:
 
 def _boxes(file: Path, path: str, names: dict[int, str], with_points: bool, faults: list[str]) -> Iterator[Box]:
     """A box per line: centre, width and height, then perhaps key points; or an outline, of which the box that holds it."""
-    for line, row in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for line, row in enumerate(lines(file), 1):
         where = f"{path} line {line}"
         try:
             numbers = list(map(float, row.split()))
@@ -131,19 +111,25 @@ def _boxes(file: Path, path: str, names: dict[int, str], with_points: bool, faul
         is_box = len(numbers) == 5 or (with_points and len(numbers) > 5)
         place, values = numbers[0], numbers[1:5] if is_box else numbers[1:]
         if not (is_box or (len(numbers) >= 7 and len(numbers) % 2)):
-            faults.append(
-                f"E_BOX {where}: expected a class and 4 numbers, or a class and the points of an outline, got {row[:60]!r}"
-            )
+            expected = "expected a class and 4 numbers, or a class and the points of an outline"
+            faults.append(f"E_BOX {where}: {expected}, got {row[:60]!r}")
         elif place not in names:
             faults.append(f"E_LABEL {where}: class {place:g} is not among the {len(names)} names")
         elif not all(-_SLACK <= value <= 1 + _SLACK for value in values):
             faults.append(f"E_BOX {where}: expected fractions of the picture, from 0 to 1, got {row[:60]!r}")
         elif is_box:
             x, y, width, height = values
-            yield Box(names[int(place)], x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+            yield Box(names[int(place)], (x - width / 2, y - height / 2, x + width / 2, y + height / 2))
         else:
             across, down = values[::2], values[1::2]
-            yield Box(names[int(place)], min(across), min(down), max(across), max(down))
+            yield Box(names[int(place)], (min(across), min(down), max(across), max(down)))
 
 
-FORM = Form("yolo", "boxes in YOLO's text files; with --crop-boxes a still of each", EXAMPLE, fit, read, boxes=True)
+FORM = boxes.form(
+    "yolo", "a YOLO export",
+    """\
+data.yaml            names: [cat, dog]
+images/train/1.jpg
+labels/train/1.txt   1 0.5 0.5 0.2 0.3""",
+    _find, _marked,
+)  # fmt: skip
