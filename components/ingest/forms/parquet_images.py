@@ -1,5 +1,6 @@
 """Parquet files with the pictures in them, as Hugging Face's `datasets` writes them: a struct of `bytes` and `path` a row."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,7 @@ class _Table(NamedTuple):
 
     file: Path
     picture: str
-    fields: set[str]  # of the column's struct; of plain bytes none
+    fields: dict[str, pa.DataType]  # of the column's struct; of plain bytes none
     label: str
     classes: dict[int, str]
 
@@ -43,7 +44,7 @@ def fit(listing: Listing) -> Fit | None:
     """Parquet files of which the first has a column of pictures."""
     for file in listing.others(".parquet")[:1]:
         schema = _schema(file)
-        if schema is not None and "frames" in schema.names and set(dataset.FACTS) < set(schema.names):
+        if schema is not None and _is_shard(schema):
             return Fit(HELD, f"{file.name} is a shard that Darkroom wrote")
         if schema is not None and (columns := _pictures(schema)):
             return Fit(HELD, f"{file.name} has pictures in its column {columns[0]}")
@@ -73,15 +74,19 @@ def _schema(file: Path) -> pa.Schema | None:
         return None
 
 
+def _is_shard(schema: pa.Schema) -> bool:
+    return "frames" in schema.names and set(dataset.FACTS) < set(schema.names)
+
+
 def _pictures(schema: pa.Schema) -> list[str]:
     """The columns with pictures: structs as `datasets` writes them, or plain bytes under such a name; the likeliest first."""
     features = _features(schema)
-    found = [
-        field.name for field in schema
-        if (pa.types.is_struct(field.type) and {"bytes", "path"} & {inner.name for inner in field.type})
-        or ((pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type))
-            and (field.name.lower() in _PICTURES or features.get(field.name, {}).get("_type") == "Image"))
-    ]  # fmt: skip
+    found = []
+    for field in schema:
+        kind, named = field.type, field.name.lower() in _PICTURES or features.get(field.name, {}).get("_type") == "Image"
+        is_struct = pa.types.is_struct(kind) and {"bytes", "path"} & {inner.name for inner in kind}
+        if is_struct or (named and (pa.types.is_binary(kind) or pa.types.is_large_binary(kind))):
+            found.append(field.name)
     return sorted(found, key=lambda name: _PICTURES.index(name.lower()) if name.lower() in _PICTURES else len(_PICTURES))
 
 
@@ -98,10 +103,9 @@ def _table(file: Path, listing: Listing, options: Options) -> _Table:
     schema = _schema(file)
     if schema is None:
         raise CannotRun(f"{file}: not a Parquet file that can be read; get it again")
-    if "frames" in schema.names and set(dataset.FACTS) < set(schema.names):
-        raise CannotRun(
-            f"{file}: is a shard that Darkroom wrote; use its folder as data/, or `darkroom export` it and ingest the tree"
-        )
+    if _is_shard(schema):
+        way_out = "use its folder as data/, or `darkroom export` it and ingest the tree"
+        raise CannotRun(f"{file}: is a shard that Darkroom wrote; {way_out}")
     found = _pictures(schema)
     if not found:
         raise CannotRun(f"{file}: no column of pictures, as other files beside it have; it has: {', '.join(schema.names)}")
@@ -109,10 +113,9 @@ def _table(file: Path, listing: Listing, options: Options) -> _Table:
         raise CannotRun(f"{file}: several columns of pictures ({', '.join(found)}); rename the one that is meant to image")
     label, classes = _label(schema, file, options)
     column = schema.field(found[0]).type
-    fields = {field.name for field in column} if pa.types.is_struct(column) else set()
+    fields = {field.name: field.type for field in column} if pa.types.is_struct(column) else {}
     table = _Table(file, found[0], fields, label, classes or class_list(listing))
-    missing = _without_bytes(table) if "bytes" in fields or not fields else pq.read_metadata(file).num_rows
-    if missing:
+    if missing := _without_bytes(table):
         raise Refused(f"E_MISSING_FILE {file}: {missing:,} rows have no bytes in {table.picture}, at most the path of a picture that "
                       "lies elsewhere; save it with the pictures in it, or ingest the folder of pictures")  # fmt: skip
     return table
@@ -140,46 +143,40 @@ def _label(schema: pa.Schema, file: Path, options: Options) -> tuple[str, dict[i
 def _without_bytes(table: _Table) -> int:
     """How many rows have no picture, as far as the file itself says so."""
     metadata = pq.read_metadata(table.file)
-    columns = [group.column(place) for group in map(metadata.row_group, range(metadata.num_row_groups))
-               for place in range(group.num_columns)]  # fmt: skip
+    if table.fields and "bytes" not in table.fields:
+        return metadata.num_rows
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
     try:
-        ours = [column for column in columns if column.path_in_schema == table.bytes]
+        columns = [group.column(place) for group in groups for place in range(group.num_columns)]
+        ours = [column.statistics for column in columns if column.path_in_schema == table.bytes]
     except UnicodeDecodeError as error:
         raise CannotRun(f"{table.file}: cannot be read (the name of a column: {error}); get it again") from None
-    return sum(column.statistics.null_count or 0 for column in ours if column.statistics)
+    return sum(statistics.null_count or 0 for statistics in ours if statistics)
 
 
 def _entries(table: _Table, name: str, split: str | None, left_out: LeftOut) -> Iterator[Entry]:
-    pictures, row, ending = _Pictures(table), -1, ""
-    has_path = "path" in table.fields and _is_text(pq.read_schema(table.file).field(table.picture).type.field("path").type)
-    for batch in _batches(table.file, [table.label, *([f"{table.picture}.path"] if has_path else [])], 4096):
-        labels = batch.column(table.label).to_pylist()
-        paths = (
-            [value and value["path"] for value in batch.column(table.picture).to_pylist()] if has_path else [None] * len(labels)
-        )
-        for value, path in zip(labels, paths, strict=True):
-            row += 1
-            label = label_of(value, table.classes, f"{table.file} row {row}")
-            if label is None:
-                left_out.add("W_UNLABELED", "rows without a label", f"{name} row {row}")
-                continue
-            # All pictures of a file are most likely of one kind: of those without a name the first says which.
-            ending = ending if path or ending else ending_of(pictures.at(row))
-            source = path_of(name, row, path or ending, label=label, split=split)
-            yield Entry(label, source, frames=lambda row=row, source=source: [(pictures.at(row), source)], split=split)
+    pictures, ending = _Pictures(table), ""
+    named = table.fields.get("path") in (pa.string(), pa.large_string())
+    paths = _values(table.file, f"{table.picture}.path", 4096) if named else itertools.repeat(None)
+    for row, (value, path) in enumerate(zip(_values(table.file, table.label, 4096), paths, strict=False)):
+        label, path = label_of(value, table.classes, f"{table.file} row {row}"), path and path["path"]
+        if label is None:
+            left_out.add("W_UNLABELED", "rows without a label", f"{name} row {row}")
+            continue
+        # All pictures of a file are most likely of one kind: of those without a name the first says which.
+        ending = ending if path or ending else ending_of(pictures.at(row))
+        source = path_of(name, row, path or ending, label=label, split=split)
+        yield Entry(label, source, frames=lambda row=row, source=source: [(pictures.at(row), source)], split=split)
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
-def _batches(file: Path, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
+def _values(file: Path, column: str, rows: int) -> Iterator[object]:
+    """The values of one column, or of one field of a struct, of which so many are in memory at once."""
     supervise.reads(file.name)
     try:
         with pq.ParquetFile(file, pre_buffer=False, buffer_size=2**20) as content:
-            for batch in content.iter_batches(batch_size=rows, columns=columns):
+            for batch in content.iter_batches(batch_size=rows, columns=[column]):
                 batch.validate(full=True)  # text that is no UTF-8
-                yield batch
+                yield from batch.column(0).to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise CannotRun(f"{file}: cannot be read ({str(error).splitlines()[0]}); get it again") from None
 
@@ -188,20 +185,14 @@ class _Pictures:
     """The bytes of a file's pictures, which are asked for in their order: a few, or a page of the file, are in memory at once."""
 
     def __init__(self, table: _Table) -> None:
-        self.table, self.start, self.values = table, 0, []
-        self.batches: Iterator[pa.RecordBatch] = iter(())
+        self.table, self.rows = table, enumerate(_values(table.file, table.bytes, _HELD))
+        self.row, self.value = -1, None
 
     def at(self, row: int) -> bytes:
-        """The bytes of a row's picture. Raises Refused where it has none."""
-        if row < self.start or not self.values:
-            self.batches, self.start, self.values = _batches(self.table.file, [self.table.bytes], _HELD), 0, []
-        while row >= self.start + len(self.values):
-            self.start += len(self.values)
-            if (batch := next(self.batches, None)) is None:
-                raise CannotRun(f"{self.table.file}: has fewer pictures than labels; get it again")
-            self.values = batch.column(0).to_pylist()
-        value = self.values[row - self.start]
-        content = value and value["bytes"] if self.table.fields else value
+        """The bytes of a row's picture, or of the same once more. Raises Refused where it has none."""
+        while self.row < row:
+            self.row, self.value = next(self.rows, (row, None))
+        content = self.value and self.value["bytes"] if self.table.fields else self.value
         if not content:
             raise Refused(f"E_MISSING_FILE {self.table.file} row {row}: has no picture in it; leave the row out")
         return content
