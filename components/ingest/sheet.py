@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.ingest import charsets
 from components.shared import supervise
 from components.shared.errors import CannotRun, Refused, Stop
 
@@ -23,8 +24,8 @@ _SPREADSHEETS = (".xlsx", ".xls", ".ods")
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", *_SPREADSHEETS)
 _ROWS = 2**16  # that are held as Python objects at once
 csv.field_size_limit(2**31 - 1)  # a caption that nobody reads may be of any length
-# What spreadsheets save tables in; of a hundred others most would fit any short text.
-_ENCODINGS = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "koi8_r", "cp932", "cp949", "gb18030", "big5"]
+# The words of a text that are not ASCII.
+_WORDS = re.compile(rb"[A-Za-z]*[\x80-\xff][A-Za-z\x80-\xff]*")
 _LONGEST = 1000  # characters of a path, a label ...; more is a quote that was not closed
 TEXT = pd.StringDtype("pyarrow")  # a tenth of what Python's own text takes
 
@@ -128,32 +129,18 @@ def _text(file: Path) -> tuple[str, str]:
     try:
         text = content.decode("utf-8-sig" if encoding == "utf-8" else encoding)
     except UnicodeDecodeError as error:
-        encoding = _detected(content)
-        if not encoding:
+        words = [word[0] for word in itertools.islice(_WORDS.finditer(content), 1000)]
+        encoding = charsets.detected(words)
+        try:
+            text = content.decode(encoding or "utf-8")
+        except UnicodeDecodeError:
             line = content[: error.start].count(b"\n") + 1
             what = "not UTF-8, and too little text to tell its encoding; save it as UTF-8"
             raise Refused(f"E_CSV {file} line {line}: {what}") from None
-        text = content.decode(encoding)
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise Refused(f"E_CSV {file} line {line}: holds a NUL byte; save it as plain UTF-8 text")
     return text, encoding
-
-
-def _detected(content: bytes) -> str:
-    """The encoding in which the words that are not ASCII read like a language; none where another one does so half as well."""
-    import charset_normalizer
-
-    words = itertools.islice(re.finditer(rb"[A-Za-z]*[\x80-\xff][A-Za-z\x80-\xff]*", content), 1000)
-    matches = charset_normalizer.from_bytes(b" ".join(word[0] for word in words), cp_isolation=_ENCODINGS)
-    best = max(matches, key=lambda match: match.coherence, default=None)
-    if not best or not best.coherence or any(each is not best and 2 * each.coherence >= best.coherence for each in matches):
-        return ""
-    try:
-        content.decode(best.encoding)
-    except UnicodeDecodeError:
-        return ""
-    return best.encoding
 
 
 def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from components.ingest import named, privacy, zip_names
+from components.ingest import charsets, named, privacy
 from components.ingest.broken import Broken
 from components.ingest.form import Options, Reading, understand
 from components.ingest.forms import FORMS
@@ -73,7 +73,7 @@ def ingest(
         raise CannotRun(f"--group {group!r}: not a usable regular expression ({error})") from None
     if not dry_run:
         _refuse_to_overwrite(source, data)
-    name_encoding = zip_names.checked(name_encoding)
+    name_encoding = charsets.checked(name_encoding)
     with scratch.folder() as folder, _naming(source, folder / "opened"):
         options = Options(kind, crop_boxes=crop_boxes, label_level=label_level, label_field=label_field)
         reading = _understood(source, folder / "opened", options, "" if form == "auto" else form, name_encoding)

@@ -1,27 +1,15 @@
 """The names in a zip. Most have no encoding written beside them: UTF-8, or what a detector is sure of, or what a person says."""
 
-import codecs
 import contextlib
-import re
 import zipfile
 from pathlib import Path
 
+from components.ingest import charsets
 from components.shared.errors import CannotRun
 
 _UTF8 = 0x800  # the flag that says that a name is UTF-8
 _UNIX = 3  # the system that made a member; a backslash in its names is a letter, on others it stands between folders
 _UNICODE_PATH = b"\x75\x70"  # the extra field in which some tools put the name once more, as UTF-8
-# What systems write, in the order in which readings are offered; of encodings that read alike, the first counts.
-_USUAL = ("cp437", "cp850", "cp932", "gb18030", "big5", "cp949", "cp866", "cp1251", "cp1252", "cp1250", "cp1253", "cp1256")
-_SURE = 0.1  # by how much a reading must look less like noise than any other (charset-normalizer's `chaos`, 0 to 1)
-
-
-def checked(encoding: str) -> str:
-    """A name of an encoding, or of none. Raises CannotRun."""
-    try:
-        return encoding and codecs.lookup(encoding).name
-    except LookupError:
-        raise CannotRun(f"--name-encoding {encoding!r}: no such encoding; there are {', '.join(_USUAL)} and others") from None
 
 
 def names(members: list[zipfile.ZipInfo], archive: Path, encoding: str) -> list[str]:
@@ -61,29 +49,12 @@ def _detected(parts: list[bytes], archive: Path) -> str:
     """The encoding of parts of names that are not ASCII. It is printed where it is no more than likely."""
     with contextlib.suppress(UnicodeDecodeError):
         return b"".join(parts).decode() and "utf-8"
-    from charset_normalizer import from_bytes
-
-    # Less is known of few short names than of a text: what two encodings read equally well is for a person to say.
-    readings = _readings(parts)
-    likely = list(from_bytes(b"\n".join(parts), cp_isolation=list(readings), threshold=1)) if readings else []
-    if not likely or any(other.chaos < likely[0].chaos + _SURE for other in likely[1:]):
+    if not (encoding := charsets.detected(parts)):
         raise CannotRun(f"{archive}: does not say in which encoding its names are; say --name-encoding: {_offered(parts)}")
-    encoding = likely[0].encoding
-    print(f"names     {archive.name} does not say their encoding; read as {encoding}, such as {readings[encoding]!r}; "
+    print(f"names     {archive.name} does not say their encoding; read as {encoding}, such as {parts[0].decode(encoding)[:40]!r}; "
           "--name-encoding takes another")  # fmt: skip
     return encoding
 
 
-def _readings(parts: list[bytes]) -> dict[str, str]:
-    """Each usual encoding in which all are letters -> how one looks in it, for each look the first encoding."""
-    readings: dict[str, str] = {}
-    for encoding in _USUAL:
-        with contextlib.suppress(UnicodeDecodeError):
-            texts = [part.decode(encoding) for part in parts]
-            if all(re.fullmatch(r"[\w\s!-/:-@[-`{-~]+", text) for text in texts) and texts[0] not in readings.values():
-                readings[encoding] = texts[0][:40]
-    return readings
-
-
 def _offered(parts: list[bytes]) -> str:
-    return ", ".join(f"{encoding} for {text!r}" for encoding, text in _readings(parts).items()) or "no usual one fits"
+    return ", ".join(f"{name} for {text!r}" for name, text in charsets.readings(parts).items()) or "no usual one fits"
