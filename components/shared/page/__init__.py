@@ -1,1 +1,1 @@
-"""The one style of every page that Darkroom writes: a page needs no network, runs no script, and shows every name as text."""
+"""The one style of every page: it needs no network, runs no script but its template's own, and shows every name as text."""
