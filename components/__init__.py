@@ -10,15 +10,16 @@ from typing import NamedTuple
 class Command(NamedTuple):
     """One row of the table of contents: where a command's function stands, what it does, and what it needs to run.
 
-    `workers`: spreads its work over processes, which are started while the command itself still loads; its module has `parts`,
-    what it computes of each shard alone. `supervised`: runs in a child process, because it may die of a lack of memory, or of a damaged
-    file; the text is what to do against the first. `sections`: the sections of params.yaml that it takes, where that is not the
-    one of its name.
+    `workers`: spreads its work over processes, which are started while the command itself still loads. `parts`: its module has
+    `parts`, what it computes of each shard alone, which a cluster spreads over pods. `supervised`: runs in a child process, because
+    it may die of a lack of memory, or of a damaged file; the text is what to do against the first. `sections`: the sections of
+    params.yaml that it takes, where that is not the one of its name.
     """
 
     module: str
     help: str
     workers: bool = False
+    parts: bool = False
     supervised: str = ""
     sections: tuple[str, ...] = ()
 
@@ -30,10 +31,11 @@ STEPS = {
         supervised="free some memory, or give it more",
     ),
     "measure": Command(
-        "components.measure.step", "Decode every frame once and write the manifest, a row per sample", workers=True
+        "components.measure.step", "Decode every frame once and write the manifest, a row per sample", workers=True, parts=True
     ),
+    "embed": Command("components.embed.step", "A vector per sample, to search by and for a map; off by default", parts=True),
     "validate": Command("components.validate.step", "Judge the manifest: findings, a report; stops the run on an error"),
-    "prepare": Command("components.prepare.step", "Split by group and label, decode, resize: uint8 arrays", workers=True),
+    "prepare": Command("components.prepare.step", "Split by group and label, decode, resize: uint8 arrays", workers=True, parts=True),
     "augment": Command("components.augment.step", "Rebalance and augment the training split"),
     "train": Command(
         "components.train.step", "Fit one architecture, a CNN or an LSTM; track the run in MLflow",
@@ -49,5 +51,6 @@ TOOLS = {
     "fix": Command("components.fix.step", "Apply chosen fixes of validate's findings as a new data version"),
     "knobs": Command("components.__main__", "Check all of params.yaml, before a step has run"),
     "digest": Command("components.shared.data.dataset", "Print the digest of a folder of shards, as data.dvc records it"),
+    "similar": Command("components.embed.similar", "Find the samples that look most like a picture, by what embed wrote"),
     "summary": Command("components.register.summary", "Show CNN against LSTM, the verdict, and what to type next"),
 }

@@ -51,7 +51,7 @@ def call(step: str, *, config: str = "", code: str = "", shown: Sequence[Artifac
             check(artifact)
         plain = {key: _plain(value) for key, value in values.items()}
         plain |= {"config": knobs(config, section)} if config else {}
-        if STEPS[name].workers:
+        if STEPS[name].parts:
             _spread(step, data=plain["data"], digest=plain.get("digest", ""), config=config, code=code)
         try:
             run(name, section=section, **plain)

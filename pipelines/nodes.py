@@ -11,8 +11,8 @@ import json
 import re
 from typing import NamedTuple
 
-STEPS = ("measure", "validate", "gate", "prepare", "augment", "train cnn", "train lstm", "evaluate cnn", "evaluate lstm", "register",
-         "report")  # fmt: skip
+STEPS = ("measure", "embed", "validate", "gate", "prepare", "augment", "train cnn", "train lstm", "evaluate cnn",
+         "evaluate lstm", "register", "report")  # fmt: skip
 # Tasks of versions that were uploaded when these steps shared a component.
 _SHARED = {"train": "train cnn", "train-2": "train lstm", "evaluate": "evaluate cnn", "evaluate-2": "evaluate lstm"}
 STILL = 3600  # seconds in which something happens in every workflow that is not gone: its pods start, run and end

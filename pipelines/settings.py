@@ -80,7 +80,7 @@ class Settings(Strict):
         kubernetes.set_timeout(task, own.timeout)
         kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
         own_environment = {STORE: self.store, CPUS: own.cpu}
-        if STEPS.get(step) and STEPS[step].workers:
+        if STEPS.get(step) and STEPS[step].parts:
             own_environment[PARTS] = f"{self.parts.shards}/{self.parts.at_once}"
         for name, value in {**self.environment, **own_environment}.items():
             task.set_env_variable(name, value)

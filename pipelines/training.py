@@ -21,13 +21,14 @@ def training_pipeline(
     """From shards to a registered model. Returns the pipeline; `params` (params.yaml) gives the defaults of its parameters.
 
     1. measure: every frame decoded once, into the manifest
-    2. validate: findings, and a verdict; behind it a gate ends the run where the data is refused
-    3. prepare: split, decoded and resized into arrays
-    4. augment: rebalance and vary the training split
-    5. train: a CNN and an LSTM, side by side
-    6. evaluate: each on the test split
-    7. register: the better one becomes champion
-    8. report: however the run ends
+    2. embed: a vector per sample, where a knob names a network
+    3. validate: findings, and a verdict; behind it a gate ends the run where the data is refused
+    4. prepare: split, decoded and resized into arrays
+    5. augment: rebalance and vary the training split
+    6. train: a CNN and an LSTM, side by side
+    7. evaluate: each on the test split
+    8. register: the better one becomes champion
+    9. report: however the run ends
 
     `data` is a DVC remote (or a folder of shards) and `digest` what data.dvc records: data comes by reference.
     With `newest`, for schedules, `digest` is the address of a data.dvc, which is read when a run starts: where a run of that data by
@@ -43,6 +44,7 @@ def training_pipeline(
         digest: str = default_digest,
         seed: int = given["seed"],
         measure: str = given["measure"],
+        embed: str = given["embed"],
         validate: str = given["validate"],
         prepare: str = given["prepare"],
         augment: str = given["augment"],
@@ -59,6 +61,7 @@ def training_pipeline(
             digest: Which data, as data.dvc records it; of a schedule that follows new data, the address of a data.dvc.
             seed: One number behind augmentation, weights and order.
             measure: Knobs of measure, as JSON; params.yaml explains each.
+            embed: Knobs of embed, as JSON.
             validate: Knobs of validate, as JSON.
             prepare: Knobs of prepare, as JSON.
             augment: Knobs of augment, as JSON.
@@ -87,7 +90,9 @@ def training_pipeline(
 
         def steps(digest, code, last) -> None:
             manifest = add(wrappers.measure(data=data, digest=digest, config=measure, code=code), "measure")["manifest"]
-            judged = add(wrappers.validate(manifest=manifest, config=validate, code=code), "validate")
+            task = wrappers.embed(data=data, digest=digest, manifest=manifest, config=embed, code=code)
+            vectors = add(task, "embed")["embeddings"]
+            judged = add(wrappers.validate(manifest=manifest, embeddings=vectors, config=validate, code=code), "validate")
             # A step of its own and without retries: on some installations Kubernetes would try what refuses again and again.
             verdict = add(wrappers.gate(verdict=judged["Output"]), "gate")["Output"]
             task = wrappers.prepare(
@@ -113,8 +118,8 @@ def training_pipeline(
                 steps(digest, code, "")
                 return
             task = wrappers.newest(
-                address=digest, code=code, seed=seed, measure=measure, validate=validate, prepare=prepare, augment=augment,
-                train_cnn=train_cnn, train_lstm=train_lstm, evaluate=evaluate, register=register,
+                address=digest, code=code, seed=seed, measure=measure, embed=embed, validate=validate, prepare=prepare,
+                augment=augment, train_cnn=train_cnn, train_lstm=train_lstm, evaluate=evaluate, register=register,
             )  # fmt: skip
             found = add(task, "newest")
             task.set_caching_options(False)

@@ -24,13 +24,13 @@ def component(function):
 
 
 @component
-def newest(address: str, code: str, seed: int, measure: str, validate: str, prepare: str, augment: str, train_cnn: str,
-           train_lstm: str, evaluate: str, register: str) -> NamedTuple(
+def newest(address: str, code: str, seed: int, measure: str, embed: str, validate: str, prepare: str, augment: str,
+           train_cnn: str, train_lstm: str, evaluate: str, register: str) -> NamedTuple(
     "Newest", [("digest", str), ("code", str), ("key", str), ("Output", str)]
 ):  # fmt: skip
     from pipelines.newest import newest
 
-    return newest(address, code, (seed, measure, validate, prepare, augment, train_cnn, train_lstm, evaluate, register))
+    return newest(address, code, (seed, measure, embed, validate, prepare, augment, train_cnn, train_lstm, evaluate, register))
 
 
 @component
@@ -39,9 +39,15 @@ def measure(data: str, digest: str, config: str, code: str, manifest: Output[Dat
 
 
 @component
-def validate(manifest: Input[Dataset], config: str, code: str, validation: Output[Dataset], report: Output[HTML],
-             findings: Output[Markdown]) -> str:  # fmt: skip
-    return call("validate", manifest=manifest, config=config, code=code, validation=validation, shown=[report, findings])
+def embed(data: str, digest: str, manifest: Input[Dataset], config: str, code: str, embeddings: Output[Dataset]):
+    call("embed", data=data, digest=digest, manifest=manifest, config=config, code=code, embeddings=embeddings)
+
+
+@component
+def validate(manifest: Input[Dataset], embeddings: Input[Dataset], config: str, code: str, validation: Output[Dataset],
+             report: Output[HTML], findings: Output[Markdown]) -> str:  # fmt: skip
+    return call("validate", manifest=manifest, embeddings=embeddings, config=config, code=code, validation=validation,
+                shown=[report, findings])  # fmt: skip
 
 
 @component

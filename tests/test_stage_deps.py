@@ -14,8 +14,12 @@ NO_RESULT = {f"components/shared/{name}" for name in (
     "__init__.py", "config.py", "data/parts.py", "data/remote.py", "deadline.py", "destination.py", "errors.py", "files.py",
     "masking.py", "parallel.py", "progress_bar.py", "runs/guarded_server.py", "scratch.py", "store.py", "supervise.py",
     "yaml_reader.py")}  # fmt: skip
-# Drawn in passing by steps whose other outputs the next step learns from: a word there must not train two networks again.
-IN_PASSING = {"augment": {"components/shared/plots.py"}, "train": {"components/shared/plots.py"}}
+# Drawn in passing by steps whose other outputs the next step learns from, or by a command: a word there must not train two networks again.
+IN_PASSING = {
+    "embed": {"components/shared/plots.py"},
+    "augment": {"components/shared/plots.py"},
+    "train": {"components/shared/plots.py"},
+}
 
 
 def used_by(name: str) -> set[str]:

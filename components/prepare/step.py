@@ -14,15 +14,14 @@ from components.prepare import plan
 from components.prepare.config import PrepareConfig
 from components.shared import destination, files, parallel, scratch
 from components.shared.data import arrays, dataset
-from components.shared.data.dataset import Sample
 from components.shared.data.parts import Parts, code_of
-from components.shared.data.remote import Shards
-from components.shared.errors import CannotRun
-from components.shared.pictures import decode, fit, formats, metadata
+from components.shared.data.remote import Shards, stale
+from components.shared.pictures import decode, fit, formats, metadata, sample_frames
 from components.shared.pictures.formats import Undecodable
 from components.shared.store import open_store
 
 Places = tuple[np.ndarray, np.ndarray]  # of the samples of a shard; see `Plan.of`
+SIZE = {"height", "width", "channels", "resize", "max_frames"}  # the knobs that decide the pixels of a sample
 HELD = 2**24  # bytes of decoded pixels that are held before they are written
 _PART = pa.schema([("pixels", pa.large_binary())])  # of each sample of a shard, in order; null where nothing decodes
 
@@ -47,7 +46,7 @@ def prepare(
     with files.whole_folder(prepared, kind="prepared") as fresh:
         made = plan.make(manifest=manifest, verdict=verdict, pairs=pairs, config=config, folder=fresh)
         kept = parts(shards, config)
-        _refuse_other_shards(shards, made.shards, contents=kept is not None)
+        shards.refuse_other_than(made.shards, contents=kept is not None)
         for number, name in enumerate(dataset.SPLITS):
             arrays.create(fresh / name, int((made.split == number).sum()), made.layout.shape)
         if kept:
@@ -61,8 +60,8 @@ def prepare(
 def parts(shards: Shards, config: PrepareConfig) -> Parts | None:
     """What is kept of these shards, in no split's order; None without a store."""
     store = open_store()
-    knobs = config.model_dump_json(include={"height", "width", "channels", "resize", "max_frames"})
-    decided_by = f"{code_of(sys.modules[__name__], decode, fit, formats, metadata)} {knobs}"
+    modules = (sys.modules[__name__], decode, fit, formats, metadata, sample_frames)
+    decided_by = f"{code_of(*modules)} {config.model_dump_json(include=SIZE)}"
     return store and Parts(store, "prepare", shards, decided_by, functools.partial(_decode_all, config=config))
 
 
@@ -71,31 +70,13 @@ def _each(work: Callable, items: list[tuple]) -> None:
         pass
 
 
-def _refuse_other_shards(shards: Shards, measured: dict[str, str], *, contents: bool) -> None:
-    """Raise CannotRun when there is a shard that was not measured, or lacks one that was, or has changed since then."""
-    here = set(shards.names)
-    changed = {name for name in here & set(measured) if shards.md5(name) != measured[name]} if contents else set()
-    for names, what in (
-        (here - set(measured), "was not measured"),
-        (set(measured) - here, "was measured, and is not there any more"),
-        (changed, "changed since it was measured"),
-    ):
-        if names:
-            where = Path(shards.data) / min(names) if shards.here else min(names)
-            raise _stale(where, what)
-
-
-def _stale(shard: Path | str, what: str = "changed since it was measured") -> CannotRun:
-    return CannotRun(f"{shard}: {what}; `dvc repro measure` brings manifest and data together")
-
-
 def fill(shard: Path, md5: str, places: Places, config: PrepareConfig, prepared: Path) -> None:
     """Decode one shard and write each sample to its place (see Plan): the same arrays, whoever does which shard.
 
     Raises CannotRun for another shard than the one that was measured.
     """
     if not shard.is_file() or files.digest(shard, "md5") != md5:
-        raise _stale(shard)
+        raise stale(shard)
     _write(_decoded(shard, config), shard, places, prepared)
 
 
@@ -116,7 +97,7 @@ def _write(decoded: Iterable[np.ndarray | None], shard: Path | str, places: Plac
     images = [np.load(prepared / name / "images.npy", mmap_mode="r+") for name in dataset.SPLITS]
     for frames, side, place in itertools.zip_longest(decoded, *(each.tolist() for each in places)):
         if side is None or (side >= 0 and frames is None):
-            raise _stale(shard)
+            raise stale(shard)
         if side >= 0 and images[side].ndim == 4:
             images[side][place] = frames[0]
         elif side >= 0:  # a short clip leaves its last places zero, which is padding
@@ -142,22 +123,12 @@ def decode_shard(shard: Path, part: Path, config: PrepareConfig) -> None:
 
 
 def _decoded(shard: Path, config: PrepareConfig) -> Iterator[np.ndarray | None]:
-    """The frames of each sample, see `_frames`; None for one that does not decode."""
+    """The frames of each sample, see `sample_frames.pixels`; None for one that does not decode."""
+    size = config.model_dump(include=SIZE)
     for sample in dataset.read_samples(shard):
         try:
-            yield _frames(sample, config) if sample.frames else None
+            yield sample_frames.pixels(
+                sample, **size, max_pixels=decode.LARGEST
+            )  # which sizes are welcome was measure's to say
         except Undecodable:
             yield None
-
-
-def _frames(sample: Sample, config: PrepareConfig) -> np.ndarray:
-    """uint8 (frames, height, width, channels). A clip that is too long is thinned evenly."""
-    most = min(len(sample.frames), config.max_frames)
-    chosen = np.linspace(0, len(sample.frames) - 1, most).round().astype(int)
-    return np.stack([_resized(sample.frames[time][0], config) for time in chosen])
-
-
-def _resized(frame: bytes, config: PrepareConfig) -> np.ndarray:
-    # Which sizes are welcome was measure's to say.
-    picture = decode.decode(frame, at_least=max(config.height, config.width), max_pixels=decode.LARGEST)
-    return fit.fit(picture.pixels, height=config.height, width=config.width, channels=config.channels, rule=config.resize)

@@ -27,10 +27,12 @@ class Parser(argparse.ArgumentParser):
 def add(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint: Any) -> None:
     """Add one parameter: in front of `*` it is positional, behind it an option; `Annotated` gives its help and its bounds."""
     kind, text, *_ = typing.get_args(hint) if typing.get_origin(hint) is typing.Annotated else (hint, "")
+    kind = Path if kind == Path | None else kind
     if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
-        parser.add_argument(parameter.name, type=checked(hint), help=text)
+        several = {"type": checked(typing.get_args(kind)[0]), "nargs": "+"} if typing.get_origin(kind) is list else {}
+        parser.add_argument(parameter.name, **{"type": checked(hint), "help": text} | several)
         return
-    flag = "--" + parameter.name.replace("_", "-")
+    flag = ("--" if len(parameter.name) > 1 else "-") + parameter.name.replace("_", "-")
     required = parameter.default is parameter.empty
     default = None if required else parameter.default
     if kind is bool:
@@ -54,6 +56,7 @@ def checked(hint: Any) -> Callable[[str], Any]:
     It raises ArgumentTypeError, which argparse puts into one line with the option's name.
     """
     kind = typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
+    kind = Path if kind == Path | None else kind
 
     def convert(text: str) -> Any:
         if "\0" in text:

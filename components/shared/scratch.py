@@ -43,20 +43,20 @@ def folder(purpose: str = "") -> Iterator[Path]:
         os.close(lock)
 
 
-def mapped(file: Path, shape: tuple[int, ...]):
-    """Make a file of levels, a uint8 array that is mapped and filled piece by piece: never in memory as a whole.
+def mapped(file: Path, shape: tuple[int, ...], kind: str = "uint8"):
+    """Make a file of numbers, such as levels: an array that is mapped and filled piece by piece, never in memory as a whole.
 
     Its room on the disk is taken now: a full disk would otherwise end the process by SIGBUS, when it writes to memory that
     stands for a file without room. Raises CannotRun with the bytes that are needed and free.
     """
     import numpy as np
 
-    with files.room(file, needed=math.prod(shape)):
-        levels = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
+    with files.room(file, needed=math.prod(shape) * np.dtype(kind).itemsize):
+        array = np.lib.format.open_memmap(file, mode="w+", dtype=kind, shape=shape)
         if hasattr(os, "posix_fallocate"):
             with file.open("r+b") as stream:
                 os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
-    return levels
+    return array
 
 
 def let_go(levels) -> None:

@@ -14,6 +14,7 @@ SCREEN = 16  # lines of findings that the terminal shows
 def validate(
     *,
     manifest: Annotated[Path, "what measure wrote"],
+    embeddings: Annotated[Path | None, "what embed wrote"] = None,
     config: ValidateConfig,
     validation: Annotated[Path, "folder for findings.json, summary.json, report.html, data_docs/ ..."],
 ) -> None:

@@ -63,8 +63,12 @@ class Parts:
             raise CannotRun(f"{self.step}: the results of {name} were damaged in the store; {again}")
 
     def _key(self, name: str) -> str:
-        text = f"{name} {self.shards.md5(name)} {self.decided_by}"
-        return f"parts/{self.step}/{hashlib.sha256(text.encode()).hexdigest()}"
+        return f"parts/{self.step}/{key(self.shards, name, self.decided_by)}"
+
+
+def key(shards: Shards, name: str, decided_by: str) -> str:
+    """What the results of a shard are known by."""
+    return hashlib.sha256(f"{name} {shards.md5(name)} {decided_by}".encode()).hexdigest()
 
 
 def code_of(*modules: Any) -> str:

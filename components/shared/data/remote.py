@@ -39,6 +39,18 @@ class Shards:
             self._md5[name] = files.digest(Path(self.data) / name, "md5")
         return self._md5[name]
 
+    def refuse_other_than(self, measured: dict[str, str], *, contents: bool) -> None:
+        """Raise CannotRun for a shard that was not measured (name -> md5), for one that was and is not there, and for a changed one."""
+        here = set(self.names)
+        changed = {name for name in here & set(measured) if self.md5(name) != measured[name]} if contents else set()
+        for names, what in (
+            (here - set(measured), "was not measured"),
+            (set(measured) - here, "was measured, and is not there any more"),
+            (changed, "changed since it was measured"),
+        ):
+            if names:
+                raise stale(Path(self.data) / min(names) if self.here else min(names), what)
+
     def few(self, names: Collection[str]) -> Iterator[list[Path]]:
         """These shards as files: all at once where they are here, else a few at a time, checked, gone when the next few come."""
         if self.here:
@@ -50,6 +62,11 @@ class Shards:
                 brought = [folder / name for name in names[start : start + at_once]]
                 list(pool.map(lambda shard: _fetch(self.data, self.md5(shard.name), shard), brought))
                 yield brought
+
+
+def stale(shard: Path | str, what: str = "changed since it was measured") -> CannotRun:
+    """What to raise for a shard that is not the one that was measured."""
+    return CannotRun(f"{shard}: {what}; `dvc repro measure` brings manifest and data together")
 
 
 def is_remote(data: str) -> bool:

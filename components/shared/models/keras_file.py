@@ -96,7 +96,7 @@ def predict(
 ) -> np.ndarray:
     """uint8 (n, ...) -> float32 (n, classes) probabilities, batch after batch in order; `change` is applied to each batch."""
     tf, _ = backend.start()
-    run = _compiled(model)
+    run = compiled(model)
     found = np.empty((len(images), model.output_shape[-1]), np.float32)
     with progress_bar(total=len(images), name=name) as bar:
         for start in range(0, len(images), batch_size):
@@ -108,7 +108,7 @@ def predict(
 
 
 @functools.lru_cache(maxsize=2)
-def _compiled(model):
+def compiled(model):
     """A model for any number of samples, traced once: a new function for each call would be traced each time."""
     tf, _ = backend.start()
     signature = [tf.TensorSpec(model.inputs[0].shape, tf.uint8)]
