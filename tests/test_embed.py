@@ -62,6 +62,7 @@ def test_a_vector_of_unit_length_for_each_row_of_the_manifest_in_its_order(made)
     near, cosines = found.nearest(found.vectors, 3)
     assert (near[:, 0] == np.arange(36)).mean() > 0.95  # itself, but for twins of it
     assert np.allclose(cosines[:, 0], 1, atol=2e-3)
+    assert "bar/" in (made / "embeddings/map.html").read_text()
 
 
 def test_the_same_data_is_the_same_bytes_however_it_was_done(made, tmp_path, monkeypatch, capsys):

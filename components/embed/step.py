@@ -69,7 +69,8 @@ def embed(
         _write_about(fresh, network, side=config.side, frames=config.frames, rows=len(vectors), dimensions=vectors.shape[1],
                      data_digest=manifests.data_digest(manifest))  # fmt: skip
     kept_shards, without = len(shards.names) - len(new), int((~there).sum())
-    print(f"{embeddings}: {len(new)} shards embedded, {kept_shards} kept, {without:,} samples have no vector")
+    print(f"{embeddings}: {len(new)} shards embedded, {kept_shards} kept, {without:,} samples have no vector; "
+          f"{embeddings}/{form.MAP} shows them")  # fmt: skip
 
 
 def parts(shards: Shards, config: EmbedConfig) -> Parts | None:
