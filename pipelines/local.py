@@ -3,20 +3,23 @@
 import argparse
 import contextlib
 import json
+import logging
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
-from pipelines import graph, private
+from pipelines import graph
 from pipelines.execution import REASON_FILE, SEAL, seal
-from pipelines.terminal import Terminal
 
 DONE, FAILED = 0, 1
+Start = Callable[[str, list[str], dict[str, str]], int]  # name, command and variables of a step -> its exit code
 
 
 def run(options: argparse.Namespace) -> int:
@@ -31,27 +34,24 @@ def run(options: argparse.Namespace) -> int:
     if options.containers:
         from pipelines import containers
 
-        artifacts = containers.artifacts(private.folder(root))
+        artifacts = containers.open_folder(containers.private_folder(root) / "artifacts")
     else:
         artifacts = root
         artifacts.mkdir(parents=True, exist_ok=True)
-    cache = root / ".cache"
+    cache, log = root / ".cache", root / "run.log"
     sweep(cache)
     with contextlib.ExitStack() as stack:
         # Among the artifacts, where containers see it, too.
         store = "" if options.no_cache else f"file://{artifacts}/store"
         reason_file = stack.enter_context(_scratch(artifacts, params, store))
-        runner = local.SubprocessRunner(use_venv=False)
+        said = Said(sys.stdout, stack.enter_context(log.open("w", encoding="utf-8", errors="backslashreplace")))
+        start = said.process
         if options.containers:
             reason_file.chmod(0o666)  # a container writes to it as another user
-            runner = stack.enter_context(containers.runner(options, root))
-        local.init(runner, pipeline_root=str(artifacts), enable_caching=not options.no_cache, cache_root=str(cache))
-        # KFP warns that display names and the image have no effect here, which is right without a cluster.
-        warnings.filterwarnings("ignore", module="kfp.local")
-        log = root / "run.log"
-        stream = stack.enter_context(log.open("w", encoding="utf-8", errors="backslashreplace"))
-        stack.enter_context(contextlib.redirect_stdout(Terminal(sys.stdout, stream)))
-        stack.enter_context(_like_the_launcher())
+            start = stack.enter_context(containers.runner(options, root, said)).run
+        options = {"enable_caching": not options.no_cache, "cache_root": str(cache)}
+        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(artifacts), **options)
+        stack.enter_context(like_the_launcher(start, said))
         ended = ""
         try:
             pipeline(data=data, digest=digest)
@@ -63,6 +63,27 @@ def run(options: argparse.Namespace) -> int:
             print(f"pipelines run: {reason}; the whole log: {log}", file=sys.stderr)
             return FAILED
     return DONE
+
+
+class Said:
+    """What steps say, as a person sees it and as the log keeps it."""
+
+    def __init__(self, *streams: TextIO) -> None:
+        self._streams = streams
+
+    def write(self, text: str) -> None:
+        """Show and keep a piece of text."""
+        for stream in self._streams:
+            stream.write(text)
+            stream.flush()
+
+    def process(self, name: str, command: list[str], environment: dict[str, str]) -> int:
+        """Run a step's command as a process; its exit code."""
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+        with subprocess.Popen(command, env=os.environ | environment, **streams) as process:
+            for line in process.stdout:
+                self.write(line)
+        return process.returncode
 
 
 def _as_interrupted(*_: object) -> None:
@@ -96,26 +117,30 @@ def _data(options: argparse.Namespace) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def _like_the_launcher() -> Iterator[None]:
-    """KFP's local runner keeps to what holds on a cluster.
+def like_the_launcher(start: Start, said: Said) -> Iterator[None]:
+    """KFP's local runner runs each step by `start(name, command, environment)`, and keeps to what holds on a cluster.
 
     A command that fails leaves no outputs. The exit handler is told COMPLETE or FAILED and no reason, and its placeholders mean
-    something. A process may be of any command, such as ours: KFP itself wants its own.
+    something. KFP's own lines are not said.
     """
     from kfp import dsl
-    from kfp.local import status, task_dispatcher
+    from kfp.local import logging_utils, status
+    from kfp.local import subprocess_task_handler as handlers
     from kfp.local.orchestrator.orchestrator_utils import OrchestratorUtils
-    from kfp.local.subprocess_task_handler import SubprocessTaskHandler
 
-    wanted = SubprocessTaskHandler.validate_not_container_component
-    run_task, arguments_of = task_dispatcher.run_single_task_implementation, OrchestratorUtils.make_task_arguments
+    class Task:
+        def __init__(self, *, full_command: list[str], env_vars: dict[str, str], **_: object) -> None:
+            self.command, self.environment = handlers.replace_python_executable(full_command, sys.executable), env_vars
 
-    def run(pipeline_resource_name: str, component_name: str, **options):
-        outputs, ended = run_task(pipeline_resource_name=pipeline_resource_name, component_name=component_name, **options)
-        if ended == status.Status.FAILURE:
-            task = component_name.removeprefix("comp-")
-            shutil.rmtree(Path(options["pipeline_root"], pipeline_resource_name, task), ignore_errors=True)
-        return outputs, ended
+        def run(self) -> status.Status:
+            name = self.command[-1].replace("_", " ")
+            said.write(f"{name}: started\n")
+            code = start(name, self.command, self.environment)
+            said.write(f"{name}: {'failed' if code else 'done'}\n")
+            if code:
+                given = json.loads(self.command[self.command.index("--executor_input") + 1])
+                shutil.rmtree(Path(given["outputs"]["outputFile"]).parent, ignore_errors=True)
+            return status.Status.FAILURE if code else status.Status.SUCCESS
 
     def arguments(*given, **named) -> dict:
         made = arguments_of(*given, **named)
@@ -126,13 +151,21 @@ def _like_the_launcher() -> Iterator[None]:
                 made[name] = dsl.PIPELINE_JOB_NAME_PLACEHOLDER
         return made
 
-    task_dispatcher.run_single_task_implementation, OrchestratorUtils.make_task_arguments = run, arguments
-    SubprocessTaskHandler.validate_not_container_component = lambda *_: None
+    handler, line, arguments_of = (
+        handlers.SubprocessTaskHandler,
+        logging_utils.print_horizontal_line,
+        OrchestratorUtils.make_task_arguments,
+    )
+    handlers.SubprocessTaskHandler, logging_utils.print_horizontal_line = Task, lambda: None
+    OrchestratorUtils.make_task_arguments = arguments
+    logging.disable()
     try:
-        yield
+        with warnings.catch_warnings(action="ignore"):  # that display names and the image have no effect here, which is right
+            yield
     finally:
-        task_dispatcher.run_single_task_implementation, OrchestratorUtils.make_task_arguments = run_task, arguments_of
-        SubprocessTaskHandler.validate_not_container_component = wanted
+        logging.disable(logging.NOTSET)
+        handlers.SubprocessTaskHandler, logging_utils.print_horizontal_line = handler, line
+        OrchestratorUtils.make_task_arguments = arguments_of
 
 
 def sweep(cache: Path) -> None:

@@ -87,7 +87,7 @@ def trainings(folder: Path) -> dict[str, tuple[str, str]]:
     from components.shared.runs.connection import sqlite_address
     from components.shared.runs.pipeline_run import TRAINING
 
-    client = mlflow.MlflowClient(sqlite_address(folder / ROOTS / "tracking/runs.db"))
+    client = mlflow.MlflowClient(sqlite_address(folder / ROOTS / "containers/tracking/mlflow/runs.db"))
     found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
     assert all(run.info.status != "RUNNING" for run in found if TRAINING not in run.data.tags)
     found = [run for run in found if TRAINING in run.data.tags]

@@ -1,13 +1,13 @@
 """The image, and single steps in it: real containers, by podman (or docker, where DOCKER_HOST names it)."""
 
 import argparse
+import io
 import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
-import docker
 import job_double
 import pytest
 import yaml
@@ -60,28 +60,23 @@ def test_the_label_is_of_this_commit_also_where_the_code_is_that_of_another(imag
 @pytest.fixture(scope="module")
 def step(image, tmp_path_factory):
     """`step("echo hello", memory="64m")`: run a command as a step is run. Returns its exit code, its log, its reasons."""
-    folder = tmp_path_factory.mktemp("step")
-    (folder / "data").mkdir()
-    (folder / "door").mkdir()
-    root = folder / "root"
-    root.mkdir()
-    root.chmod(0o777)
-    (root / "words").touch()
-    (root / "words").chmod(0o666)
-    os.environ[execution.REASON_FILE] = str(root / "words")
+    root = tmp_path_factory.mktemp("step")
+    (root / "data").mkdir()
+    words = containers.open_folder(root / "artifacts") / "words"
+    words.touch()
+    words.chmod(0o666)
+    os.environ[execution.REASON_FILE] = str(words)
     with containers._engine():
-        client = docker.from_env()
 
         def run(command: str, memory: str = "512m") -> tuple[int, str, str]:
-            (root / "words").write_text("")
-            options = argparse.Namespace(memory=memory, data=str(folder / "data"))
+            words.write_text("")
+            options = argparse.Namespace(memory=memory, data=str(root / "data"))
             shutil.rmtree(root / "logs", ignore_errors=True)
-            one = containers.Step(options, root, folder / "door", "http://127.0.0.1:5000")
-            code = one.run(client, "ignored", ["sh", "-c", command], {str(root): {"bind": str(root), "mode": "rw"}})
-            return code, next(one.logs.iterdir()).read_text(), (root / "words").read_text()
+            one = containers.Containers(options, root, io.StringIO())
+            code = one.run("step", ["sh", "-c", command], {})
+            return code, next(one.logs.iterdir()).read_text(), words.read_text()
 
         yield run
-        client.close()
     del os.environ[execution.REASON_FILE]
 
 

@@ -3,15 +3,13 @@
 import os
 import socket
 import stat
-import tempfile
-import threading
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, draw_stills
 
 from components.shared.errors import CannotRun
-from pipelines import containers, private, tunnel
+from pipelines import containers
 from pipelines.__main__ import main
 
 NOBODY = 65534
@@ -47,46 +45,6 @@ def common(tmp_path_factory) -> Path:
         yield folder
 
 
-@pytest.fixture
-def server():
-    """A server on loopback that sends `hello` to whoever connects."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def answer() -> None:
-            while True:
-                try:
-                    connection, _ = listening.accept()
-                except OSError:
-                    return
-                with connection:
-                    connection.sendall(b"hello")
-
-        thread = threading.Thread(target=answer, daemon=True)
-        thread.start()
-        yield listening.getsockname()[1]
-        listening.shutdown(socket.SHUT_RDWR)  # or the thread would accept on whatever gets the number of this socket next
-        thread.join()
-
-
-def hello(path: Path) -> bytes:
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(10)
-        client.connect(str(path))
-        return client.recv(10)
-
-
-def test_the_way_to_the_tracking_server_is_for_its_owner_alone(server):
-    with tunnel.door("127.0.0.1", server) as folder:
-        assert hello(folder / "socket") == b"hello"
-        assert mode(folder / "socket") == 0o666  # a container is another user, and is let in by the mount
-        assert mode(folder) == 0o755
-        assert mode(folder.parent) == 0o700
-        if os.getuid() == 0:
-            assert not as_nobody(lambda: hello(folder / "socket"))
-            assert not as_nobody(lambda: list(folder.iterdir()))
-    assert not folder.parent.exists()
-
-
 def test_the_socket_of_podmans_service_is_in_a_private_folder(tmp_path, monkeypatch):
     """A stand-in for podman's service that only binds the socket: the folder is what is looked at."""
     monkeypatch.delenv("DOCKER_HOST", raising=False)
@@ -105,17 +63,10 @@ def test_the_socket_of_podmans_service_is_in_a_private_folder(tmp_path, monkeypa
     assert "DOCKER_HOST" not in os.environ
 
 
-def test_a_path_too_long_for_a_socket_is_said(tmp_path, monkeypatch):
-    (tmp_path / ("x" * 108)).mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("x" * 108)))
-    with pytest.raises(CannotRun, match="too long a path for a socket; set TMPDIR"), tunnel.door("h", 1):
-        pass
-
-
 def test_a_private_folder_is_made_and_recognised(tmp_path):
-    made = private.folder(tmp_path / "a" / "b")
+    made = containers.private_folder(tmp_path / "a" / "b")
     assert mode(made) == 0o700
-    assert private.folder(made) == made
+    assert containers.private_folder(made) == made
 
 
 @pytest.mark.parametrize("bits", [0o755, 0o770, 0o701, 0o777])
@@ -123,7 +74,7 @@ def test_a_folder_that_is_open_to_others_is_refused_and_keeps_its_mode(tmp_path,
     (tmp_path / "x").mkdir()
     (tmp_path / "x").chmod(bits)
     with pytest.raises(CannotRun, match=f"is open to other users, or not yours \\(mode 0{bits:o}\\)"):
-        private.folder(tmp_path / "x")
+        containers.private_folder(tmp_path / "x")
     assert mode(tmp_path / "x") == bits
 
 
@@ -133,11 +84,11 @@ def test_what_only_looks_like_a_folder_of_ours_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     for name in ("link", "file"):
         with pytest.raises(CannotRun, match="is open to other users, or not yours"):
-            private.folder(tmp_path / name)
+            containers.private_folder(tmp_path / name)
     if os.getuid() == 0:
         os.chown(tmp_path / "real", NOBODY, NOBODY)
         with pytest.raises(CannotRun, match="is open to other users, or not yours"):
-            private.folder(tmp_path / "real")
+            containers.private_folder(tmp_path / "real")
 
 
 @pytest.mark.parametrize("bits", [0o755, 0o1777, 0o2775])
