@@ -5,6 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from components.shared import deadline
+from components.shared.errors import CannotRun
+
 SECONDS, WHOLE = 15, 30  # for one answer, or one piece of it; for all of it, however the server spends them
 NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -34,17 +37,13 @@ def ask(call: Callable, *arguments: Any, what: str = "", **options: Any) -> Any:
     import urllib3
     from kubernetes.client import ApiException
 
-    from components.shared import deadline
-    from components.shared.errors import CannotRun
-
     server = f"Kubernetes at {call.__self__.api_client.configuration.host}"
     try:
         return deadline.within(WHOLE, lambda: call(*arguments, _request_timeout=SECONDS, **options), what=server)
     except ApiException as error:
         right = f"; its service account may not {what} (infra/kubernetes/steps gives the right)"
-        refused = CannotRun(f"{server}: {error.reason} ({error.status})" + (right if what and error.status == 403 else ""))
-        refused.status = error.status
-        raise refused from None
+        right = right if what and error.status == 403 else ""
+        raise CannotRun(f"{server}: {error.reason} ({error.status}){right}", status=error.status) from None
     except urllib3.exceptions.HTTPError:
         raise CannotRun(f"{server}: no answer; does `kubectl get pods` work?") from None
 

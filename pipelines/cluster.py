@@ -3,6 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from components import STEPS
+from components.shared import deadline
+from components.shared.errors import CannotRun
 from pipelines import access, patience
 from pipelines.settings import Settings
 
@@ -28,8 +31,6 @@ def lines(how: Settings, *, namespace: str, image: str) -> Lines:
     Raises CannotRun when it does not answer.
     """
     from kubernetes import client, config
-
-    from components.shared import deadline
 
     try:
         way = access.way_in()
@@ -175,8 +176,6 @@ class Look:
 
     def _demands(self) -> list[tuple[str, dict[str, Any]]]:
         """What steps ask for: the names of those that ask for the same, and each resource with its number."""
-        from components import STEPS
-
         alike: dict[Any, list[str]] = {}
         for name in list(STEPS)[1:]:  # the first is `ingest`, which is no part of the pipeline
             own = self.how.of(name)
@@ -187,12 +186,10 @@ class Look:
 
     def _ask(self, call: Callable, *arguments: Any, **options: Any) -> Any:
         """The answer; None for 404. Raises Forbidden, and CannotRun when there is none."""
-        from components.shared.errors import CannotRun
-
         try:
             return patience.found(access.ask, call, *arguments, **options)
         except CannotRun as error:
-            if getattr(error, "status", None) == 403:
+            if error.status == 403:
                 raise Forbidden from None
             raise
 

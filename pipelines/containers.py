@@ -18,6 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from components.shared import scratch
+from components.shared.config import PIPELINE_RUN
+from components.shared.errors import CannotRun
+from components.shared.store import STORE
 from pipelines import graph
 from pipelines.execution import REASON_FILE, leave
 
@@ -39,8 +43,6 @@ PASSED_ON = (SERVER, "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLO
 
 def private_folder(path: Path) -> Path:
     """Make a folder with mode 0700, or take one that is so and ours already. Raises CannotRun; no mode is ever changed."""
-    from components.shared.errors import CannotRun
-
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=0o700)
@@ -66,8 +68,6 @@ def runner(options: argparse.Namespace, root: Path, stream: TextIO) -> Iterator[
     Raises CannotRun when there is no engine, or no image of this code.
     """
     import docker
-
-    from components.shared.errors import CannotRun
 
     if not MEMORY.fullmatch(options.memory):
         raise CannotRun(f"--memory {options.memory}: expected a whole number and a unit (b, k, m or g), such as 4g")
@@ -103,9 +103,6 @@ class Containers:
         (kubeflow/pipelines #13332). Here a container is kept until its exit code and its log are read.
         """
         import docker
-
-        from components.shared.config import PIPELINE_RUN
-        from components.shared.store import STORE
 
         served = name.split()[0] in TRACKED and os.environ.get(SERVER, "").startswith("http")
         passed_on = (REASON_FILE, PIPELINE_RUN, STORE, *(PASSED_ON if served else ()))
@@ -154,9 +151,6 @@ def _remove(container) -> None:
 @contextlib.contextmanager
 def _engine() -> Iterator[None]:
     """DOCKER_HOST as it is; or docker's own socket; or a podman service for as long as the run lasts. Raises CannotRun."""
-    from components.shared import scratch
-    from components.shared.errors import CannotRun
-
     if os.environ.get("DOCKER_HOST") or DOCKER.exists():
         yield
         return

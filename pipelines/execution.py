@@ -17,6 +17,11 @@ from typing import Any
 
 from kfp.dsl import HTML, Artifact, Markdown
 
+from components import STEPS
+from components.shared import failures
+from components.shared.errors import CannotRun, Refused
+from components.shared.store import open_store
+
 SEAL, MAKER = "sha256", "step"
 # Kubernetes shows what a container left here as the reason of its end; a local run names a file of its own.
 REASON_FILE, KUBERNETES = "DARKROOM_REASONS", "/dev/termination-log"
@@ -33,9 +38,7 @@ def call(step: str, *, config: str = "", code: str = "", shown: Sequence[Artifac
     compiled from, `shown` what the UI shows, also of what was refused (see `artifacts.SHOW`); pages of it go to MLflow, too.
     `last` is the key of a schedule's run (see `newest`) that is done with this step. A step that fails ends the process with its exit code.
     """
-    from components import STEPS
     from components.__main__ import call as run
-    from components.shared.errors import Refused
     from components.shared.runs.pipeline_run import say
     from pipelines import artifacts as show
     from pipelines import newest
@@ -116,7 +119,6 @@ def gate(verdict: str, *, step: str) -> str:
 @contextlib.contextmanager
 def ending(step: str) -> Iterator[None]:
     """End the process with its exit code when the block fails, and leave the reason; the traceback of a fault goes to the log."""
-    from components.shared import failures
     from components.shared.runs.pipeline_run import say
 
     try:
@@ -133,16 +135,12 @@ def ending(step: str) -> Iterator[None]:
 
 def section_of(step: str) -> str:
     """Where the knobs of a step stand in params.yaml: `train.cnn` of `train cnn`, `evaluate` of `evaluate cnn`."""
-    from components import STEPS
-
     name, section = step.split()[0], step.replace(" ", ".")
     return section if section in STEPS[name].sections else name
 
 
 def knobs(config: str, section: str) -> dict:
     """A section as it comes from Kubeflow, JSON, without what is for its cache alone. Raises CannotRun."""
-    from components.shared.errors import CannotRun
-
     try:
         return {key: value for key, value in json.loads(config).items() if key != AGAIN}
     except (ValueError, AttributeError):
@@ -151,7 +149,6 @@ def knobs(config: str, section: str) -> dict:
 
 def refuse_other_code(code: str) -> None:
     """Raise CannotRun unless this image holds the code that the pipeline was compiled from; `code` may have a suffix behind `+`."""
-    from components.shared.errors import CannotRun
     from pipelines import graph
 
     wanted, here = code.partition("+")[0], graph.code_digest()
@@ -165,9 +162,6 @@ def check(artifact: Artifact) -> None:
 
     Of an output there is no seal yet.
     """
-    from components.shared.errors import CannotRun
-    from components.shared.store import open_store
-
     if SEAL not in artifact.metadata or seal(Path(artifact.path)) == artifact.metadata[SEAL]:
         return
     maker = artifact.metadata.get(MAKER, "its step")

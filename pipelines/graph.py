@@ -6,6 +6,9 @@ import json
 import os
 from pathlib import Path
 
+from components.shared import config, files, scratch, yaml_reader
+from components.shared.errors import CannotRun
+
 # As `make image` names it: with a fixed tag, for Kubernetes pulls `:latest` anew for each pod, and not the one in the node.
 IMAGE, DEFAULT_IMAGE = "DARKROOM_IMAGE", "localhost/darkroom:0.1.0"
 # What a step's results are made of; what submits runs and follows them is not.
@@ -21,7 +24,6 @@ def image() -> str:
 def knobs(options: argparse.Namespace) -> dict:
     """params.yaml with `--set` applied, all of it checked. Raises CannotRun with every fault."""
     from components.__main__ import check
-    from components.shared import config
 
     params = config.read_params(options.params)
     for change in options.set:
@@ -79,7 +81,6 @@ def code_digest(root: Path | None = None) -> str:
 
 def default_data() -> tuple[str, str]:
     """DVC's default remote, if a cluster can reach it, and what data.dvc records; each empty where there is none."""
-    from components.shared.errors import CannotRun
     from pipelines import submit
 
     found = []
@@ -94,9 +95,6 @@ def default_data() -> tuple[str, str]:
 
 def recorded_digest(file: Path = Path("data.dvc")) -> str:
     """What data.dvc records of the data. Raises CannotRun."""
-    from components.shared import yaml_reader
-    from components.shared.errors import CannotRun
-
     hint = "`dvc add data` writes it, or name the data with --digest"
     try:
         return str(yaml_reader.read(file, missing=hint)["outs"][0]["md5"])
@@ -107,8 +105,6 @@ def recorded_digest(file: Path = Path("data.dvc")) -> str:
 def write(pipeline, file: Path) -> None:
     """Compile into a file, whole or not at all. Raises CannotRun when another thing than a compiled pipeline is there."""
     from kfp.compiler import Compiler
-
-    from components.shared import files, scratch
 
     with files.whole_file(file, ours=_is_compiled) as temporary, scratch.folder() as folder:
         Compiler().compile(pipeline, str(folder / "pipeline.yaml"))  # KFP asks for a name that ends so

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 
+from components.shared.errors import CannotRun
 from pipelines import access, patience
 
 WORK = "DARKROOM_WORK"  # what a part computes, as JSON
@@ -104,15 +105,13 @@ class _Job:
 
     def make(self, body) -> None:
         """Make the Job, or take over the one of this name; one that has ended already makes room for a new one."""
-        from components.shared.errors import CannotRun
-
         end = time.monotonic() + OUTAGE
         while time.monotonic() < end:
             try:
                 access.ask(self.batch.create_namespaced_job, **self.here, body=body, what="create jobs")
                 return
             except CannotRun as error:
-                if getattr(error, "status", None) != 409:
+                if error.status != 409:
                     raise
             if (there := self.read()) and not _ended(there):
                 return
@@ -126,8 +125,6 @@ class _Job:
 
     def wait(self) -> None:
         """Until all parts are done. Raises CannotRun when one failed."""
-        from components.shared.errors import CannotRun
-
         done, told, since = -1, "", time.monotonic()
         for job in patience.answers(self.read, every=EVERY, outage=OUTAGE):
             if job is None:
@@ -177,16 +174,12 @@ class _Job:
 
     def delete(self) -> None:
         """Delete the Job and its pods, if it is there."""
-        from components.shared.errors import CannotRun
-
         with contextlib.suppress(CannotRun):
             kind = {"propagation_policy": "Background", "what": "delete jobs"}
             access.ask(self.batch.delete_namespaced_job, self.name, **self.here, **kind)
 
     def stopped(self) -> bool:
         """Whether somebody stops the whole run; a pod that is evicted gets the same signal, and its Job goes on."""
-        from components.shared.errors import CannotRun
-
         try:
             return bool((access.workflow(self.client, self.above["name"]).get("spec") or {}).get("shutdown"))
         except CannotRun:

@@ -15,6 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
+from components.shared import config, files, scratch
+from components.shared.config import PIPELINE_RUN
+from components.shared.errors import CannotRun
+from components.shared.store import STORE
 from pipelines import graph
 from pipelines.execution import REASON_FILE, SEAL, seal
 
@@ -99,9 +103,7 @@ def _as_interrupted(*_: object) -> None:
 
 def _data(options: argparse.Namespace) -> tuple[str, str]:
     """Place and digest of the data, checked before anything starts. Raises CannotRun."""
-    from components.shared import files
     from components.shared.data import dataset, remote
-    from components.shared.errors import CannotRun
 
     if not remote.is_remote(options.data):
         shards = dataset.shards(Path(options.data))
@@ -188,10 +190,6 @@ def _scratch(artifacts: Path, params: dict, store: str) -> Iterator[Path]:
 
     The tasks' runs in MLflow are grouped by these knobs, unless the caller groups them otherwise. Their store is this one.
     """
-    from components.shared import config, scratch
-    from components.shared.config import PIPELINE_RUN
-    from components.shared.store import STORE
-
     before = {name: os.environ.get(name) for name in ("TMPDIR", REASON_FILE, PIPELINE_RUN, STORE)}
     with scratch.folder() as folder, tempfile.NamedTemporaryFile(dir=artifacts) as reason_file:
         os.environ.update({"TMPDIR": str(folder), REASON_FILE: reason_file.name, STORE: store})

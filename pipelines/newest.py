@@ -5,6 +5,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 
+from components.shared import deadline, scratch
+from components.shared.errors import CannotRun
+from components.shared.masking import masked
+from components.shared.store import open_store
+
 DONE = "done"  # where the store keeps when a schedule's run ended well, under its data, code and knobs
 SECONDS = 60  # for one answer
 NEW = "new"
@@ -32,9 +37,6 @@ def newest(address: str, code: str, knobs: Sequence[int | str]) -> tuple[str, st
 
 def keep(key: str) -> None:
     """A run of this key ended well: the next one of the schedule has nothing to do."""
-    from components.shared import scratch
-    from components.shared.store import open_store
-
     if store := open_store():
         with scratch.folder() as folder:
             (folder / "at").write_text(datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"))
@@ -46,9 +48,6 @@ def digest_of(address: str) -> str:
     """What the data.dvc at an address records. Raises CannotRun."""
     import fsspec
 
-    from components.shared import deadline, scratch
-    from components.shared.errors import CannotRun
-    from components.shared.masking import masked
     from pipelines import graph
 
     def read() -> bytes:
@@ -73,7 +72,6 @@ def digest_of(address: str) -> str:
 
 def marks(store) -> dict[str, str]:
     """What a Store marks to be made again because it was found damaged: the step's section, such as `train.cnn`, and the mark."""
-    from components.shared import scratch
     from pipelines.execution import AGAIN
 
     found = {}
@@ -86,17 +84,12 @@ def marks(store) -> dict[str, str]:
 
 def _again() -> str:
     """A suffix of the code, the same until another artifact is found damaged: all is made again once, since a schedule has no knobs."""
-    from components.shared.store import open_store
-
     found = marks(store) if (store := open_store()) else {}
     return f"+{hashlib.sha256(json.dumps(found).encode()).hexdigest()[:8]}" if found else ""
 
 
 def _ended_well(key: str) -> str:
     """When a run of this key did; empty when none has."""
-    from components.shared import scratch
-    from components.shared.store import open_store
-
     store = open_store()
     with scratch.folder() as folder:
         return (folder / "at").read_text() if store and store.get(f"{DONE}/{key}", folder / "at") else ""

@@ -1,4 +1,4 @@
-"""A run as steps: what Argo's nodes (or the rows of Kubeflow's newer API, which tell less) say of each, in Darkroom's names.
+"""A run as steps: what Argo's nodes say of each, in Darkroom's names.
 
 Argo has some six nodes a step. Their names are paths (`WF(0).root(0).exit-handler-1(0).train-2(0).executor(0)`), with or without
 the number of the try on the outer levels, and their messages hold the reasons.
@@ -13,12 +13,9 @@ from typing import NamedTuple
 
 STEPS = ("measure", "embed", "validate", "gate", "prepare", "augment", "train cnn", "train lstm", "evaluate cnn",
          "evaluate lstm", "register", "report")  # fmt: skip
-# Tasks of versions that were uploaded when these steps shared a component.
-_SHARED = {"train": "train cnn", "train-2": "train lstm", "evaluate": "evaluate cnn", "evaluate-2": "evaluate lstm"}
 STILL = 3600  # seconds in which something happens in every workflow that is not gone: its pods start, run and end
 IDLE = "nothing changed since a run that ended well"
 _TRY = re.compile(r"\(\d+\)$")
-_FRAME = re.compile(r"(root|exit-handler-\d+(\.onExit)?|(?:for-loop|condition)-\d+|iteration-.*|executor|.*-driver)(\(\d+\))?$")
 _EXIT = re.compile(r"(?:(?:main|init|wait): )?Error \(exit code (\d+)\)(?:: )?(.*)")
 _TAKEN = re.compile(
     r"pod deleted|evict|preempt|low on resource|shutting down|node (?:shutdown|lost)|OutOf(?:cpu|memory|pods)", re.I
@@ -99,11 +96,18 @@ def of_workflow(workflow: dict) -> list[Step]:
         groups.setdefault(path, []).append(node | {"role": role})
     name = (workflow.get("metadata") or {}).get("name", "")
     found = [_step(_name(path[-1]), group, name) for path, group in groups.items()]
-    return _in_order([step for step in found if not step.name.startswith("kubeflow ") or step.reason])
+    found = [step for step in found if not step.name.startswith("kubeflow ") or step.reason]
+
+    def order(step: Step) -> tuple:
+        """By the time they began; those that were left out last, as the graph has them."""
+        out = step.state == "skipped"
+        return out, "" if out else step.begun, STEPS.index(step.name) if step.name in STEPS else -1
+
+    return sorted(found, key=order)
 
 
 def _name(task: str) -> str:
-    return _SHARED.get(task) or ("kubeflow " if task.endswith("-driver") else "") + task.replace("-", " ")
+    return ("kubeflow " if task.endswith("-driver") else "") + task.replace("-", " ")
 
 
 def _step(name: str, group: list[dict], workflow: str) -> Step:
@@ -128,32 +132,6 @@ def _step(name: str, group: list[dict], workflow: str) -> Step:
     tried = f"retry {len(tries) - 1}" + (f" of {limit}" if limit else "") if len(tries) > 1 else ""
     return Step(name, state, plain(message, name) if phase != "Succeeded" else "", tried, tries[0].get("startedAt") or "",
                 last.get("finishedAt") or "", pod, state == "failed" and lost(message))  # fmt: skip
-
-
-def of_rows(rows: list) -> list[Step]:
-    """The same of the rows that Kubeflow's v2beta1 API gives: no reasons, no tries, and no parents."""
-    states = {"PENDING": "waiting", "RUNNING": "running", "SUCCEEDED": "done", "FAILED": "failed", "SKIPPED": "skipped"}
-    found: dict[str, Step] = {}
-    for row in sorted((row for row in rows if row.display_name), key=lambda row: str(row.start_time)):
-        task = row.display_name
-        whole = any((child.pod_name or "").startswith(f"{task}-") for child in row.child_tasks or [])  # the run's own row
-        if not _TRY.search(task) and not (whole or _FRAME.match(task)):
-            begun, ended = (str(at) if at and at.year > 1970 else "" for at in (row.start_time, row.end_time))
-            state = states.get(row.state, "skipped")
-            # A step that took no time did no work.
-            state = "cached" if state == "done" and begun == ended else state
-            found[task] = Step(_name(task), state, begun=begun, ended=ended)
-    return _in_order(list(found.values()))
-
-
-def _in_order(steps: list[Step]) -> list[Step]:
-    """By the time they began; those that were left out last, as the graph has them."""
-
-    def key(step: Step) -> tuple:
-        out = step.state == "skipped"
-        return out, "" if out else step.begun, STEPS.index(step.name) if step.name in STEPS else -1
-
-    return sorted(steps, key=key)
 
 
 def lost(message: str) -> bool:

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from components.shared import deadline
+from components.shared.errors import CannotRun
 from pipelines import access, nodes
 from pipelines.execution import REASON_FILE
 
@@ -73,7 +75,6 @@ def _steps(workflow: str) -> list[nodes.Step]:
 
 def _said(run: str) -> dict:
     """What the steps said in MLflow, and its page of the run; nothing where it does not answer."""
-    from components.shared.errors import CannotRun
     from components.shared.runs import pipeline_run
 
     try:
@@ -88,9 +89,6 @@ def _post(address: str, content: dict) -> str:
     import requests
     from requests.adapters import HTTPAdapter
     from urllib3 import Retry
-
-    from components.shared import deadline
-    from components.shared.errors import CannotRun
 
     # Retry only on answers that ask for it: a webhook that took the call is not called twice.
     again = Retry(

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from components.shared.errors import CannotRun
+
 T = TypeVar("T")
 
 
@@ -12,15 +14,13 @@ def answers(ask: Callable[[], T], *, every: float, outage: float) -> Iterator[T]
 
     Raises its CannotRun when it has had no answer for `outage` seconds, and at once when it is that nobody may ask (401, 403).
     """
-    from components.shared.errors import CannotRun
-
     away = None
     while True:
         try:
             answer = ask()
         except CannotRun as error:
             away = away or time.monotonic()
-            if time.monotonic() - away > outage or getattr(error, "status", None) in (401, 403):
+            if time.monotonic() - away > outage or error.status in (401, 403):
                 raise
         else:
             away = None
@@ -30,11 +30,9 @@ def answers(ask: Callable[[], T], *, every: float, outage: float) -> Iterator[T]
 
 def found(ask: Callable[..., T], *arguments: object, **options: object) -> T | None:
     """The answer to `ask`, or None when it is 404. Raises its CannotRun."""
-    from components.shared.errors import CannotRun
-
     try:
         return ask(*arguments, **options)
     except CannotRun as error:
-        if getattr(error, "status", None) != 404:
+        if error.status != 404:
             raise
         return None

@@ -4,6 +4,9 @@ import contextlib
 import functools
 import re
 
+from components.shared import deadline
+from components.shared.errors import CannotRun
+
 SECONDS = 30
 
 
@@ -14,8 +17,6 @@ def pinned(image: str) -> str:
     `:latest`, or no tag, is pulled anew for each pod, from a registry that may hold something else by then, or that does not
     exist. Raises CannotRun when nobody tells the digest.
     """
-    from components.shared.errors import CannotRun
-
     repository, _, tag = image.rpartition(":") if ":" in image.rpartition("/")[2] else (image, "", "")
     if "@" in image or tag not in ("", "latest"):
         return image
@@ -33,9 +34,6 @@ def pinned(image: str) -> str:
 def _told(image: str) -> str:
     """What the registry tells skopeo or docker. Not what an engine notes itself: no registry knows the digests of podman's notes."""
     import docker
-
-    from components.shared import deadline
-    from components.shared.errors import CannotRun
 
     command, digest = ["skopeo", "inspect", "--format", "{{.Digest}}", f"docker://{image}"], ""
     with contextlib.suppress(CannotRun):  # no skopeo

@@ -12,12 +12,12 @@ import json
 import time
 from collections.abc import Iterator
 
+from components.shared.errors import CannotRun
 from pipelines import cluster, graph
 
 
 def check(options: argparse.Namespace) -> int:
     """Print a line for all that is well or cannot be told. Raises CannotRun with a line for every fault, and what mends it."""
-    from components.shared.errors import CannotRun
     from pipelines import pinning, settings
     from pipelines.kubeflow import Kubeflow
 
@@ -49,7 +49,7 @@ def check(options: argparse.Namespace) -> int:
 def asked(kubeflow) -> list[str]:
     """What answers, where runs would live, and who asks. Raises CannotRun when whoever asks may not see that namespace."""
     # healthz, which was asked already, needs no token; this does.
-    kubeflow.experiments.experiment_service_list_experiments(page_size=1, **kubeflow.here)
+    kubeflow.get("experiments", page_size=1, **kubeflow.here)
     where = f"for several users, in namespace {kubeflow.namespace}" if kubeflow.multi_user else "for one user"
     return [f"Kubeflow Pipelines {kubeflow.version} at {kubeflow.address}, {where}", f"asked by {_who(kubeflow.token())}"]
 

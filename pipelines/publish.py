@@ -4,16 +4,17 @@ import argparse
 import sys
 from pathlib import Path
 
+from components.shared import deadline
+from components.shared.errors import CannotRun
+from components.shared.store import Store
+
 POINTER = Path("data.dvc")
 WHOLE = 86_400  # seconds for the data
 
 
 def publish(options: argparse.Namespace) -> int:
     """`dvc push`, then a copy of data.dvc in the remote, in this order: what it names is there. Raises CannotRun."""
-    from components.shared import deadline
     from components.shared.data import remote
-    from components.shared.errors import CannotRun
-    from components.shared.store import Store
     from pipelines import graph
     from pipelines.submit import default_remote
 

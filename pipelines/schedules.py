@@ -5,8 +5,9 @@ import contextlib
 import itertools
 import sys
 
+from components.shared.errors import CannotRun
 from pipelines import patience, status
-from pipelines.version import PIPELINE
+from pipelines.submit import PIPELINE
 
 DONE = 0
 LATEST = 200  # runs in which one that a schedule has going is looked for
@@ -17,7 +18,6 @@ def schedule(options: argparse.Namespace) -> int:
 
     One of the same name is replaced: disabled first, deleted when its run has ended.
     """
-    from components.shared.errors import CannotRun
     from pipelines.kubeflow import Kubeflow
     from pipelines.submit import placed, prepared
 
@@ -29,62 +29,56 @@ def schedule(options: argparse.Namespace) -> int:
     content = placed(kubeflow, content, options, **kind) | {
         "display_name": name, "trigger": {"cron_schedule": {"cron": cron}}, "mode": "DISABLE", "no_catchup": True, "max_concurrency": "1",
     }  # fmt: skip
-    former = [known for known in all_of(kubeflow) if known.display_name == name]
-    service = kubeflow.schedules
-    made = service.recurring_run_service_create_recurring_run(content)
+    former = [known["recurring_run_id"] for known in all_of(kubeflow) if known["display_name"] == name]
+    made = kubeflow.post("recurringruns", json=content)["recurring_run_id"]
     try:
         for known in former:  # before the new one starts runs
-            service.recurring_run_service_disable_recurring_run(known.recurring_run_id)
-        service.recurring_run_service_enable_recurring_run(made.recurring_run_id)
+            kubeflow.post("recurringruns", known, do="disable")
+        kubeflow.post("recurringruns", made, do="enable")
     except CannotRun as error:
         raise CannotRun(f"{error}; schedule {name} starts no runs now: the same command again replaces it") from None
-    print(f"schedule {name}: {cron} (UTC), {made.recurring_run_id}" + (", in place of the one before" if former else ""))
+    print(f"schedule {name}: {cron} (UTC), {made}" + (", in place of the one before" if former else ""))
     for known in former:
-        _delete(kubeflow, known.recurring_run_id, now=options.now)
+        _delete(kubeflow, known, now=options.now)
     return DONE
 
 
 def stop(options: argparse.Namespace) -> int:
     """Stop a run, or delete a schedule, by its id."""
-    from components.shared.errors import CannotRun
     from pipelines.kubeflow import Kubeflow
 
     kubeflow = Kubeflow()
     if run := status.find(kubeflow, options.id):
-        if run.state in status.ENDED or run.state == "stopping":
-            print(
-                f"run {options.id}: {'ended already: ' if run.state in status.ENDED else ''}{run.state}"
-                + (f": {run.reason}" if run.reason else "")
-            )
-            return DONE
-        try:
-            kubeflow.runs.run_service_terminate_run(options.id)
-        except CannotRun as error:
-            code = getattr(error, "status", None)
-            if code == 400 and (run := status.look(kubeflow, options.id)).state in status.ENDED:  # meanwhile
-                print(f"run {options.id}: ended already: {run.state}")
-                return DONE
-            if code != 500 or "not found" not in str(error):
-                raise
-            raise CannotRun(f"run {options.id}: lost: {status.LOST.format(run.state)} ({error})") from None
-        print(f"run {options.id}: stopping")
-    elif kubeflow.find(kubeflow.schedules.recurring_run_service_get_recurring_run, options.id):
-        kubeflow.schedules.recurring_run_service_disable_recurring_run(options.id)
+        _stop_run(kubeflow, run)
+    elif patience.found(kubeflow.get, "recurringruns", options.id):
+        kubeflow.post("recurringruns", options.id, do="disable")
         _delete(kubeflow, options.id, now=options.now)
     else:
         raise CannotRun(f"{options.id}: no run or schedule has this id; `python -m pipelines list` shows them")
     return DONE
 
 
-def all_of(kubeflow) -> list:
+def _stop_run(kubeflow, run: status.Run) -> None:
+    if run.state not in status.ENDED and run.state != "stopping":
+        try:
+            kubeflow.post("runs", run.id, do="terminate")
+            return print(f"run {run.id}: stopping")
+        except CannotRun as error:
+            if error.status == 500 and "not found" in str(error):
+                raise CannotRun(f"run {run.id}: lost: {status.LOST.format(run.state)} ({error})") from None
+            if error.status != 400 or (run := status.look(kubeflow, run.id)).state not in status.ENDED:  # meanwhile
+                raise
+    ended = "ended already: " if run.state in status.ENDED else ""
+    print(f"run {run.id}: {ended}{run.state}" + (f": {run.reason}" if run.reason else ""))
+
+
+def all_of(kubeflow) -> list[dict]:
     """Every schedule."""
-    return list(kubeflow.pages(kubeflow.schedules.recurring_run_service_list_recurring_runs, "recurring_runs", **kubeflow.here))
+    return list(kubeflow.pages("recurringruns", of="recurringRuns", **kubeflow.here))
 
 
 def _delete(kubeflow, schedule_id: str, *, now: bool) -> None:
     """Delete a disabled schedule. Kubeflow deletes what its runs are made of with it, so one that is going ends first."""
-    from components.shared.errors import CannotRun
-
     said = False
     try:
         for going in patience.answers(lambda: _going(kubeflow, schedule_id), every=status.EVERY, outage=status.OUTAGE):
@@ -92,7 +86,7 @@ def _delete(kubeflow, schedule_id: str, *, now: bool) -> None:
             if going and now:
                 for run in going:
                     with contextlib.suppress(CannotRun):  # one whose workflow is gone already cannot be ended
-                        kubeflow.runs.run_service_terminate_run(run.id)
+                        kubeflow.post("runs", run.id, do="terminate")
                 print(f"schedule {schedule_id}: ended with it: {names}")
             elif going and not said:
                 said = True
@@ -105,25 +99,19 @@ def _delete(kubeflow, schedule_id: str, *, now: bool) -> None:
     except KeyboardInterrupt:
         print(f"it starts no more runs; `python -m pipelines stop {schedule_id}` deletes it later", file=sys.stderr)
         raise
-    kubeflow.schedules.recurring_run_service_delete_recurring_run(schedule_id)
+    kubeflow.delete("recurringruns", schedule_id)
     print(f"schedule {schedule_id}: deleted")
 
 
 def _going(kubeflow, schedule_id: str) -> list[status.Run]:
     """Its runs that are going; one that is lost, or that somebody deleted meanwhile, is not."""
-    rows = kubeflow.pages(kubeflow.runs.run_service_list_runs, "runs", sort_by="created_at desc", **kubeflow.here)
-    own = [
-        row.run_id
-        for row in itertools.islice(rows, LATEST)
-        if row.recurring_run_id == schedule_id and status.of(row).state in status.GOING
-    ]
+    rows = itertools.islice(kubeflow.pages("runs", of="runs", sort_by="created_at desc", **kubeflow.here), LATEST)
+    own = [row["run_id"] for row in rows if row.get("recurring_run_id") == schedule_id and status.of(row).state in status.GOING]
     return [run for run in (status.look(kubeflow, run_id) for run_id in own) if run.state in status.GOING]
 
 
 def _cron(text: str) -> str:
     """Kubeflow's cron has six fields, seconds first; the five that everybody knows are taken too."""
-    from components.shared.errors import CannotRun
-
     fields = text.split()
     if len(fields) not in (5, 6) or not all(set(field) <= set("0123456789*/,-?LW#") for field in fields):
         raise CannotRun(f"--cron {text!r}: expected five fields (minute hour day month weekday), such as '0 2 * * *'")

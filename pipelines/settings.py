@@ -5,6 +5,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from components import STEPS
+from components.shared import config, yaml_reader
+from components.shared.config import PIPELINE_RUN
+from components.shared.errors import CannotRun
+from components.shared.parallel import CPUS
+from components.shared.store import STORE
+
 if TYPE_CHECKING:  # `--help` needs none of it
     from kfp import dsl
 
@@ -63,10 +70,6 @@ class Settings(Strict):
         """Give a task of the graph its resources, retries, time limit, environment, secrets and place."""
         from kfp import kubernetes
 
-        from components import STEPS
-        from components.shared.config import PIPELINE_RUN
-        from components.shared.parallel import CPUS
-        from components.shared.store import STORE
         from pipelines.execution import PARTS
 
         own = self.of(step)
@@ -97,10 +100,6 @@ class Settings(Strict):
 
 def read(file: Path = FILE) -> Settings:
     """Raises CannotRun with a line per fault."""
-    from components import STEPS
-    from components.shared import config, yaml_reader
-    from components.shared.errors import CannotRun
-
     content = yaml_reader.read(file, missing="run from the project's folder or name it with --settings")
     settings = config.parse(Settings, content, path=file.name)
     known = [*STEPS, "gate", "report"]  # the graph's own beside the steps

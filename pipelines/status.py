@@ -3,11 +3,12 @@
 import argparse
 import contextlib
 import itertools
-import json
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
+from components.shared.errors import CannotRun
+from components.shared.masking import masked
 from pipelines import advice, nodes, patience
 
 DONE, FAILED = 0, 1
@@ -48,8 +49,6 @@ class Run(NamedTuple):
 
 def look(kubeflow, run_id: str) -> Run:
     """The run of this id. Raises CannotRun."""
-    from components.shared.errors import CannotRun
-
     if run := find(kubeflow, run_id):
         return run
     raise CannotRun(f"{run_id}: no run has this id; `python -m pipelines list` shows them")
@@ -57,47 +56,35 @@ def look(kubeflow, run_id: str) -> Run:
 
 def find(kubeflow, run_id: str) -> Run | None:
     """The run of this id; None where there is none. Raises CannotRun."""
-    from components.shared.errors import CannotRun
-
-    run = kubeflow.find(kubeflow.runs.run_service_get_run, run_id)
-    if run is None:
+    row = patience.found(kubeflow.get, "runs", run_id)
+    if row is None:
         return None
-    still = False
-    try:  # the older API alone knows the reasons; it may be gone one day
-        workflow = json.loads(kubeflow.get(f"v1beta1/runs/{run_id}")["pipeline_runtime"]["workflow_manifest"])
-        steps, still = nodes.of_workflow(workflow), nodes.still(workflow)
-    except (KeyError, ValueError, TypeError):
-        steps = []
-    except CannotRun as error:
-        if getattr(error, "status", None) not in (404, 405, 501):
-            raise
-        steps = []
-    steps = steps or nodes.of_rows((run.run_details and run.run_details.task_details) or [])
-    found = of(run)
+    workflow = patience.found(kubeflow.workflow, run_id) or {}
+    found, steps = of(row), nodes.of_workflow(workflow)
     if found.state in ("stopped", "stopping"):
         steps = [step._replace(state="stopped", reason="") if step.state == "failed" else step for step in steps]
-    if found.state in GOING and _lost(kubeflow, run, still):
+    if found.state in GOING and _lost(kubeflow, row, nodes.still(workflow)):
         return found._replace(steps=steps, state="lost", reason=LOST.format(found.state))
     return found._replace(steps=steps)
 
 
-def of(run) -> Run:
+def of(row: dict) -> Run:
     """What the row of a run tells. One that somebody stopped ends as FAILED in Kubeflow; its history alone tells."""
-    begun, ended = (at.isoformat() if at and at.year > 1970 else "" for at in (run.created_at, run.finished_at))
-    before = [entry.state for entry in run.state_history or []][-2:-1]
-    state = "stopped" if run.state == "FAILED" and before == ["CANCELING"] else STATES.get(run.state or "PENDING", "unknown")
-    return Run(run.run_id, run.display_name or "", state, begun, ended, [])
+    # What has not come is in 1970, or in the year 1.
+    begun, ended = (at if (at := row.get(name) or "") > "1971" else "" for name in ("created_at", "finished_at"))
+    state, before = row.get("state") or "PENDING", [entry.get("state") for entry in row.get("state_history") or []][-2:-1]
+    state = "stopped" if state == "FAILED" and before == ["CANCELING"] else STATES.get(state, "unknown")
+    return Run(row["run_id"], row.get("display_name") or "", state, begun, ended, [])
 
 
-def _lost(kubeflow, run, still: bool) -> bool:
+def _lost(kubeflow, row: dict, still: bool) -> bool:
     """Whether the workflow of a run without an end is gone: with its schedule, since it was stopped, or since it went on."""
-    find = kubeflow.schedules.recurring_run_service_get_recurring_run
-    if run.recurring_run_id and kubeflow.find(find, run.recurring_run_id) is None:
+    schedule, history = row.get("recurring_run_id"), row.get("state_history")
+    if schedule and patience.found(kubeflow.get, "recurringruns", schedule) is None:
         return True
     # One that is tried again has its old nodes alone, for a while.
-    at = run.state_history[-1].update_time if run.state_history else None
-    since = (nodes.moment("") - at).total_seconds() if at else 0.0
-    return since > LATE if run.state == "CANCELING" else still and since > nodes.STILL
+    since = (nodes.moment("") - nodes.moment(history[-1]["update_time"])).total_seconds() if history else 0.0
+    return since > LATE if row.get("state") == "CANCELING" else still and since > nodes.STILL
 
 
 def span(seconds: float) -> str:
@@ -132,8 +119,6 @@ def follow(kubeflow, run_id: str, retries: Callable[[str], int] = lambda step: 0
 
     A step whose pod was taken away is tried again, where Argo does not, as often as `retries` says of it.
     """
-    from components.shared.errors import CannotRun
-
     try:
         return _follow(kubeflow, run_id, retries)
     except CannotRun as error:
@@ -168,14 +153,12 @@ def _follow(kubeflow, run_id: str, retries: Callable[[str], int]) -> int:
                 bar.write(
                     f"{fault.name:14} its pod was taken away ({fault.reason}); tried again, {again} of {retries(fault.name)}"
                 )
-                kubeflow.runs.run_service_retry_run(run_id)
+                kubeflow.post("runs", run_id, do="retry")
     return _end(kubeflow, run)
 
 
 def _end(kubeflow, run: Run) -> int:
     """Say how the run is, and of a failure what the log says last and what to do."""
-    from components.shared.errors import CannotRun
-
     fault = nodes.fault(run.steps)
     why = f", at {fault.name}: {fault.reason or 'its log says why'}" if fault else ""
     why = f": {nodes.IDLE}" if run.state == "succeeded" and nodes.idle(run.steps) else why
@@ -197,7 +180,6 @@ def _end(kubeflow, run: Run) -> int:
 
 def _mlflow(run: Run) -> None:
     """Print MLflow's page of the run, where MLFLOW_TRACKING_URI names its server; what an ended run left open there is closed."""
-    from components.shared.errors import CannotRun
     from components.shared.runs import pipeline_run
 
     try:
@@ -213,7 +195,6 @@ def _mlflow(run: Run) -> None:
 
 def logs(options: argparse.Namespace) -> int:
     """Print a step's log; without a name that of the step that failed, or else of the latest."""
-    from components.shared.errors import CannotRun
     from pipelines.kubeflow import Kubeflow
 
     kubeflow = Kubeflow()
@@ -229,21 +210,18 @@ def logs(options: argparse.Namespace) -> int:
 
 
 def _log(kubeflow, run_id: str, step: nodes.Step) -> str:
-    from components.shared.masking import masked
-
-    return masked(kubeflow.get(f"v1alpha1/runs/{run_id}/nodes/{step.pod}/log")).rstrip()
+    return masked(kubeflow.log(run_id, step.pod)).rstrip()
 
 
 def retry(options: argparse.Namespace) -> int:
     """Have Kubeflow go on with a failed run from the failed step, with the code and settings that it had."""
-    from components.shared.errors import CannotRun
     from pipelines.kubeflow import Kubeflow
 
     kubeflow = Kubeflow()
     run = look(kubeflow, options.id)
     if run.state not in ("failed", "stopped"):
         raise CannotRun(f"run {options.id}: {run.state}; only a run that failed or was stopped can be tried again")
-    kubeflow.runs.run_service_retry_run(options.id)
+    kubeflow.post("runs", options.id, do="retry")
     print(f"run {options.id}: goes on")
     return follow(kubeflow, options.id) if options.wait else DONE
 
@@ -254,13 +232,13 @@ def show(options: argparse.Namespace) -> int:
     from pipelines.kubeflow import Kubeflow
 
     kubeflow = Kubeflow()
-    rows = kubeflow.pages(kubeflow.runs.run_service_list_runs, "runs", sort_by="created_at desc", **kubeflow.here)
+    rows = kubeflow.pages("runs", of="runs", sort_by="created_at desc", **kubeflow.here)
     for row in itertools.islice(rows, options.count):
         run = of(row)
         run = look(kubeflow, run.id) if run.state in GOING else run
         print(f"{run.id}  {run.line():24}  {run.begun[:16].replace('T', ' '):16}  {run.name}  {kubeflow.run_page(run.id)}")
     for schedule in schedules.all_of(kubeflow):
-        cron = schedule.trigger and schedule.trigger.cron_schedule
-        when = cron.cron if cron else ""
-        print(f"{schedule.recurring_run_id}  {(schedule.status or '').lower():24}  {when:16}  {schedule.display_name}")
+        cron = ((schedule.get("trigger") or {}).get("cron_schedule") or {}).get("cron", "")
+        state = (schedule.get("status") or "").lower()
+        print(f"{schedule['recurring_run_id']}  {state:24}  {cron:16}  {schedule['display_name']}")
     return DONE

@@ -2,31 +2,39 @@
 
 import argparse
 import configparser
+import contextlib
+import hashlib
 import json
 import sys
+from collections.abc import Iterable
 
+from components.shared import deadline, scratch
+from components.shared.errors import CannotRun
+from components.shared.store import Store
 from pipelines import graph
-from pipelines.version import PIPELINE
 
 DONE = 0
 SECONDS = 30  # for a look into the store
+PIPELINE = "darkroom"
+DESCRIPTION = (
+    "A recogniser of pictures, from labelled data to a registered model: measured, checked, trained, evaluated, compared."
+)
 
 
 def submit(options: argparse.Namespace) -> int:
     """Start a run and print its page; with `--wait` the exit code says how it ended."""
-    from components.shared.errors import CannotRun
     from pipelines import status
     from pipelines.kubeflow import Kubeflow
 
     content, settings = prepared(options)
     kubeflow = Kubeflow()
-    run = kubeflow.runs.run_service_create_run(placed(kubeflow, content, options))
-    if not run.run_id:
+    run = kubeflow.post("runs", json=placed(kubeflow, content, options)).get("run_id")
+    if not run:
         raise CannotRun(f"Kubeflow at {kubeflow.address}: took the run, and gave it no id; `python -m pipelines list` shows it")
-    print(kubeflow.run_page(run.run_id))
+    print(kubeflow.run_page(run))
     if not options.wait:
         return DONE
-    return status.follow(kubeflow, run.run_id, lambda step: settings.of(step.split()[0]).retries)
+    return status.follow(kubeflow, run, lambda step: settings.of(step.split()[0]).retries)
 
 
 def prepared(options: argparse.Namespace, **kind: bool) -> tuple[dict, object]:
@@ -36,9 +44,7 @@ def prepared(options: argparse.Namespace, **kind: bool) -> tuple[dict, object]:
     All parameters are in it: Kubeflow's page does not show those that stand at their defaults.
     """
     from components.shared.data import remote
-    from components.shared.errors import CannotRun
     from pipelines import newest, pinning
-    from pipelines.version import commit
 
     pipeline, settings = graph.for_cluster(options, **kind)
     data = options.data or default_remote()
@@ -67,23 +73,60 @@ def prepared(options: argparse.Namespace, **kind: bool) -> tuple[dict, object]:
 
 
 def placed(kubeflow, content: dict, options: argparse.Namespace, **kind: bool) -> dict:
-    """The run with the version and the experiment that it belongs to."""
-    from pipelines import preflight
-    from pipelines.version import commit, experiment, version
+    """The run with the experiment and the version of the pipeline that it belongs to; each is made unless it is there."""
+    from pipelines import patience, preflight
 
     preflight.asked(kubeflow)
-    reference = version(kubeflow, options, commit(), **kind)
+    named, here = {"display_name": PIPELINE, "name": PIPELINE, "description": DESCRIPTION}, kubeflow.here
+    pipeline = kubeflow.made(
+        lambda: kubeflow.post("pipelines", json=named | here),
+        lambda: patience.found(kubeflow.get, "pipelines", "names", PIPELINE, **here),
+    )["pipeline_id"]
+    version = _version(kubeflow, pipeline, options, **kind)
+    wanted = json.dumps({"predicates": [{"operation": "EQUALS", "key": "name", "stringValue": options.experiment}]})
+    experiment = kubeflow.made(
+        lambda: kubeflow.post("experiments", json={"display_name": options.experiment, **here}),
+        lambda: _named(options.experiment, kubeflow.get("experiments", filter=wanted, **here).get("experiments") or []),
+    )
     return content | {
-        "experiment_id": experiment(kubeflow, options.experiment),
-        "pipeline_version_reference": reference,
+        "experiment_id": experiment["experiment_id"],
+        "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version},
     }
+
+
+def _version(kubeflow, pipeline: str, options: argparse.Namespace, **kind: bool) -> str:
+    """The id of the version that is named after the commit and the graph."""
+    at = commit()
+    about = f"Code of commit {at.partition('+')[0]}" + (", with changes that no commit holds" if "+" in at else "")
+    with scratch.folder() as folder:
+        file = folder / "pipeline.yaml"
+        graph.write(graph.for_cluster(argparse.Namespace(**{**vars(options), "set": []}), **kind)[0], file)
+        text = file.read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    name = f"{at}-{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:8]}"
+    query = {"name": name, "pipelineid": pipeline, "description": about}
+    version = kubeflow.made(
+        lambda: kubeflow.post("pipelines", "upload_version", params=query, files={"uploadfile": ("pipeline.yaml", text)}),
+        lambda: _named(name, kubeflow.pages("pipelines", pipeline, "versions", of="pipeline_versions")),
+    )
+    print(f"pipeline {PIPELINE}, version {name}" + (": the checkout has changes that no commit holds" if "+" in at else ""))
+    return version["pipeline_version_id"]
+
+
+def _named(name: str, things: Iterable[dict]) -> dict | None:
+    return next((thing for thing in things if name in (thing.get("display_name"), thing.get("name"))), None)
+
+
+def commit() -> str:
+    """Where the checkout stands, with `+changes` where no commit holds all of it."""
+    with contextlib.suppress(CannotRun):  # no git
+        ask = ["git", "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+changes"]
+        return deadline.command(ask, seconds=30).stdout.strip() or "uncommitted"
+    return "uncommitted"
 
 
 def _again(parameters: dict, address: str) -> None:
     """Mark the sections of steps whose result a later step found damaged: Kubeflow's cache holds it, and is left for them."""
-    from components.shared import deadline
-    from components.shared.errors import CannotRun
-    from components.shared.store import Store
     from pipelines.execution import AGAIN
     from pipelines.newest import marks
 
@@ -100,8 +143,6 @@ def _again(parameters: dict, address: str) -> None:
 
 def default_remote() -> str:
     """The address of DVC's default remote."""
-    from components.shared.errors import CannotRun
-
     known = configparser.ConfigParser(interpolation=None)
     try:
         known.read([".dvc/config", ".dvc/config.local"], encoding="utf-8")

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import time
-import types
 
 import kfp_server_api as api
 import pytest
@@ -100,11 +99,11 @@ def test_packed_nodes_are_unpacked(double, said):  # noqa: F811
 def tried(found: dict, phase: str, message: str = "") -> list[nodes.Step]:
     """The recorded training that failed, and a second try of it."""
     of = found["status"]["nodes"]
-    first = next(node for node in of.values() if node["name"].endswith(".train(0).executor(0)"))
+    first = next(node for node in of.values() if node["name"].endswith(".train-cnn(0).executor(0)"))
     second = first | {"id": "darkroom-mxd9t-77", "name": first["name"][:-2] + "1)", "startedAt": "2026-11-26T01:49:00Z"}
     second |= {"phase": phase, "message": message, "finishedAt": "2026-11-26T01:50:00Z" if phase != "Running" else None}
     for node in of.values():
-        if re.search(r"\.train(\(0\))?(\.executor)?$", node["name"]):
+        if re.search(r"\.train-cnn(\(0\))?(\.executor)?$", node["name"]):
             node["phase"] = phase
     of["second"] = second
     return nodes.of_workflow(found)
@@ -119,19 +118,6 @@ def test_a_second_try_counts_and_its_success_is_one(phase, state, tries):
     (train,) = [step for step in found if step.name == "train cnn"]
     assert (train.state, train.tries, train.pod.endswith("-77")) == (state, tries, True)
     assert (nodes.fault(found) is None) == (phase != "Failed")
-
-
-@pytest.mark.parametrize(
-    ("situation", "train"),
-    [("cached", "cached"), ("retried-succeeded", "done"), ("failed-train-deleted", "failed"), ("stopped-training", "failed"),
-     ("imagepull-hang", "skipped"), ("compressed-nodes", "done"), ("oom", "failed")],
-)  # fmt: skip
-def test_the_newer_api_alone_tells_states(situation, train):
-    text = json.dumps(recorded("v2beta1", Frame(situation)))
-    run = api.ApiClient().deserialize(types.SimpleNamespace(data=text), "V2beta1Run")
-    found = nodes.of_rows(run.run_details.task_details)
-    assert next(step.state for step in found if step.name == "train cnn") == train
-    assert not [step.name for step in found if re.search(r"driver|executor|loop|iteration|root|handler|darkroom", step.name)]
 
 
 @pytest.mark.parametrize(

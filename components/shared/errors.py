@@ -20,9 +20,13 @@ class Refused(Stop):
 
 
 class CannotRun(Stop):
-    """A step could not start or go on: bad configuration, a missing file, a full disk."""
+    """A step could not start or go on: bad configuration, a missing file, a full disk. `status`: HTTP's, where a server refused."""
 
     exit_code = 2
+
+    def __init__(self, *faults: str, status: int = 0) -> None:
+        super().__init__(*faults)
+        self.status = status
 
 
 class Terminated(CannotRun):
