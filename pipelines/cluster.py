@@ -43,10 +43,6 @@ def lines(how: Settings, *, namespace: str, image: str) -> Lines:
     yield from deadline.within(WHOLE, lambda: list(look.all()), what=f"Kubernetes at {way.host}")
 
 
-class Forbidden(Exception):
-    """Whoever asks may not see it."""
-
-
 class Look:
     """One look at one namespace."""
 
@@ -66,12 +62,14 @@ class Look:
         for part in (self._account, self._rights, self._secrets, self._store, self._quotas, self._room):
             try:
                 yield from part()
-            except Forbidden:
+            except CannotRun as error:
+                if error.status != 403:
+                    raise
                 yield "?", f"{part.__name__[1:]}: you may not see it (403); ask whoever may to run this"
 
     def _account(self) -> Lines:
         name = self.how.service_account
-        found = self._ask(self.core.read_namespaced_service_account, name, self.namespace)
+        found = _ask(self.core.read_namespaced_service_account, name, self.namespace)
         if found is None:
             yield "fault", f"account {name}: none in namespace {self.namespace}; {self.apply}"
         elif found.automount_service_account_token is False:
@@ -83,7 +81,7 @@ class Look:
     def _rights(self) -> Lines:
         """The account asks for itself, where that is who we are; for another one, whoever may."""
         name, user = self.how.service_account, f"system:serviceaccount:{self.namespace}:{self.how.service_account}"
-        me = self._ask(self.authentication.create_self_subject_review, {})
+        me = _ask(self.authentication.create_self_subject_review, {})
         ask, whom = (self.authorization.create_self_subject_access_review,), {}
         if not me or me.status.user_info.username != user:
             ask = (self.authorization.create_namespaced_local_subject_access_review, self.namespace)
@@ -93,7 +91,7 @@ class Look:
         for group, resource, of, verbs in CALLS:
             for verb in verbs:
                 call = {"group": group, "resource": resource, "name": of, "verb": verb, "namespace": self.namespace}
-                if not self._ask(*ask, {"spec": {"resourceAttributes": call, **whom}}).status.allowed:
+                if not _ask(*ask, {"spec": {"resourceAttributes": call, **whom}}).status.allowed:
                     missing.append(f"{verb} {resource} {of}".rstrip())
         if missing:
             bind = (
@@ -108,7 +106,7 @@ class Look:
         wanted = {name: ("generic", list(keys)) for name, keys in self.how.secrets.items()}
         wanted |= {name: ("docker-registry", [".dockerconfigjson"]) for name in self.how.image_pull_secrets}
         for name, (kind, keys) in wanted.items():
-            found = self._ask(self.core.read_namespaced_secret, name, self.namespace)
+            found = _ask(self.core.read_namespaced_secret, name, self.namespace)
             missing = [key for key in keys if key not in ((found and found.data) or {})]
             if missing:
                 values = " ".join(f"--from-literal={key}=…" for key in keys) if kind == "generic" else "--docker-server=… …"
@@ -120,9 +118,9 @@ class Look:
 
     def _store(self) -> Lines:
         """Where Kubeflow keeps artifacts. It needs no config map; the secret it does, unless the map names another place."""
-        launcher = self._ask(self.core.read_namespaced_config_map, LAUNCHER, self.namespace)
+        launcher = _ask(self.core.read_namespaced_config_map, LAUNCHER, self.namespace)
         yield "ok", f"config map {LAUNCHER}" if launcher else f"config map {LAUNCHER}: none; Kubeflow's own defaults hold"
-        if self._ask(self.core.read_namespaced_secret, STORE, self.namespace):
+        if _ask(self.core.read_namespaced_secret, STORE, self.namespace):
             yield "ok", f"secret {STORE}"
         elif "providers" not in ((launcher and launcher.data) or {}):
             mend = ("name the namespace where it does in KFP_NAMESPACE, or (for one user) as `namespace` in pipelines/settings.yaml: "
@@ -130,7 +128,7 @@ class Look:
             yield "fault", f"secret {STORE}: none in namespace {self.namespace}, so Kubeflow runs nothing there; {mend}"
 
     def _quotas(self) -> Lines:
-        for quota in self._ask(self.core.list_namespaced_resource_quota, self.namespace).items:
+        for quota in _ask(self.core.list_namespaced_resource_quota, self.namespace).items:
             name, hard, used = quota.metadata.name, quota.status.hard or {}, quota.status.used or {}
             for steps, wanted in self._demands():
                 keys = {"pods": 1} | {f"{kind}{what}": wanted[what] for what in wanted for kind in ("", "requests.", "limits.")}
@@ -145,13 +143,13 @@ class Look:
 
     def _room(self) -> Lines:
         """Whether a node takes each step beside what runs there, and has an image that no registry has."""
-        nodes = {node.metadata.name: node.status for node in self._ask(self.core.list_node).items if self._usable(node)}
+        nodes = {node.metadata.name: node.status for node in _ask(self.core.list_node).items if self._usable(node)}
         if not nodes:
             which = f"nodes: none takes pods with node_selector {self.how.node_selector} and no toleration"
             yield "fault", f"{which}; kubectl get nodes --show-labels"
             return
         going = "status.phase!=Succeeded,status.phase!=Failed"
-        pods = self._ask(self.core.list_pod_for_all_namespaces, field_selector=going).items
+        pods = _ask(self.core.list_pod_for_all_namespaces, field_selector=going).items
         there = {name: [pod for pod in pods if pod.spec.node_name == name] for name in nodes}
         for steps, wanted in self._demands():
             free = {name: {what: number(status.allocatable.get(what, 0)) - sum(_requested(pod, what) for pod in there[name])
@@ -184,14 +182,10 @@ class Look:
                  {"cpu": number(cpu), "memory": number(memory)} | ({kind: number(count)} if count else {}))
                 for (cpu, memory, kind, count), names in alike.items()]  # fmt: skip
 
-    def _ask(self, call: Callable, *arguments: Any, **options: Any) -> Any:
-        """The answer; None for 404. Raises Forbidden, and CannotRun when there is none."""
-        try:
-            return patience.found(access.ask, call, *arguments, **options)
-        except CannotRun as error:
-            if error.status == 403:
-                raise Forbidden from None
-            raise
+
+def _ask(call: Callable, *arguments: Any, **options: Any) -> Any:
+    """The answer; None for 404. Raises CannotRun when there is none, or whoever asks may not see it."""
+    return patience.found(access.ask, call, *arguments, **options)
 
 
 def number(quantity: Any) -> Any:

@@ -19,9 +19,7 @@ from pathlib import Path
 from typing import TextIO
 
 from components.shared import scratch
-from components.shared.config import PIPELINE_RUN
 from components.shared.errors import CannotRun
-from components.shared.store import STORE
 from pipelines import graph
 from pipelines.execution import REASON_FILE, leave
 
@@ -38,7 +36,7 @@ LOCKED = {
     "tmpfs": {"/tmp": "mode=1777"},  # noqa: S108 the container's own
 }
 SERVER = "MLFLOW_TRACKING_URI"
-PASSED_ON = (SERVER, "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_EXPERIMENT_NAME")
+PASSED_ON = ("MLFLOW_EXPERIMENT_NAME", SERVER, "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 
 
 def private_folder(path: Path) -> Path:
@@ -105,8 +103,7 @@ class Containers:
         import docker
 
         served = name.split()[0] in TRACKED and os.environ.get(SERVER, "").startswith("http")
-        passed_on = (REASON_FILE, PIPELINE_RUN, STORE, *(PASSED_ON if served else ()))
-        environment = {"HOME": "/tmp", **{key: os.environ[key] for key in passed_on if key in os.environ}, **environment}  # noqa: S108
+        server = {key: os.environ[key] for key in (PASSED_ON if served else PASSED_ON[:1]) if key in os.environ}
         folders = {self.data: "ro", self.artifacts: "rw", self.tracking: "rw"}
         log = self.logs / f"{next(self.numbers):02}-{name.replace(' ', '_')}.log"
         try:
@@ -115,7 +112,7 @@ class Containers:
                     graph.image(),
                     ["python", "-m", "pipelines.first_process", *command],
                     detach=True,
-                    environment=environment,
+                    environment={"HOME": "/tmp", **environment, **server},  # noqa: S108
                     mem_limit=self.memory,
                     memswap_limit=self.memory,
                     network_mode="host" if served else "none",
@@ -130,14 +127,14 @@ class Containers:
                     self.stream.write(piece.decode(errors="replace"))
                 code = container.wait()["StatusCode"]
         except docker.errors.APIError as error:
-            leave(name, f"the container engine: {error.explanation or error}")
+            leave(name, f"the container engine: {error.explanation or error}", environment[REASON_FILE])
             return 1
         how = {
             KILLED: f": killed, perhaps out of memory (limit {self.memory}; --memory raises it)",
             STOPPED: ": told to stop; the same command goes on from here",
         }
         if code:
-            leave(name, f"exit code {code}{how.get(code, '')}; log: {log}")
+            leave(name, f"exit code {code}{how.get(code, '')}; log: {log}", environment[REASON_FILE])
         return code
 
 

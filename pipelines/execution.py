@@ -10,7 +10,6 @@ import json
 import math
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from components import STEPS
 from components.shared import failures
 from components.shared.errors import CannotRun, Refused
 from components.shared.store import open_store
+from pipelines import artifacts as show
+from pipelines import graph, indexed_job, newest
 
 SEAL, MAKER = "sha256", "step"
 # Kubernetes shows what a container left here as the reason of its end; a local run names a file of its own.
@@ -28,7 +29,6 @@ REASON_FILE, KUBERNETES = "DARKROOM_REASONS", "/dev/termination-log"
 JUDGES = ("validate", "register")  # what they refuse is a verdict, and no failure: its reasons are worth keeping
 PASSED = "ok"
 PARTS = "DARKROOM_PARTS"  # new shards that a step does itself, and pods at once that do more: 4/8
-AGAIN = "again"  # key of a section that changes its cache key and nothing else; prefix in the store of what must be made again
 
 
 def call(step: str, *, config: str = "", code: str = "", shown: Sequence[Artifact] = (), last: str = "", **values: Any) -> str:
@@ -40,8 +40,6 @@ def call(step: str, *, config: str = "", code: str = "", shown: Sequence[Artifac
     """
     from components.__main__ import call as run
     from components.shared.runs.pipeline_run import say
-    from pipelines import artifacts as show
-    from pipelines import newest
 
     name, section = step.split()[0], section_of(step)
     artifacts = [item for value in values.values() for item in (value if isinstance(value, list) else [value])]
@@ -95,7 +93,6 @@ def part(step: str, *, share: str, data: str, digest: str, config: str, code: st
 def _spread(step: str, *, data: str, digest: str, config: str, code: str) -> None:
     """On a cluster, where the store lacks the results of many shards: have them computed by pods beside this one."""
     from components.__main__ import parts
-    from pipelines import indexed_job
 
     if not os.environ.get(PARTS) or not indexed_job.possible():
         return
@@ -142,15 +139,13 @@ def section_of(step: str) -> str:
 def knobs(config: str, section: str) -> dict:
     """A section as it comes from Kubeflow, JSON, without what is for its cache alone. Raises CannotRun."""
     try:
-        return {key: value for key, value in json.loads(config).items() if key != AGAIN}
+        return {key: value for key, value in json.loads(config).items() if key != newest.AGAIN}
     except (ValueError, AttributeError):
         raise CannotRun(f"{section}: expected a section of knobs as JSON ({{name: value}}), got {config[:80]!r}") from None
 
 
 def refuse_other_code(code: str) -> None:
     """Raise CannotRun unless this image holds the code that the pipeline was compiled from; `code` may have a suffix behind `+`."""
-    from pipelines import graph
-
     wanted, here = code.partition("+")[0], graph.code_digest()
     if wanted and wanted != here:
         raise CannotRun(f"the image holds code {here}, the pipeline was compiled from {wanted}; `make image`, push it, and set "
@@ -165,11 +160,9 @@ def check(artifact: Artifact) -> None:
     if SEAL not in artifact.metadata or seal(Path(artifact.path)) == artifact.metadata[SEAL]:
         return
     maker = artifact.metadata.get(MAKER, "its step")
-    with contextlib.suppress(CannotRun), tempfile.NamedTemporaryFile("w") as marker:
-        marker.write(hashlib.sha256(artifact.uri.encode()).hexdigest()[:16])
-        marker.flush()
+    with contextlib.suppress(CannotRun):
         if (store := open_store()) and MAKER in artifact.metadata:
-            store.put(f"{AGAIN}/{maker}", Path(marker.name))
+            store.write(f"{newest.AGAIN}/{maker}", hashlib.sha256(artifact.uri.encode()).hexdigest()[:16])
     raise CannotRun(f"{artifact.uri}: changed since it was made; run again, {maker} is done anew")
 
 
@@ -183,9 +176,9 @@ def seal(path: Path) -> str:
     return whole.hexdigest()
 
 
-def leave(step: str, reason: str) -> None:
-    """Append the reason to the file that the exit handler reads."""
-    file = Path(os.environ.get(REASON_FILE, KUBERNETES))
+def leave(step: str, reason: str, file: str = "") -> None:
+    """Append the reason to the file that the exit handler reads, which is known to a step's own process."""
+    file = Path(file or os.environ.get(REASON_FILE, KUBERNETES))
     if file.exists():
         with file.open("a", encoding="utf-8") as stream:
             stream.write(f"{step}: {_first(reason.splitlines() or [''])}\n")

@@ -1,6 +1,7 @@
 """What `compile`, `run` and `submit` share: the graph with its knobs set and checked, the code's version, the data's digest."""
 
 import argparse
+import configparser
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from components.shared import config, files, scratch, yaml_reader
 from components.shared.errors import CannotRun
+from pipelines import pinning, settings
 
 # As `make image` names it: with a fixed tag, for Kubernetes pulls `:latest` anew for each pod, and not the one in the node.
 IMAGE, DEFAULT_IMAGE = "DARKROOM_IMAGE", "localhost/darkroom:0.1.0"
@@ -52,7 +54,6 @@ def parameters(params: dict) -> dict:
 
 def for_cluster(options: argparse.Namespace, *, newest: bool = False):
     """The pipeline with the settings of `--settings`, and these. Its defaults are the data of this checkout, or the `newest`."""
-    from pipelines import pinning, settings
     from pipelines.training import training_pipeline
 
     how = settings.read(options.settings)
@@ -79,12 +80,25 @@ def code_digest(root: Path | None = None) -> str:
     return whole.hexdigest()[:16]
 
 
+def default_remote() -> str:
+    """The address of DVC's default remote."""
+    known = configparser.ConfigParser(interpolation=None)
+    try:
+        known.read([".dvc/config", ".dvc/config.local"], encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CannotRun(f".dvc/config: cannot be read ({reason}); `dvc remote list` says more") from None
+    name = known.get("core", "remote", fallback="")
+    address = known.get(f"'remote \"{name}\"'", "url", fallback="")
+    if not address:
+        raise CannotRun("DVC has no default remote; `dvc remote add -d storage s3://bucket/path`, or name it with --data")
+    return address
+
+
 def default_data() -> tuple[str, str]:
     """DVC's default remote, if a cluster can reach it, and what data.dvc records; each empty where there is none."""
-    from pipelines import submit
-
     found = []
-    for ask in (submit.default_remote, recorded_digest):
+    for ask in (default_remote, recorded_digest):
         try:
             found.append(ask())
         except CannotRun:

@@ -102,6 +102,10 @@ class Kubeflow:
             yield from page.get(of) or []
             token = {"page_token": page["next_page_token"]} if page.get("next_page_token") else None
 
+    def schedules(self) -> list[dict]:
+        """All of them."""
+        return list(self.pages("recurringruns", of="recurringRuns", **self.here))
+
     def _ask(self, method: str, api: str, *path: str, do: str = "", **content: Any) -> bytes:
         """Every request passes here. Redirects are not followed, because they lead to login pages."""
         import requests

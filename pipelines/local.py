@@ -45,17 +45,19 @@ def run(options: argparse.Namespace) -> int:
     cache, log = root / ".cache", root / "run.log"
     sweep(cache)
     with contextlib.ExitStack() as stack:
-        # Among the artifacts, where containers see it, too.
-        store = "" if options.no_cache else f"file://{artifacts}/store"
-        reason_file = stack.enter_context(_scratch(artifacts, params, store))
+        # Reasons and store lie among the artifacts, where containers see them, too. By these knobs the runs in MLflow are grouped.
+        reason_file = Path(stack.enter_context(tempfile.NamedTemporaryFile(dir=artifacts)).name)
+        environment = {REASON_FILE: str(reason_file), STORE: "" if options.no_cache else f"file://{artifacts}/store",
+                       PIPELINE_RUN: os.environ.get(PIPELINE_RUN, config.as_text(params))}  # fmt: skip
         said = Said(sys.stdout, stack.enter_context(log.open("w", encoding="utf-8", errors="backslashreplace")))
-        start = said.process
         if options.containers:
             reason_file.chmod(0o666)  # a container writes to it as another user
             start = stack.enter_context(containers.runner(options, root, said)).run
-        options = {"enable_caching": not options.no_cache, "cache_root": str(cache)}
-        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(artifacts), **options)
-        stack.enter_context(like_the_launcher(start, said))
+        else:
+            start, environment["TMPDIR"] = said.process, str(stack.enter_context(scratch.folder()))
+        caching = {"enable_caching": not options.no_cache, "cache_root": str(cache)}
+        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(artifacts), **caching)
+        stack.enter_context(like_the_launcher(start, said, environment))
         ended = ""
         try:
             pipeline(data=data, digest=digest)
@@ -82,7 +84,10 @@ class Said:
             stream.flush()
 
     def process(self, name: str, command: list[str], environment: dict[str, str]) -> int:
-        """Run a step's command as a process; its exit code."""
+        """Run a step's command as a process, by this Python; its exit code."""
+        from kfp.local.subprocess_task_handler import replace_python_executable
+
+        command = replace_python_executable(command, sys.executable)
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
         with subprocess.Popen(command, env=os.environ | environment, **streams) as process:
             for line in process.stdout:
@@ -119,8 +124,8 @@ def _data(options: argparse.Namespace) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def like_the_launcher(start: Start, said: Said) -> Iterator[None]:
-    """KFP's local runner runs each step by `start(name, command, environment)`, and keeps to what holds on a cluster.
+def like_the_launcher(start: Start, said: Said, environment: dict[str, str]) -> Iterator[None]:
+    """KFP's local runner runs each step by `start`, with these variables, and keeps to what holds on a cluster.
 
     A command that fails leaves no outputs. The exit handler is told COMPLETE or FAILED and no reason, and its placeholders mean
     something. KFP's own lines are not said.
@@ -132,7 +137,7 @@ def like_the_launcher(start: Start, said: Said) -> Iterator[None]:
 
     class Task:
         def __init__(self, *, full_command: list[str], env_vars: dict[str, str], **_: object) -> None:
-            self.command, self.environment = handlers.replace_python_executable(full_command, sys.executable), env_vars
+            self.command, self.environment = full_command, environment | env_vars
 
         def run(self) -> status.Status:
             name = self.command[-1].replace("_", " ")
@@ -182,22 +187,3 @@ def sweep(cache: Path) -> None:
             whole = False
         if not whole:
             entry.unlink()
-
-
-@contextlib.contextmanager
-def _scratch(artifacts: Path, params: dict, store: str) -> Iterator[Path]:
-    """A folder for what steps leave behind in TMPDIR, and a file for the reasons of failing ones.
-
-    The tasks' runs in MLflow are grouped by these knobs, unless the caller groups them otherwise. Their store is this one.
-    """
-    before = {name: os.environ.get(name) for name in ("TMPDIR", REASON_FILE, PIPELINE_RUN, STORE)}
-    with scratch.folder() as folder, tempfile.NamedTemporaryFile(dir=artifacts) as reason_file:
-        os.environ.update({"TMPDIR": str(folder), REASON_FILE: reason_file.name, STORE: store})
-        os.environ.setdefault(PIPELINE_RUN, config.as_text(params))
-        tempfile.tempdir = None
-        try:
-            yield Path(reason_file.name)
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name) if value is None else os.environ.update({name: value})
-            tempfile.tempdir = None

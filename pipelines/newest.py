@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from components.shared import deadline, scratch
 from components.shared.errors import CannotRun
 from components.shared.masking import masked
-from components.shared.store import open_store
+from components.shared.store import Store, open_store
+from pipelines import graph
 
+AGAIN = "again"  # key of a section that changes its cache key and nothing else; prefix in the store of what must be made again
 DONE = "done"  # where the store keeps when a schedule's run ended well, under its data, code and knobs
 SECONDS = 60  # for one answer
 NEW = "new"
@@ -29,7 +31,8 @@ def newest(address: str, code: str, knobs: Sequence[int | str]) -> tuple[str, st
         digest = digest_of(address)
         code += _again()
         key = hashlib.sha256(json.dumps([digest, code, *knobs]).encode()).hexdigest()[:16]
-        at = _ended_well(key)
+        store = open_store()
+        at = store.read(f"{DONE}/{key}") if store else ""
         news = f"nothing changed since {at}: {digest} was run by code {code} with these knobs" if at else NEW
         print(f"newest: {address}: {digest}, {news}")
     return digest, code, key, news
@@ -38,17 +41,13 @@ def newest(address: str, code: str, knobs: Sequence[int | str]) -> tuple[str, st
 def keep(key: str) -> None:
     """A run of this key ended well: the next one of the schedule has nothing to do."""
     if store := open_store():
-        with scratch.folder() as folder:
-            (folder / "at").write_text(datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"))
-            store.put(f"{DONE}/{key}", folder / "at")
+        store.write(f"{DONE}/{key}", datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"))
         store.clean(DONE)
 
 
 def digest_of(address: str) -> str:
     """What the data.dvc at an address records. Raises CannotRun."""
     import fsspec
-
-    from pipelines import graph
 
     def read() -> bytes:
         with fsspec.open(address, "rb") as stream:
@@ -70,26 +69,12 @@ def digest_of(address: str) -> str:
             raise CannotRun(f"{masked(address)}: is no data.dvc; `python -m pipelines publish` puts one there") from None
 
 
-def marks(store) -> dict[str, str]:
-    """What a Store marks to be made again because it was found damaged: the step's section, such as `train.cnn`, and the mark."""
-    from pipelines.execution import AGAIN
-
-    found = {}
-    with scratch.folder() as folder:
-        for key in store.names(AGAIN):
-            store.get(key, folder / "mark")
-            found[key.removeprefix(f"{AGAIN}/")] = (folder / "mark").read_text()
-    return found
+def marks(store: Store) -> dict[str, str]:
+    """What is marked to be made again because it was found damaged: the step's section, such as `train.cnn`, and the mark."""
+    return {key.removeprefix(f"{AGAIN}/"): store.read(key) for key in store.names(AGAIN)}
 
 
 def _again() -> str:
     """A suffix of the code, the same until another artifact is found damaged: all is made again once, since a schedule has no knobs."""
     found = marks(store) if (store := open_store()) else {}
     return f"+{hashlib.sha256(json.dumps(found).encode()).hexdigest()[:8]}" if found else ""
-
-
-def _ended_well(key: str) -> str:
-    """When a run of this key did; empty when none has."""
-    store = open_store()
-    with scratch.folder() as folder:
-        return (folder / "at").read_text() if store and store.get(f"{DONE}/{key}", folder / "at") else ""

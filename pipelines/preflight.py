@@ -13,14 +13,12 @@ import time
 from collections.abc import Iterator
 
 from components.shared.errors import CannotRun
-from pipelines import cluster, graph
+from pipelines import cluster, graph, pinning, settings
+from pipelines.kubeflow import Kubeflow
 
 
 def check(options: argparse.Namespace) -> int:
     """Print a line for all that is well or cannot be told. Raises CannotRun with a line for every fault, and what mends it."""
-    from pipelines import pinning, settings
-    from pipelines.kubeflow import Kubeflow
-
     how = settings.read(options.settings)
     faults: list[str] = []
     kubeflow, image = None, ""

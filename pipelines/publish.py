@@ -7,6 +7,7 @@ from pathlib import Path
 from components.shared import deadline
 from components.shared.errors import CannotRun
 from components.shared.store import Store
+from pipelines import graph
 
 POINTER = Path("data.dvc")
 WHOLE = 86_400  # seconds for the data
@@ -15,10 +16,8 @@ WHOLE = 86_400  # seconds for the data
 def publish(options: argparse.Namespace) -> int:
     """`dvc push`, then a copy of data.dvc in the remote, in this order: what it names is there. Raises CannotRun."""
     from components.shared.data import remote
-    from pipelines import graph
-    from pipelines.submit import default_remote
 
-    digest, address = graph.recorded_digest(POINTER), default_remote()
+    digest, address = graph.recorded_digest(POINTER), graph.default_remote()
     if "://" not in address:
         raise CannotRun(
             f"DVC's default remote {address}: a cluster cannot reach a folder of this machine; `dvc remote add -d` another"

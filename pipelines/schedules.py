@@ -7,7 +7,8 @@ import sys
 
 from components.shared.errors import CannotRun
 from pipelines import patience, status
-from pipelines.submit import PIPELINE
+from pipelines.kubeflow import Kubeflow
+from pipelines.submit import PIPELINE, placed, prepared
 
 DONE = 0
 LATEST = 200  # runs in which one that a schedule has going is looked for
@@ -18,9 +19,6 @@ def schedule(options: argparse.Namespace) -> int:
 
     One of the same name is replaced: disabled first, deleted when its run has ended.
     """
-    from pipelines.kubeflow import Kubeflow
-    from pipelines.submit import placed, prepared
-
     cron = _cron(options.cron)
     kind = {"newest": not options.digest}
     content, _ = prepared(options, **kind)
@@ -29,7 +27,7 @@ def schedule(options: argparse.Namespace) -> int:
     content = placed(kubeflow, content, options, **kind) | {
         "display_name": name, "trigger": {"cron_schedule": {"cron": cron}}, "mode": "DISABLE", "no_catchup": True, "max_concurrency": "1",
     }  # fmt: skip
-    former = [known["recurring_run_id"] for known in all_of(kubeflow) if known["display_name"] == name]
+    former = [known["recurring_run_id"] for known in kubeflow.schedules() if known["display_name"] == name]
     made = kubeflow.post("recurringruns", json=content)["recurring_run_id"]
     try:
         for known in former:  # before the new one starts runs
@@ -45,8 +43,6 @@ def schedule(options: argparse.Namespace) -> int:
 
 def stop(options: argparse.Namespace) -> int:
     """Stop a run, or delete a schedule, by its id."""
-    from pipelines.kubeflow import Kubeflow
-
     kubeflow = Kubeflow()
     if run := status.find(kubeflow, options.id):
         _stop_run(kubeflow, run)
@@ -70,11 +66,6 @@ def _stop_run(kubeflow, run: status.Run) -> None:
                 raise
     ended = "ended already: " if run.state in status.ENDED else ""
     print(f"run {run.id}: {ended}{run.state}" + (f": {run.reason}" if run.reason else ""))
-
-
-def all_of(kubeflow) -> list[dict]:
-    """Every schedule."""
-    return list(kubeflow.pages("recurringruns", of="recurringRuns", **kubeflow.here))
 
 
 def _delete(kubeflow, schedule_id: str, *, now: bool) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from components.shared.errors import CannotRun
 from components.shared.masking import masked
 from pipelines import advice, nodes, patience
+from pipelines.kubeflow import Kubeflow
 
 DONE, FAILED = 0, 1
 EVERY = 5.0  # seconds between two requests for a run's state
@@ -105,8 +106,6 @@ def line(step: nodes.Step) -> str:
 
 def status(options: argparse.Namespace) -> int:
     """Print a run's steps, why it waits or failed, and where to see more. The exit code is 1 when it failed or was stopped."""
-    from pipelines.kubeflow import Kubeflow
-
     kubeflow = Kubeflow()
     run = look(kubeflow, options.id)
     for step in run.steps:
@@ -195,8 +194,6 @@ def _mlflow(run: Run) -> None:
 
 def logs(options: argparse.Namespace) -> int:
     """Print a step's log; without a name that of the step that failed, or else of the latest."""
-    from pipelines.kubeflow import Kubeflow
-
     kubeflow = Kubeflow()
     name, steps = " ".join(options.step), [step for step in look(kubeflow, options.id).steps if step.pod]
     fitting = [step for step in steps if f"{step.name} ".startswith(f"{name} ")] if name else [nodes.fault(steps), *steps[::-1]]
@@ -215,8 +212,6 @@ def _log(kubeflow, run_id: str, step: nodes.Step) -> str:
 
 def retry(options: argparse.Namespace) -> int:
     """Have Kubeflow go on with a failed run from the failed step, with the code and settings that it had."""
-    from pipelines.kubeflow import Kubeflow
-
     kubeflow = Kubeflow()
     run = look(kubeflow, options.id)
     if run.state not in ("failed", "stopped"):
@@ -228,16 +223,13 @@ def retry(options: argparse.Namespace) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """List the latest runs, a line each: id, state and how long, when it began, name, page; and all schedules."""
-    from pipelines import schedules
-    from pipelines.kubeflow import Kubeflow
-
     kubeflow = Kubeflow()
     rows = kubeflow.pages("runs", of="runs", sort_by="created_at desc", **kubeflow.here)
     for row in itertools.islice(rows, options.count):
         run = of(row)
         run = look(kubeflow, run.id) if run.state in GOING else run
         print(f"{run.id}  {run.line():24}  {run.begun[:16].replace('T', ' '):16}  {run.name}  {kubeflow.run_page(run.id)}")
-    for schedule in schedules.all_of(kubeflow):
+    for schedule in kubeflow.schedules():
         cron = ((schedule.get("trigger") or {}).get("cron_schedule") or {}).get("cron", "")
         state = (schedule.get("status") or "").lower()
         print(f"{schedule['recurring_run_id']}  {state:24}  {cron:16}  {schedule['display_name']}")

@@ -1,7 +1,6 @@
 """Submit the pipeline to Kubeflow: a run of the version that is named after the commit, with the knobs, data and image of now."""
 
 import argparse
-import configparser
 import contextlib
 import hashlib
 import json
@@ -11,7 +10,8 @@ from collections.abc import Iterable
 from components.shared import deadline, scratch
 from components.shared.errors import CannotRun
 from components.shared.store import Store
-from pipelines import graph
+from pipelines import graph, newest, patience, pinning, preflight, status
+from pipelines.kubeflow import Kubeflow
 
 DONE = 0
 SECONDS = 30  # for a look into the store
@@ -23,9 +23,6 @@ DESCRIPTION = (
 
 def submit(options: argparse.Namespace) -> int:
     """Start a run and print its page; with `--wait` the exit code says how it ended."""
-    from pipelines import status
-    from pipelines.kubeflow import Kubeflow
-
     content, settings = prepared(options)
     kubeflow = Kubeflow()
     run = kubeflow.post("runs", json=placed(kubeflow, content, options)).get("run_id")
@@ -44,10 +41,9 @@ def prepared(options: argparse.Namespace, **kind: bool) -> tuple[dict, object]:
     All parameters are in it: Kubeflow's page does not show those that stand at their defaults.
     """
     from components.shared.data import remote
-    from pipelines import newest, pinning
 
     pipeline, settings = graph.for_cluster(options, **kind)
-    data = options.data or default_remote()
+    data = options.data or graph.default_remote()
     follow = kind.get("newest") and (options.follow or f"{data.rstrip('/')}/data.dvc")  # as `publish` puts it there
     digest = follow or options.digest or graph.recorded_digest()
     if "://" not in data:
@@ -74,8 +70,6 @@ def prepared(options: argparse.Namespace, **kind: bool) -> tuple[dict, object]:
 
 def placed(kubeflow, content: dict, options: argparse.Namespace, **kind: bool) -> dict:
     """The run with the experiment and the version of the pipeline that it belongs to; each is made unless it is there."""
-    from pipelines import patience, preflight
-
     preflight.asked(kubeflow)
     named, here = {"display_name": PIPELINE, "name": PIPELINE, "description": DESCRIPTION}, kubeflow.here
     pipeline = kubeflow.made(
@@ -127,30 +121,12 @@ def commit() -> str:
 
 def _again(parameters: dict, address: str) -> None:
     """Mark the sections of steps whose result a later step found damaged: Kubeflow's cache holds it, and is left for them."""
-    from pipelines.execution import AGAIN
-    from pipelines.newest import marks
-
     try:
-        found = deadline.within(SECONDS, lambda: marks(Store(address)), what=address)
+        found = deadline.within(SECONDS, lambda: newest.marks(Store(address)), what=address)
     except CannotRun as error:
         print(f"{error}; what was found damaged there is not made again", file=sys.stderr)
         return
     for section, mark in found.items():
         name = section.replace(".", "_")
         if name in parameters:
-            parameters[name] = json.dumps(json.loads(parameters[name]) | {AGAIN: mark})
-
-
-def default_remote() -> str:
-    """The address of DVC's default remote."""
-    known = configparser.ConfigParser(interpolation=None)
-    try:
-        known.read([".dvc/config", ".dvc/config.local"], encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CannotRun(f".dvc/config: cannot be read ({reason}); `dvc remote list` says more") from None
-    name = known.get("core", "remote", fallback="")
-    address = known.get(f"'remote \"{name}\"'", "url", fallback="")
-    if not address:
-        raise CannotRun("DVC has no default remote; `dvc remote add -d storage s3://bucket/path`, or name it with --data")
-    return address
+            parameters[name] = json.dumps(json.loads(parameters[name]) | {newest.AGAIN: mark})

@@ -3,7 +3,6 @@
 import argparse
 import io
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -65,7 +64,6 @@ def step(image, tmp_path_factory):
     words = containers.open_folder(root / "artifacts") / "words"
     words.touch()
     words.chmod(0o666)
-    os.environ[execution.REASON_FILE] = str(words)
     with containers._engine():
 
         def run(command: str, memory: str = "512m") -> tuple[int, str, str]:
@@ -73,11 +71,10 @@ def step(image, tmp_path_factory):
             options = argparse.Namespace(memory=memory, data=str(root / "data"))
             shutil.rmtree(root / "logs", ignore_errors=True)
             one = containers.Containers(options, root, io.StringIO())
-            code = one.run("step", ["sh", "-c", command], {})
+            code = one.run("step", ["sh", "-c", command], {execution.REASON_FILE: str(words)})
             return code, next(one.logs.iterdir()).read_text(), words.read_text()
 
         yield run
-    del os.environ[execution.REASON_FILE]
 
 
 def test_a_step_is_told_as_it_ended_twenty_times_of_twenty_both_ways(step):

@@ -277,7 +277,7 @@ def test_a_step_that_always_fails_is_tried_as_often_as_the_settings_say(digits, 
     pipeline = training_pipeline(params, image="i", code="", settings=settings.read(file))
     started = time.monotonic()
     said = ours.Said()
-    with ours.like_the_launcher(said.process, said):
+    with ours.like_the_launcher(said.process, said, {}):
         pipeline(data=str(digits / "data"), digest=yaml.safe_load((digits / "data.dvc").read_text())["outs"][0]["md5"])
     words = (tmp_path / "words").read_text().splitlines()
     assert len([line for line in words if line.startswith("prepare: ")]) == 4  # and no fifth

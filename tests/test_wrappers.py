@@ -299,7 +299,7 @@ def test_the_local_runner_keeps_to_the_launcher_s_rules_and_says_what_steps_say(
             local.Said(stream := io.StringIO()),
             ["make: started", "epoch 1", "make: done", "told: started", "told: done"],
         )
-        with local.like_the_launcher(said.process, said), contextlib.suppress(RuntimeError):
+        with local.like_the_launcher(said.process, said, {}), contextlib.suppress(RuntimeError):
             pipeline(text=text, to=str(tmp_path / text))
         lines = [line for line in stream.getvalue().splitlines() if "KFP" not in line]
         assert [line for line in lines if line in shown or "failed" in line] == (

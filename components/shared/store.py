@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from components.shared import deadline, files
+from components.shared import deadline, files, scratch
 from components.shared.errors import CannotRun
 from components.shared.masking import masked
 
@@ -53,6 +53,18 @@ class Store:
                 shutil.copyfile(file, temporary)
 
         self._ask(send, key)
+
+    def read(self, key: str) -> str:
+        """The short text under a key; empty where there is none."""
+        with contextlib.suppress(FileNotFoundError):
+            return self._ask(lambda system, place: system.cat_file(place).decode(), key)
+        return ""
+
+    def write(self, key: str, text: str) -> None:
+        """Keep a short text under a key."""
+        with scratch.folder() as folder:
+            (folder / "text").write_text(text, encoding="utf-8")
+            self.put(key, folder / "text")
 
     def names(self, prefix: str) -> list[str]:
         """The keys below a prefix, in order."""
