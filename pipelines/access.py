@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import urllib3
+
 from components.shared import deadline
 from components.shared.errors import CannotRun
 
@@ -34,7 +36,6 @@ def ask(call: Callable, *arguments: Any, what: str = "", **options: Any) -> Any:
 
     Raises CannotRun, with the answer's `status` where there was one.
     """
-    import urllib3
     from kubernetes.client import ApiException
 
     server = f"Kubernetes at {call.__self__.api_client.configuration.host}"

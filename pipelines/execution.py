@@ -19,6 +19,7 @@ from kfp.dsl import HTML, Artifact, Markdown
 from components import STEPS
 from components.shared import failures
 from components.shared.errors import CannotRun, Refused
+from components.shared.runs.pipeline_run import say
 from components.shared.store import open_store
 from pipelines import artifacts as show
 from pipelines import graph, indexed_job, newest
@@ -39,7 +40,6 @@ def call(step: str, *, config: str = "", code: str = "", shown: Sequence[Artifac
     `last` is the key of a schedule's run (see `newest`) that is done with this step. A step that fails ends the process with its exit code.
     """
     from components.__main__ import call as run
-    from components.shared.runs.pipeline_run import say
 
     name, section = step.split()[0], section_of(step)
     artifacts = [item for value in values.values() for item in (value if isinstance(value, list) else [value])]
@@ -116,8 +116,6 @@ def gate(verdict: str, *, step: str) -> str:
 @contextlib.contextmanager
 def ending(step: str) -> Iterator[None]:
     """End the process with its exit code when the block fails, and leave the reason; the traceback of a fault goes to the log."""
-    from components.shared.runs.pipeline_run import say
-
     try:
         yield
     except Exception as error:

@@ -14,6 +14,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
 from components.shared import deadline
 from components.shared.errors import CannotRun
 
@@ -36,9 +40,6 @@ class Kubeflow:
     namespace = ""  # where runs live; empty where there is no choice
 
     def __init__(self) -> None:
-        import requests
-        from requests.adapters import HTTPAdapter
-
         self.address = _address()
         self._session = session = requests.Session()
         if cookies := _header("KFP_COOKIES", os.environ.get("KFP_COOKIES", ""), r"[ -~]*"):
@@ -108,9 +109,6 @@ class Kubeflow:
 
     def _ask(self, method: str, api: str, *path: str, do: str = "", **content: Any) -> bytes:
         """Every request passes here. Redirects are not followed, because they lead to login pages."""
-        import requests
-        import urllib3
-
         server = f"Kubeflow at {self.address}"
         url = "/".join([self.address, "apis", api, *(quote(part, safe="") for part in path)]) + (f":{do}" if do else "")
         options = {"timeout": SECONDS, "allow_redirects": False, "stream": True, "auth": self._authorize} | content
@@ -201,9 +199,7 @@ def _address() -> str:
 
 def _retries():
     """Retry what the server never took up: no connection, or 429 and 503. A lost answer is not retried: it would start a run twice."""
-    from urllib3 import Retry
-
-    return Retry(
+    return urllib3.Retry(
         TRIES, read=False, status_forcelist=(429, 503), allowed_methods=None, backoff_factor=0.3, raise_on_status=False,
         retry_after_max=SECONDS // TRIES,
     )  # fmt: skip

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     """Run it; the exit code is 0 done, 1 a step failed. Steps whose code, knobs and inputs are as before are not run again."""
     from kfp import local
 
-    signal.signal(signal.SIGTERM, _as_interrupted)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers and containers of the run end as after Ctrl-C
     params = graph.knobs(options)
     pipeline = graph.for_here(params)
     data, digest = _data(options)
@@ -90,20 +90,13 @@ class Said:
         command = replace_python_executable(command, sys.executable)
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
         with subprocess.Popen(command, env=os.environ | environment, **streams) as process:
-            for line in process.stdout:
-                self.write(line)
+            try:
+                for line in process.stdout:
+                    self.write(line)
+            except KeyboardInterrupt:
+                process.terminate()  # a terminal tells it by itself
+                raise
         return process.returncode
-
-
-def _as_interrupted(*_: object) -> None:
-    """SIGTERM: the step that is going is told to stop, too, and servers and containers of the run end as after Ctrl-C."""
-    import psutil
-
-    for child in psutil.Process().children():
-        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
-            if os.getpgid(child.pid) == os.getpgrp():  # a step; a server is ended by whoever started it
-                child.terminate()
-    raise KeyboardInterrupt
 
 
 def _data(options: argparse.Namespace) -> tuple[str, str]:

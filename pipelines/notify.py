@@ -8,8 +8,13 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
+
 from components.shared import deadline
 from components.shared.errors import CannotRun
+from components.shared.runs import pipeline_run
 from pipelines import access, nodes
 from pipelines.execution import REASON_FILE
 
@@ -24,8 +29,6 @@ def report(*, state: str, run: str, name: str = "", workflow: str = "") -> None:
     `state` is what Kubeflow says, `run` the run's id, `name` its name, `workflow` Argo's name for it. A webhook that cannot be
     reached is a line in the log and fails nothing. Runs in MLflow that nothing runs any more are ended.
     """
-    from components.shared.runs import pipeline_run
-
     said = _said(run)
     ended, step, reason = _end(state, workflow, said.get("steps", {}))
     host = os.environ.get("KFP_HOST", "").rstrip("/")
@@ -44,8 +47,6 @@ def report(*, state: str, run: str, name: str = "", workflow: str = "") -> None:
 
 def _end(state: str, workflow: str, said: dict) -> tuple[str, str, str]:
     """State (succeeded, failed, or ended where nobody can tell), the step that failed first, and why."""
-    from components.shared.runs.pipeline_run import BAD
-
     if file := os.environ.get(REASON_FILE):  # here, where Kubeflow's local runner is right about the state
         lines = Path(file).read_text(encoding="utf-8", errors="replace").splitlines() if Path(file).exists() else []
         step, _, reason = lines[0].partition(": ") if lines and state == "FAILED" else ("", "", "")
@@ -54,7 +55,7 @@ def _end(state: str, workflow: str, said: dict) -> tuple[str, str, str]:
         fault = nodes.fault(steps)
         return ("failed", fault.name, fault.reason) if fault else ("succeeded", "", nodes.IDLE if nodes.idle(steps) else "")
     for step, told in said.items():
-        if told["state"] in BAD and (step, told["state"]) != (
+        if told["state"] in pipeline_run.BAD and (step, told["state"]) != (
             "register",
             "refused",
         ):  # a candidate that is no better is no fault
@@ -75,8 +76,6 @@ def _steps(workflow: str) -> list[nodes.Step]:
 
 def _said(run: str) -> dict:
     """What the steps said in MLflow, and its page of the run; nothing where it does not answer."""
-    from components.shared.runs import pipeline_run
-
     try:
         return pipeline_run.told(run)
     except CannotRun as error:
@@ -86,10 +85,6 @@ def _said(run: str) -> dict:
 
 def _post(address: str, content: dict) -> str:
     """Post to a webhook; return why it was not notified, or an empty text."""
-    import requests
-    from requests.adapters import HTTPAdapter
-    from urllib3 import Retry
-
     # Retry only on answers that ask for it: a webhook that took the call is not called twice.
     again = Retry(
         TRIES - 1, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504), allowed_methods=None, retry_after_max=SECONDS

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from components.shared.errors import CannotRun
 from components.shared.masking import masked
+from components.shared.runs import pipeline_run
 from pipelines import advice, nodes, patience
 from pipelines.kubeflow import Kubeflow
 
@@ -179,8 +180,6 @@ def _end(kubeflow, run: Run) -> int:
 
 def _mlflow(run: Run) -> None:
     """Print MLflow's page of the run, where MLFLOW_TRACKING_URI names its server; what an ended run left open there is closed."""
-    from components.shared.runs import pipeline_run
-
     try:
         if page := pipeline_run.told(run.id).get("page"):
             print(page)

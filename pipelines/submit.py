@@ -25,9 +25,7 @@ def submit(options: argparse.Namespace) -> int:
     """Start a run and print its page; with `--wait` the exit code says how it ended."""
     content, settings = prepared(options)
     kubeflow = Kubeflow()
-    run = kubeflow.post("runs", json=placed(kubeflow, content, options)).get("run_id")
-    if not run:
-        raise CannotRun(f"Kubeflow at {kubeflow.address}: took the run, and gave it no id; `python -m pipelines list` shows it")
+    run = kubeflow.post("runs", json=placed(kubeflow, content, options))["run_id"]
     print(kubeflow.run_page(run))
     if not options.wait:
         return DONE
