@@ -24,7 +24,7 @@ from components.shared.store import open_store
 from pipelines import artifacts as show
 from pipelines import graph, indexed_job, newest
 
-SEAL, MAKER = "sha256", "step"
+SEAL = "sha256"
 # Kubernetes shows what a container left here as the reason of its end; a local run names a file of its own.
 REASON_FILE, KUBERNETES = "DARKROOM_REASONS", "/dev/termination-log"
 JUDGES = ("validate", "register")  # what they refuse is a verdict, and no failure: its reasons are worth keeping
@@ -67,7 +67,6 @@ def call(step: str, *, config: str = "", code: str = "", shown: Sequence[Artifac
             newest.keep(last)
     for artifact in artifacts:
         artifact.metadata.setdefault(SEAL, seal(Path(artifact.path)))
-        artifact.metadata.setdefault(MAKER, section)
     state, _, why = verdict.partition(": ")
     say(
         step, "succeeded" if state == PASSED else state, why, [page.path for page in shown if isinstance(page, HTML | Markdown)]
@@ -135,10 +134,10 @@ def section_of(step: str) -> str:
 
 
 def knobs(config: str, section: str) -> dict:
-    """A section as it comes from Kubeflow, JSON, without what is for its cache alone. Raises CannotRun."""
+    """A section as it comes from Kubeflow, JSON. Raises CannotRun."""
     try:
-        return {key: value for key, value in json.loads(config).items() if key != newest.AGAIN}
-    except (ValueError, AttributeError):
+        return dict(json.loads(config))
+    except (ValueError, TypeError):
         raise CannotRun(f"{section}: expected a section of knobs as JSON ({{name: value}}), got {config[:80]!r}") from None
 
 
@@ -151,17 +150,16 @@ def refuse_other_code(code: str) -> None:
 
 
 def check(artifact: Artifact) -> None:
-    """Raise CannotRun when an artifact is not what its maker sealed; the store keeps that its step must be done anew.
+    """Raise CannotRun when an artifact is not what its maker sealed; the store keeps that it must be made anew.
 
     Of an output there is no seal yet.
     """
     if SEAL not in artifact.metadata or seal(Path(artifact.path)) == artifact.metadata[SEAL]:
         return
-    maker = artifact.metadata.get(MAKER, "its step")
     with contextlib.suppress(CannotRun):
-        if (store := open_store()) and MAKER in artifact.metadata:
-            store.write(f"{newest.AGAIN}/{maker}", hashlib.sha256(artifact.uri.encode()).hexdigest()[:16])
-    raise CannotRun(f"{artifact.uri}: changed since it was made; run again, {maker} is done anew")
+        if store := open_store():
+            store.write(f"{newest.AGAIN}/{hashlib.sha256(artifact.uri.encode()).hexdigest()[:16]}", artifact.uri)
+    raise CannotRun(f"{artifact.uri}: changed since it was made; run again, it is made anew")
 
 
 def seal(path: Path) -> str:

@@ -11,7 +11,7 @@ from components.shared.masking import masked
 from components.shared.store import Store, open_store
 from pipelines import graph
 
-AGAIN = "again"  # key of a section that changes its cache key and nothing else; prefix in the store of what must be made again
+AGAIN = "again"  # where the store keeps which artifacts were found damaged
 DONE = "done"  # where the store keeps when a schedule's run ended well, under its data, code and knobs
 SECONDS = 60  # for one answer
 NEW = "new"
@@ -29,9 +29,9 @@ def newest(address: str, code: str, knobs: Sequence[int | str]) -> tuple[str, st
     with ending("newest"):
         refuse_other_code(code)
         digest = digest_of(address)
-        code += _again()
-        key = hashlib.sha256(json.dumps([digest, code, *knobs]).encode()).hexdigest()[:16]
         store = open_store()
+        code += again(store)
+        key = hashlib.sha256(json.dumps([digest, code, *knobs]).encode()).hexdigest()[:16]
         at = store.read(f"{DONE}/{key}") if store else ""
         news = f"nothing changed since {at}: {digest} was run by code {code} with these knobs" if at else NEW
         print(f"newest: {address}: {digest}, {news}")
@@ -69,12 +69,7 @@ def digest_of(address: str) -> str:
             raise CannotRun(f"{masked(address)}: is no data.dvc; `python -m pipelines publish` puts one there") from None
 
 
-def marks(store: Store) -> dict[str, str]:
-    """What is marked to be made again because it was found damaged: the step's section, such as `train.cnn`, and the mark."""
-    return {key.removeprefix(f"{AGAIN}/"): store.read(key) for key in store.names(AGAIN)}
-
-
-def _again() -> str:
-    """A suffix of the code, the same until another artifact is found damaged: all is made again once, since a schedule has no knobs."""
-    found = marks(store) if (store := open_store()) else {}
+def again(store: Store | None) -> str:
+    """A suffix of the code, the same until another artifact is found damaged: Kubeflow's cache holds it, and is left once for all."""
+    found = store.names(AGAIN) if store else []
     return f"+{hashlib.sha256(json.dumps(found).encode()).hexdigest()[:8]}" if found else ""

@@ -54,7 +54,7 @@ def prepared(options: argparse.Namespace, **kind: bool) -> tuple[dict, object]:
         "digest": digest,
     }
     if not options.unchecked and not kind.get("newest"):  # that one looks itself, each time
-        _again(parameters, settings.store)
+        parameters["code"] += _again(settings.store)
     at, differs = commit(), ", ".join(options.set)
     return {
         # Plain characters: not every installation's database takes others.
@@ -117,14 +117,9 @@ def commit() -> str:
     return "uncommitted"
 
 
-def _again(parameters: dict, address: str) -> None:
-    """Mark the sections of steps whose result a later step found damaged: Kubeflow's cache holds it, and is left for them."""
+def _again(address: str) -> str:
     try:
-        found = deadline.within(SECONDS, lambda: newest.marks(Store(address)), what=address)
+        return deadline.within(SECONDS, lambda: newest.again(Store(address)), what=address)
     except CannotRun as error:
         print(f"{error}; what was found damaged there is not made again", file=sys.stderr)
-        return
-    for section, mark in found.items():
-        name = section.replace(".", "_")
-        if name in parameters:
-            parameters[name] = json.dumps(json.loads(parameters[name]) | {newest.AGAIN: mark})
+        return ""

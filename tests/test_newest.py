@@ -39,8 +39,7 @@ def test_the_same_data_is_run_once_and_other_data_again(pointer):
 
 def test_what_was_found_damaged_makes_the_code_another_one_for_the_cache_alone(pointer, tmp_path):
     newest.keep(newest.newest(pointer.as_uri(), CODE, ())[2])
-    (tmp_path / "mark").write_text("0123")
-    open_store().put("again/measure", tmp_path / "mark")
+    open_store().write("again/0123", "s3://bucket/manifest")
     _, code, key, news = newest.newest(pointer.as_uri(), CODE, ())
     assert news == "new"
     assert code.startswith(f"{CODE}+")

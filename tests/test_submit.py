@@ -212,14 +212,13 @@ def test_the_default_data_is_what_data_dvc_records_in_dvcs_default_remote(double
 def test_what_was_found_damaged_is_not_taken_from_the_cache(double, said, pushed, tmp_path):
     other, store = tmp_path / "settings.yaml", tmp_path / "store"
     other.write_text((ROOT / settings.FILE).read_text().replace("store: s3://darkroom", f"store: {store.as_uri()}"))
-    mark = tmp_path / "mark"
-    mark.write_text("0f3a")
-    for section in ("train.cnn", "prepare", "unknown"):
-        Store(store.as_uri()).put(f"again/{section}", mark)
-    assert main(["submit", *FILES, "--settings", str(other)]) == 0
-    sent = double.runs["r0"].runtime_config.parameters
-    assert [name for name, text in sent.items() if "again" in str(text)] == ["prepare", "train_cnn"]
-    assert json.loads(sent["train_cnn"])["again"] == "0f3a"
+    submit = ["submit", *FILES, "--settings", str(other)]
+    assert main(submit) == 0
+    Store(store.as_uri()).write("again/0f3a", "s3://bucket/prepared")
+    assert main(submit) == main(submit) == 0
+    first, second, third = (run.runtime_config.parameters["code"] for run in double.runs.values())
+    assert re.fullmatch(rf"{first}\+[0-9a-f]{{8}}", second)  # other cache keys, of the same code
+    assert third == second
 
 
 def test_a_folder_of_this_machine_is_no_place_to_publish(said, pushed, tmp_path):
