@@ -5,11 +5,10 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from components.shared import deadline, scratch
+from components.shared import deadline, yaml_reader
 from components.shared.errors import CannotRun
 from components.shared.masking import masked
 from components.shared.store import Store, open_store
-from pipelines import graph
 
 AGAIN = "again"  # where the store keeps which artifacts were found damaged
 DONE = "done"  # where the store keeps when a schedule's run ended well, under its data, code and knobs
@@ -47,26 +46,16 @@ def keep(key: str) -> None:
 
 def digest_of(address: str) -> str:
     """What the data.dvc at an address records. Raises CannotRun."""
-    import fsspec
-
-    def read() -> bytes:
-        with fsspec.open(address, "rb") as stream:
-            return stream.read(2**20)
-
-    with scratch.folder() as folder:
-        try:
-            (folder / "data.dvc").write_bytes(deadline.within(SECONDS, read, what=masked(address)))
-        except CannotRun:
-            raise
-        except Exception as error:  # each kind of store has its own
-            reason = masked(str(error).splitlines()[0]) if str(error) else type(error).__name__
-            raise CannotRun(
-                f"{masked(address)}: cannot be read ({reason}); `python -m pipelines publish` puts it there"
-            ) from None
-        try:
-            return graph.recorded_digest(folder / "data.dvc")
-        except CannotRun:
-            raise CannotRun(f"{masked(address)}: is no data.dvc; `python -m pipelines publish` puts one there") from None
+    folder, _, name = address.rpartition("/")
+    try:
+        text = deadline.within(SECONDS, lambda: Store(folder, known_as="the address").read(name), what=masked(address))
+    except CannotRun as error:
+        raise CannotRun(f"{error}; `python -m pipelines publish` puts it there") from None
+    try:
+        return str(yaml_reader.parse(text, where=masked(address))["outs"][0]["md5"])
+    except (LookupError, TypeError):
+        what = "is no data.dvc" if text else "cannot be read (there is none)"
+        raise CannotRun(f"{masked(address)}: {what}; `python -m pipelines publish` puts it there") from None
 
 
 def again(store: Store | None) -> str:

@@ -222,10 +222,10 @@ def test_records_of_another_version_are_one_line(here, name, key):
     content = files.read_json(file)
     del content[key]
     file.write_text(json.dumps(content))
-    with pytest.raises(CannotRun, match=f"{name}: has no {key}; another version of Darkroom wrote it"):
+    with pytest.raises(CannotRun, match=f"{name}: holds no {key}; another version of Darkroom wrote it"):
         register_these(here, *[folders])
     file.write_text("[]")
-    with pytest.raises(CannotRun, match=f"{name}: has no "):
+    with pytest.raises(CannotRun, match=f"{name}: holds no "):
         register_these(here, *[folders])
 
 

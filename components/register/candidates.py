@@ -90,10 +90,13 @@ class Candidate:
 
 def read(model: Path, evaluation: Path) -> Candidate:
     """Read what train and evaluate left. Raises CannotRun when it is not whole, or when the two are not of the same training."""
-    record, test = _read(model / "run.json", RECORD), _read(evaluation / "test.json", ("training_id", "digest"))
+    record, test = (
+        files.read_json(model / "run.json", *RECORD),
+        files.read_json(evaluation / "test.json", "training_id", "digest"),
+    )
     if record["training_id"] != test["training_id"]:
         raise CannotRun(f"{evaluation}: is of another training than {model}; `dvc repro` brings them together")
-    metrics, cost = _read(evaluation / "metrics.json", ()), _read(evaluation / "cost.json", COST)
+    metrics, cost = files.read_json(evaluation / "metrics.json", "samples"), files.read_json(evaluation / "cost.json", *COST)
     split = files.read_json(evaluation / SPLIT) if (evaluation / SPLIT).exists() else {}
     twins = split.get("splits", {}).get("test", {}).get("with_a_twin_in", {})
     return Candidate(model, evaluation, record, metrics, cost, test["digest"], test.get("learnt_from") or 0, twins)
@@ -110,15 +113,6 @@ def read_all(models: list[Path], evaluations: list[Path], prepared: Path) -> lis
         raise CannotRun(f"{prepared}: its test split is not the one that the models were scored on; "
                         "`dvc repro` brings them together")  # fmt: skip
     return candidates
-
-
-def _read(file: Path, keys: tuple[str, ...]) -> dict:
-    content = files.read_json(file)
-    missing = [key for key in keys if key not in content] if isinstance(content, dict) else ["figures"]
-    if missing:
-        raise CannotRun(f"{file}: has no {', '.join(missing)}; another version of Darkroom wrote it, or it was edited; "
-                        "`dvc repro -f` makes it anew")  # fmt: skip
-    return content
 
 
 def _is_finite(value: object) -> bool:

@@ -199,7 +199,8 @@ def read_json(file: Path, *keys: str) -> Any:
         raise CannotRun(f"{file}: not valid JSON ({error}); delete it and run `dvc repro`") from None
     missing = sorted(set(keys) - (content.keys() if isinstance(content, dict) else set()))
     if missing:
-        raise CannotRun(f"{file}: holds no {', '.join(missing)}; delete it and run `dvc repro`")
+        raise CannotRun(f"{file}: holds no {', '.join(missing)}; another version of Darkroom wrote it, or it was edited; delete it, "
+                        "and `dvc repro` makes it anew")  # fmt: skip
     return content
 
 
