@@ -30,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
     """Run it; the exit code is 0 done, 1 a step failed. Steps whose code, knobs and inputs are as before are not run again."""
     from kfp import local
 
+    options.data = options.data or "data"
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers and containers of the run end as after Ctrl-C
     params = graph.knobs(options)
     pipeline = graph.for_here(params)

@@ -89,23 +89,21 @@ def _post(address: str, content: dict) -> str:
     again = Retry(
         TRIES - 1, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504), allowed_methods=None, retry_after_max=SECONDS
     )
+
+    def ask() -> int:
+        with requests.Session() as session:
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, HTTPAdapter(max_retries=again))
+            # Of the answer only its status is read: a body may be endless.
+            with session.post(address, json=content, timeout=SECONDS, allow_redirects=False, stream=True) as answer:
+                return answer.status_code
+
+    where = WEBHOOK
     try:
-        where = (urlsplit(address).hostname or "").encode("ascii", "replace").decode()
-    except ValueError:
-        return "DARKROOM_WEBHOOK is not an address"
-
-    def ask(session: requests.Session) -> int:
-        # Of the answer only its status is read: a body may be endless.
-        with session.post(address, json=content, timeout=SECONDS, allow_redirects=False, stream=True) as answer:
-            return answer.status_code
-
-    with requests.Session() as session:
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=again))
-        try:
-            status = deadline.within(WHOLE, lambda: ask(session), what=where)
-        except CannotRun as error:
-            return str(error)
-        except (requests.RequestException, UnicodeError) as error:
-            return f"{where}: {type(error).__name__}"
+        where = (urlsplit(address).hostname or where).encode("ascii", "replace").decode()
+        status = deadline.within(WHOLE, ask, what=where)
+    except CannotRun as error:
+        return str(error)
+    except (requests.RequestException, ValueError) as error:  # no address, or one that is no text
+        return f"{where}: {type(error).__name__}"
     return "" if status < 300 else f"{where}: HTTP {status}"

@@ -19,6 +19,8 @@ def schedule(options: argparse.Namespace) -> int:
 
     One of the same name is replaced: disabled first, deleted when its run has ended.
     """
+    if options.digest and options.follow:
+        raise CannotRun("--digest, --follow: a schedule takes always the same data, or the newest; name one of them")
     cron = _cron(options.cron)
     kind = {"newest": not options.digest}
     content, _ = prepared(options, **kind)
