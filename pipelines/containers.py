@@ -10,33 +10,26 @@ import itertools
 import os
 import re
 import shutil
-import signal
 import stat
-import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
 
-from components.shared import scratch
+from components.shared import deadline
 from components.shared.errors import CannotRun
 from pipelines import graph
 from pipelines.execution import REASON_FILE, leave
+from pipelines.local import Said
 
 TRACKED = ("train", "evaluate", "register")  # the steps that talk to the tracking server
-KILLED, STOPPED = 137, 143  # by SIGKILL, as the kernel does to what passes its memory; by SIGTERM
+# By SIGKILL, as the kernel does to what passes its memory; by SIGTERM; not begun.
+KILLED, STOPPED, NO_CONTAINER = 137, 143, 125
 MEMORY = re.compile(r"[1-9][0-9]*[bkmg]?")
 DOCKER = Path("/var/run/docker.sock")  # its own service, where it runs
-LOCKED = {
-    "user": "10001:10001",
-    "read_only": True,
-    "cap_drop": ["ALL"],
-    "security_opt": ["no-new-privileges"],
-    "pids_limit": 1024,
-    "tmpfs": {"/tmp": "mode=1777"},  # noqa: S108 the container's own
-}
+LOCKED = ("--user=10001:10001", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--pids-limit=1024",
+          "--tmpfs=/tmp:mode=1777", "--env=HOME=/tmp")  # fmt: skip
 SERVER = "MLFLOW_TRACKING_URI"
 PASSED_ON = ("MLFLOW_EXPERIMENT_NAME", SERVER, "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+MAKE_STORE = ["python", "-c", "from components.shared.runs.connection import connect; connect()"]
 
 
 def private_folder(path: Path) -> Path:
@@ -59,115 +52,72 @@ def open_folder(path: Path) -> Path:
     return path
 
 
-@contextlib.contextmanager
-def runner(options: argparse.Namespace, root: Path, stream: TextIO) -> Iterator["Containers"]:
-    """Yield what runs each step locked down; what steps say goes to `stream`. `root` is a private folder.
+class Containers:
+    """A container for each step, by the command line of podman or docker; `root` is a private folder.
 
     Raises CannotRun when there is no engine, or no image of this code.
     """
-    import docker
 
-    if not MEMORY.fullmatch(options.memory):
-        raise CannotRun(f"--memory {options.memory}: expected a whole number and a unit (b, k, m or g), such as 4g")
-    with _engine():
-        try:
-            with contextlib.closing(docker.from_env()) as client:
-                held = client.images.get(graph.image()).labels.get("darkroom.code", "unknown")
-        except docker.errors.ImageNotFound:
-            raise CannotRun(f"no image {graph.image()} on this machine; `make image` builds it") from None
-        except docker.errors.DockerException as error:
-            raise CannotRun(
-                f"no container engine answers ({str(error).splitlines()[0]}); is podman or docker running?"
-            ) from None
-        if held != graph.code_digest():
-            raise CannotRun(f"image {graph.image()} holds code {held}, this checkout is {graph.code_digest()}; `make image`")
-        yield Containers(options, root, stream)
-
-
-class Containers:
-    """A container for each step; `tracking` holds the runs, where no server does."""
-
-    def __init__(self, options: argparse.Namespace, root: Path, stream: TextIO) -> None:
-        self.memory, self.data, self.stream = options.memory, Path(options.data).absolute(), stream
+    def __init__(self, options: argparse.Namespace, root: Path, said: Said) -> None:
+        if not MEMORY.fullmatch(options.memory):
+            raise CannotRun(f"--memory {options.memory}: expected a whole number and a unit (b, k, m or g), such as 4g")
+        self.memory, self.data, self.said, self.engine = options.memory, Path(options.data).absolute(), said, _engine()
         self.artifacts, self.tracking = open_folder(root / "artifacts"), open_folder(root / "tracking")
         self.logs = root / "logs" / time.strftime("%Y%m%d-%H%M%S")
-        self.logs.mkdir(parents=True)
         self.numbers = itertools.count(1)
+        self.served = os.environ.get(SERVER, "").startswith("http")
+
+    def check(self) -> None:
+        """Look whether the engine answers, and has an image of this code. Raises CannotRun."""
+        answer = deadline.command([*self.engine, "version"], seconds=60)
+        if answer.returncode:
+            reason = next(iter(answer.stderr.strip().splitlines()[-1:]), "no reason given")
+            raise CannotRun(f"no container engine answers ({reason}); is podman or docker running?")
+        label = '{{index .Config.Labels "darkroom.code"}}'
+        found = deadline.command([*self.engine, "image", "inspect", f"--format={label}", graph.image()], seconds=60)
+        if found.returncode:
+            raise CannotRun(f"no image {graph.image()} on this machine; `make image` builds it")
+        if (held := found.stdout.strip() or "unknown") != graph.code_digest():
+            raise CannotRun(f"image {graph.image()} holds code {held}, this checkout is {graph.code_digest()}; `make image`")
+
+    def make_store(self, environment: dict[str, str]) -> None:
+        """Where no server keeps the runs: the store for them, before a training needs it. Raises CannotRun."""
+        if not self.served and not (self.tracking / "mlflow/runs.db").exists():
+            print(f"tracking: in {self.tracking}", flush=True)
+            if code := self.run("tracking", MAKE_STORE, environment):
+                raise CannotRun(f"{self.tracking}: the store for runs was not made (exit code {code}); log: {self.logs}")
 
     def run(self, name: str, command: list[str], environment: dict[str, str]) -> int:
-        """Run a step's command to its end and return its exit code; its log is shown and kept.
-
-        KFP's own Docker runner removes containers before it has read how they ended, and then takes a failed step for a good one
-        (kubeflow/pipelines #13332). Here a container is kept until its exit code and its log are read.
-        """
-        import docker
-
-        served = name.split()[0] in TRACKED and os.environ.get(SERVER, "").startswith("http")
-        server = {key: os.environ[key] for key in (PASSED_ON if served else PASSED_ON[:1]) if key in os.environ}
+        """Run a step's command to its end and return its exit code; its log is shown and kept."""
+        served = self.served and name.split()[0] in TRACKED
+        variables = [*environment, *(PASSED_ON if served else PASSED_ON[:1])]
         folders = {self.data: "ro", self.artifacts: "rw", self.tracking: "rw"}
+        started = [
+            *self.engine, "run", "--rm", *LOCKED, f"--memory={self.memory}", f"--memory-swap={self.memory}",
+            f"--network={'host' if served else 'none'}", *(f"--volume={folder}:{folder}:{mode}" for folder, mode in folders.items()),
+            f"--workdir={self.tracking}",  # beside it lies the store of a process without a server
+            *(f"--env={variable}" for variable in variables),  # their values are read from its own: no secret is in a command
+            graph.image(), "python", "-m", "pipelines.first_process", *command,
+        ]  # fmt: skip
+        self.logs.mkdir(parents=True, exist_ok=True)
         log = self.logs / f"{next(self.numbers):02}-{name.replace(' ', '_')}.log"
-        try:
-            with contextlib.closing(docker.from_env()) as client, contextlib.ExitStack() as stack:
-                container = client.containers.run(
-                    graph.image(),
-                    ["python", "-m", "pipelines.first_process", *command],
-                    detach=True,
-                    environment={"HOME": "/tmp", **environment, **server},  # noqa: S108
-                    mem_limit=self.memory,
-                    memswap_limit=self.memory,
-                    network_mode="host" if served else "none",
-                    volumes={str(folder): {"bind": str(folder), "mode": mode} for folder, mode in folders.items()},
-                    working_dir=str(self.tracking),  # beside it lies the store of a process without a server
-                    **LOCKED,
-                )
-                stack.callback(_remove, container)
-                kept = stack.enter_context(log.open("wb"))
-                for piece in container.logs(stream=True, follow=True):
-                    kept.write(piece)
-                    self.stream.write(piece.decode(errors="replace"))
-                code = container.wait()["StatusCode"]
-        except docker.errors.APIError as error:
-            leave(name, f"the container engine: {error.explanation or error}", environment[REASON_FILE])
-            return 1
+        with log.open("w", encoding="utf-8") as kept:
+            code = Said(*self.said.streams, kept).run(started, environment)
         how = {
             KILLED: f": killed, perhaps out of memory (limit {self.memory}; --memory raises it)",
             STOPPED: ": told to stop; the same command goes on from here",
+            NO_CONTAINER: ": the container engine could not start it",
         }
         if code:
             leave(name, f"exit code {code}{how.get(code, '')}; log: {log}", environment[REASON_FILE])
         return code
 
 
-def _remove(container) -> None:
-    import docker
-
-    with contextlib.suppress(docker.errors.APIError):
-        container.remove(force=True)
-
-
-@contextlib.contextmanager
-def _engine() -> Iterator[None]:
-    """DOCKER_HOST as it is; or docker's own socket; or a podman service for as long as the run lasts. Raises CannotRun."""
-    if os.environ.get("DOCKER_HOST") or DOCKER.exists():
-        yield
-        return
-    if not shutil.which("podman"):
-        raise CannotRun("no podman or docker on this machine; on Debian or Ubuntu, as root: infra/engine.sh")
-    with scratch.folder("podman") as folder:
-        socket, latest = folder / "podman.sock", time.monotonic() + 120
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        service = subprocess.Popen(
-            ["podman", "system", "service", "--time=0", f"unix://{socket}"], start_new_session=True, **quiet
-        )
-        try:
-            while not socket.exists():
-                if service.poll() is not None or time.monotonic() > latest:
-                    raise CannotRun("podman's service did not start")
-                time.sleep(0.2)
-            os.environ["DOCKER_HOST"] = f"unix://{socket}"
-            yield
-        finally:
-            os.environ.pop("DOCKER_HOST", None)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(service.pid, signal.SIGKILL)
-            service.wait()
+def _engine() -> list[str]:
+    """The command of an engine: docker's where its service is, else podman's, which needs none. Raises CannotRun."""
+    host = os.environ.get("DOCKER_HOST", "")
+    if shutil.which("docker") and (host or DOCKER.exists()):
+        return ["docker"]
+    if shutil.which("podman"):
+        return ["podman", *(["--url", host] if host else [])]
+    raise CannotRun("no podman or docker on this machine; on Debian or Ubuntu, as root: infra/engine.sh")

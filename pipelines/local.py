@@ -53,7 +53,10 @@ def run(options: argparse.Namespace) -> int:
         said = Said(sys.stdout, stack.enter_context(log.open("w", encoding="utf-8", errors="backslashreplace")))
         if options.containers:
             reason_file.chmod(0o666)  # a container writes to it as another user
-            start = stack.enter_context(containers.runner(options, root, said)).run
+            steps = containers.Containers(options, root, said)
+            steps.check()
+            steps.make_store(environment)
+            start = steps.run
         else:
             start, environment["TMPDIR"] = said.process, str(stack.enter_context(scratch.folder()))
         caching = {"enable_caching": not options.no_cache, "cache_root": str(cache)}
@@ -76,11 +79,11 @@ class Said:
     """What steps say, as a person sees it and as the log keeps it."""
 
     def __init__(self, *streams: TextIO) -> None:
-        self._streams = streams
+        self.streams = streams
 
     def write(self, text: str) -> None:
         """Show and keep a piece of text."""
-        for stream in self._streams:
+        for stream in self.streams:
             stream.write(text)
             stream.flush()
 
@@ -88,7 +91,10 @@ class Said:
         """Run a step's command as a process, by this Python; its exit code."""
         from kfp.local.subprocess_task_handler import replace_python_executable
 
-        command = replace_python_executable(command, sys.executable)
+        return self.run(replace_python_executable(command, sys.executable), environment)
+
+    def run(self, command: list[str], environment: dict[str, str]) -> int:
+        """Run a command to its end, and say what it says; its exit code."""
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
         with subprocess.Popen(command, env=os.environ | environment, **streams) as process:
             try:

@@ -105,7 +105,13 @@ def test_a_training_that_is_killed_twice_goes_on_and_gives_what_processes_give(i
     assert f"pipelines run: {why}" in first.stderr
     assert re.search(rf"Darkroom: darkroom-[-\d]+ {why}", first.stdout)  # the exit handler says it too
     prepared = {"measure", "validate", "gate", "prepare", "augment"}
-    assert steps(digits) == prepared | {"train_cnn", "train_lstm", "evaluate_lstm", "report"}  # what does not need it goes on
+    assert steps(digits) == prepared | {
+        "tracking",
+        "train_cnn",
+        "train_lstm",
+        "evaluate_lstm",
+        "report",
+    }  # what does not need it goes on
     status, run_id = trainings(digits)["cnn"]
     assert status == "KILLED"
 

@@ -1,7 +1,6 @@
 """The image, and single steps in it: real containers, by podman (or docker, where DOCKER_HOST names it)."""
 
 import argparse
-import io
 import json
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ import yaml
 from conftest import ROOT, draw_shards
 
 from components.shared.store import STORE
-from pipelines import containers, execution, graph
+from pipelines import containers, execution, graph, local
 
 pytestmark = pytest.mark.slow
 
@@ -64,17 +63,16 @@ def step(image, tmp_path_factory):
     words = containers.open_folder(root / "artifacts") / "words"
     words.touch()
     words.chmod(0o666)
-    with containers._engine():
 
-        def run(command: str, memory: str = "512m") -> tuple[int, str, str]:
-            words.write_text("")
-            options = argparse.Namespace(memory=memory, data=str(root / "data"))
-            shutil.rmtree(root / "logs", ignore_errors=True)
-            one = containers.Containers(options, root, io.StringIO())
-            code = one.run("step", ["sh", "-c", command], {execution.REASON_FILE: str(words)})
-            return code, next(one.logs.iterdir()).read_text(), words.read_text()
+    def run(command: str, memory: str = "512m") -> tuple[int, str, str]:
+        words.write_text("")
+        options = argparse.Namespace(memory=memory, data=str(root / "data"))
+        shutil.rmtree(root / "logs", ignore_errors=True)
+        one = containers.Containers(options, root, local.Said())
+        code = one.run("step", ["sh", "-c", command], {execution.REASON_FILE: str(words)})
+        return code, next(one.logs.iterdir()).read_text(), words.read_text()
 
-        yield run
+    return run
 
 
 def test_a_step_is_told_as_it_ended_twenty_times_of_twenty_both_ways(step):

@@ -1,7 +1,6 @@
 """What the text calls private is: folders, sockets, logs. Another user of this machine gets nowhere; a person's folder keeps its mode."""
 
 import os
-import socket
 import stat
 from pathlib import Path
 
@@ -43,24 +42,6 @@ def common(tmp_path_factory) -> Path:
         folder = Path(name)
         folder.chmod(0o1777)
         yield folder
-
-
-def test_the_socket_of_podmans_service_is_in_a_private_folder(tmp_path, monkeypatch):
-    """A stand-in for podman's service that only binds the socket: the folder is what is looked at."""
-    monkeypatch.delenv("DOCKER_HOST", raising=False)
-    monkeypatch.setattr(containers, "DOCKER", tmp_path / "none")  # where docker runs, no service of podman's would be started
-    podman = tmp_path / "podman"
-    podman.write_text("#!/usr/bin/env python3\nimport socket, sys, time\ns = socket.socket(socket.AF_UNIX)\n"
-                      "s.bind(sys.argv[-1].removeprefix('unix://'))\ns.listen()\ntime.sleep(60)\n")  # fmt: skip
-    podman.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with containers._engine():
-        place = Path(os.environ["DOCKER_HOST"].removeprefix("unix://"))
-        assert mode(place.parent) == 0o700
-        if os.getuid() == 0:
-            place.chmod(0o666)
-            assert not as_nobody(lambda: socket.socket(socket.AF_UNIX).connect(str(place)))
-    assert "DOCKER_HOST" not in os.environ
 
 
 def test_a_private_folder_is_made_and_recognised(tmp_path):

@@ -409,3 +409,16 @@ def test_a_deleted_experiment_is_said_to_be_deleted(project):
     client.delete_experiment(client.get_experiment_by_name("darkroom").experiment_id)
     with pytest.raises(CannotRun, match="its experiment 'darkroom' was deleted"):
         tracking.connect()
+
+
+def test_a_store_whose_making_was_cut_short_is_made_anew(here):
+    made = subprocess.Popen([sys.executable, "-c", "from components.shared.runs.connection import connect; connect()"],
+                            env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
+    while not any(file.stat().st_size for file in Path("mlflow").glob("*runs.db*") if not file.name.endswith(".lock")):
+        assert made.poll() is None
+        time.sleep(0.01)
+    made.kill()
+    made.wait()
+    assert not Path("mlflow/runs.db").exists()
+    tracking.connect()
+    assert [file.name for file in Path("mlflow").iterdir() if "runs.db" in file.name and ".lock" not in file.name] == ["runs.db"]
