@@ -2,6 +2,7 @@
 
 import argparse
 import configparser
+import contextlib
 import hashlib
 import json
 import os
@@ -97,13 +98,11 @@ def default_remote() -> str:
 
 def default_data() -> tuple[str, str]:
     """DVC's default remote, if a cluster can reach it, and what data.dvc records; each empty where there is none."""
-    found = []
-    for ask in (default_remote, recorded_digest):
-        try:
-            found.append(ask())
-        except CannotRun:
-            found.append("")
-    remote, digest = found
+    remote = digest = ""
+    with contextlib.suppress(CannotRun):
+        remote = default_remote()
+    with contextlib.suppress(CannotRun):
+        digest = recorded_digest()
     return remote if "://" in remote else "", digest
 
 
@@ -118,11 +117,17 @@ def recorded_digest(file: Path = Path("data.dvc")) -> str:
 
 def write(pipeline, file: Path) -> None:
     """Compile into a file, whole or not at all. Raises CannotRun when another thing than a compiled pipeline is there."""
+    with files.whole_file(file, ours=_is_compiled) as temporary:
+        temporary.write_text(compiled(pipeline), encoding="utf-8")
+
+
+def compiled(pipeline) -> str:
+    """The YAML that Kubeflow takes."""
     from kfp.compiler import Compiler
 
-    with files.whole_file(file, ours=_is_compiled) as temporary, scratch.folder() as folder:
+    with scratch.folder() as folder:
         Compiler().compile(pipeline, str(folder / "pipeline.yaml"))  # KFP asks for a name that ends so
-        temporary.write_bytes((folder / "pipeline.yaml").read_bytes())
+        return (folder / "pipeline.yaml").read_text(encoding="utf-8")
 
 
 def _is_compiled(file: Path) -> bool:

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterable
 
-from components.shared import deadline, scratch
+from components.shared import deadline
 from components.shared.errors import CannotRun
 from components.shared.store import Store
 from pipelines import graph, newest, patience, pinning, preflight, status
@@ -90,10 +90,7 @@ def _version(kubeflow, pipeline: str, options: argparse.Namespace, **kind: bool)
     """The id of the version that is named after the commit and the graph."""
     at = commit()
     about = f"Code of commit {at.partition('+')[0]}" + (", with changes that no commit holds" if "+" in at else "")
-    with scratch.folder() as folder:
-        file = folder / "pipeline.yaml"
-        graph.write(graph.for_cluster(argparse.Namespace(**{**vars(options), "set": []}), **kind)[0], file)
-        text = file.read_text(encoding="utf-8")
+    text = graph.compiled(graph.for_cluster(argparse.Namespace(**{**vars(options), "set": []}), **kind)[0])
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     name = f"{at}-{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:8]}"
     query = {"name": name, "pipelineid": pipeline, "description": about}
