@@ -46,7 +46,7 @@ COMMANDS = {  # function, what it does, its options
     "check": ("preflight:check", "look whether a run would start on Kubeflow, and say what stands in its way", "--settings"),
     "submit": ("submit:submit", "start a run on Kubeflow, as a version named after the commit", f"--wait {SENT}"),
     "schedule": ("schedules:schedule", "run on Kubeflow again and again", f"--cron --follow --now {SENT}"),
-    "publish": ("publish:publish", "push the data that data.dvc records, as the newest: schedules take it", ""),
+    "publish": ("newest:publish", "push the data that data.dvc records, as the newest: schedules take it", ""),
     "list": ("status:show", "list the latest runs and all schedules on Kubeflow", "--count"),
     "status": ("status:status", "show a run's steps; exit code 1 when it failed", "id"),
     "logs": ("status:logs", "print a step's log", "id step"),

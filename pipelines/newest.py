@@ -1,18 +1,24 @@
-"""Which data is the newest, for a schedule, and whether a run of it has ended well before: then there is nothing to do."""
+"""Which data is the newest, as `publish` says and schedules read, and whether a run of it has ended well: then there is nothing to do."""
 
+import argparse
 import datetime
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from components.shared import deadline, yaml_reader
 from components.shared.errors import CannotRun
 from components.shared.masking import masked
 from components.shared.store import Store, open_store
+from pipelines import graph
 
 AGAIN = "again"  # where the store keeps which artifacts were found damaged
 DONE = "done"  # where the store keeps when a schedule's run ended well, under its data, code and knobs
 SECONDS = 60  # for one answer
+POINTER = Path("data.dvc")
+WHOLE = 86_400  # seconds for the data
 NEW = "new"
 
 
@@ -62,3 +68,22 @@ def again(store: Store | None) -> str:
     """A suffix of the code, the same until another artifact is found damaged: Kubeflow's cache holds it, and is left once for all."""
     found = store.names(AGAIN) if store else []
     return f"+{hashlib.sha256(json.dumps(found).encode()).hexdigest()[:8]}" if found else ""
+
+
+def publish(options: argparse.Namespace) -> int:
+    """`dvc push`, then a copy of data.dvc in the remote, in this order: what it names is there. Raises CannotRun."""
+    from components.shared.data import remote
+
+    digest, address = graph.recorded_digest(POINTER), graph.default_remote()
+    if "://" not in address:
+        raise CannotRun(
+            f"DVC's default remote {address}: a cluster cannot reach a folder of this machine; `dvc remote add -d` another"
+        )
+    pushed = deadline.command([sys.executable, "-m", "dvc", "push", str(POINTER)], seconds=WHOLE)
+    if pushed.returncode:
+        reason = next(iter((pushed.stderr or pushed.stdout).strip().splitlines()[-1:]), "no reason given")
+        raise CannotRun(f"dvc push: {reason}")
+    remote.listing(address, digest)
+    Store(address).put(POINTER.name, POINTER)
+    print(f"{address}: {digest} is the newest data; schedules take it at their next run")
+    return 0
