@@ -421,4 +421,6 @@ def test_a_store_whose_making_was_cut_short_is_made_anew(here):
     made.wait()
     assert not Path("mlflow/runs.db").exists()
     tracking.connect()
-    assert [file.name for file in Path("mlflow").iterdir() if "runs.db" in file.name and ".lock" not in file.name] == ["runs.db"]
+    assert [file.name for file in Path("mlflow").iterdir() if "runs.db" in file.name and ".lock" not in file.name] == [
+        "runs.db"
+    ]
