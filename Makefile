@@ -45,7 +45,6 @@ lint: setup  ## check and format the code
 	@ruff format .
 
 lock: setup  ## pin every version anew, with hashes, for Python 3.11 to 3.13
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@$(PIN) --upgrade --extra test pyproject.toml -o requirements.lock
 	@$(PIN) --constraints requirements.lock pyproject.toml -o infra/image.lock
 	@$(PIN) --constraints requirements.lock --group tools -o infra/tools.lock

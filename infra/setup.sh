@@ -10,16 +10,13 @@ wanted="$PWD $(cat requirements.lock pyproject.toml | git hash-object --stdin)"
   echo "Python 3.11 to 3.13 is needed; name it: make run PYTHON=python3.12" >&2
   exit 2
 }
-echo "setting up .venv (some minutes, once)"
+echo "setting up .venv (a minute or two, once)"
 case $(cat .venv/installed 2>/dev/null || true) in
   "$PWD "*) ;; # ours, only outdated
   *) rm -rf .venv ;;
 esac
 [ -x .venv/bin/python ] || "$python" -m venv .venv
-# pip and not a faster tool: it knows the mirror, proxy and certificates that are set up on the machine.
-pip() { .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"; }
-# The lock names every package there is to install: no resolving, so a newer release on an index changes nothing.
-pip --require-hashes --no-deps -r requirements.lock
+.venv/bin/python infra/install.py requirements.lock
 .venv/bin/python -m pip check --quiet
-pip --no-deps --no-build-isolation --editable .
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 echo "$wanted" > .venv/installed

@@ -1,12 +1,6 @@
 """Names of files and classes are text to every shell, template and option; what is installed is what was pinned."""
 
 import ast
-import hashlib
-import os
-import subprocess
-import sys
-import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,46 +55,3 @@ def test_hostile_names_of_files_and_folders_on_the_command_line_are_text(here, c
         assert not place.exists()
     assert not list(here.rglob("X"))
     assert "Traceback" not in capsys.readouterr().err
-
-
-def wheel(folder: Path, text: str) -> Path:
-    file = folder / "tiny_thing-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(zipfile.ZipInfo("tiny_thing.py"), text)
-        archive.writestr(
-            zipfile.ZipInfo("tiny_thing-1.0.dist-info/METADATA"), "Metadata-Version: 2.1\nName: tiny-thing\nVersion: 1.0\n"
-        )
-        archive.writestr(
-            zipfile.ZipInfo("tiny_thing-1.0.dist-info/WHEEL"), "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr(zipfile.ZipInfo("tiny_thing-1.0.dist-info/RECORD"), "")
-    return file
-
-
-def test_a_package_that_is_not_the_pinned_one_stops_the_set_up(tmp_path):
-    """infra/setup.sh itself, with a lock of one package and an index that is a folder: no network."""
-    (tmp_path / "infra").mkdir()
-    (tmp_path / "index").mkdir()
-    (tmp_path / "infra/setup.sh").write_bytes((ROOT / "infra/setup.sh").read_bytes())
-    (tmp_path / "pyproject.toml").write_text('[project]\nname = "x"\nversion = "1"\n')
-    digest = hashlib.sha256(wheel(tmp_path / "index", "right = True\n").read_bytes()).hexdigest()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PIP_") and name != "PYTHONPATH"}
-    environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "index"), "PYTHON": sys.executable}
-
-    def installed(lock: str, content: str) -> tuple[str, bool]:
-        (tmp_path / "requirements.lock").write_text(lock)
-        wheel(tmp_path / "index", content)
-        done = subprocess.run(["bash", "infra/setup.sh"], cwd=tmp_path, env=environment, capture_output=True, text=True)
-        command = [tmp_path / ".venv/bin/python", "-c", "import tiny_thing"]
-        return done.stderr, subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True).returncode == 0
-
-    pinned = f"tiny-thing==1.0 --hash=sha256:{digest}\n"
-    error, there = installed(pinned, "right = False\n")
-    assert "DO NOT MATCH THE HASHES" in error
-    assert not there
-    assert not (tmp_path / ".venv/installed").exists()
-    error, there = installed("tiny-thing==1.0\n", "right = True\n")
-    assert "Hashes are required in --require-hashes mode" in error
-    assert not there
-    _, there = installed(pinned, "right = True\n")
-    assert there
