@@ -28,6 +28,7 @@ def samples(count: int, labels=("bar", "box", "cross"), seed: int = 0) -> pa.Tab
         "label": label, "split": [("train", "test", None)[row % 3] for row in range(count)],
         "cluster": pa.array(np.arange(count) % 4 - 1, pa.int32()), "outlier": pa.array(outlier.astype(np.float32)),
         "x": pa.array(x.astype(np.float32)), "y": pa.array(y.astype(np.float32)),
+        "label_next": pa.array([row // 2 if row % 2 else None for row in range(count)], pa.int32()),
     })  # fmt: skip
 
 
@@ -43,14 +44,14 @@ def data_of(text: str) -> dict:
 
 def test_the_page_says_what_is_not_on_it(tmp_path, monkeypatch):
     monkeypatch.setattr(map_page, "SHOWN", 60)
-    monkeypatch.setattr(map_page, "PICTURES", 40)
+    monkeypatch.setattr(map_page, "PICTURES", 8_000)
     map_page.write(tmp_path / "map.html", samples(90), previews(90), "Map of toys")
     text = (tmp_path / "map.html").read_text()
     assert "60 of 90 samples, drawn by chance; 1 have no vector; pictures of" in text
     data = data_of(text)
     assert len(data["sources"]) == 60
     assert "cross/picture 89.png" not in data["sources"]
-    assert [mode["title"] for mode in data["modes"]] == ["label", "cluster", "split", "outlier"]
+    assert [mode["title"] for mode in data["modes"]] == ["label", "cluster", "split", "outlier", "next"]
     assert data["modes"][1]["names"][-1] == "no cluster"
     assert data["modes"][2]["names"][-1] == "no split"
 
@@ -126,13 +127,15 @@ def test_search_marks_and_goes_to_a_sample_and_hover_shows_it(page, hostile):
     card = page.find_element(By.ID, "card").text
     assert row["label"] in card
     assert "a needle\\u202egnp.exe\\x1b[31m" in card
-    assert f"cluster {row['cluster'] + 1} · train · odder than {int(row['outlier'] * 1000) / 10:g} %" in card
+    assert (
+        f"cluster {row['cluster'] + 1} · train · to label: up to 100 · odder than {int(row['outlier'] * 1000) / 10:g} %" in card
+    )
     assert page.execute_script("return document.querySelector('#card img').naturalWidth") == 16
 
 
 @pytest.mark.slow
 def test_the_legend_counts_and_hides_classes(page):
-    for title, count in (("label", 22), ("cluster", 4), ("split", 3), ("outlier", 4)):
+    for title, count in (("label", 22), ("cluster", 4), ("split", 3), ("outlier", 4), ("next", 4)):
         page.find_element(By.XPATH, f"//fieldset/label[normalize-space()='{title}' or .='{title.title()}']").click()
         groups = page.find_elements(By.CSS_SELECTOR, "#groups button")
         assert len(groups) == count

@@ -15,19 +15,25 @@ from components.shared import files
 from components.shared.page import render
 
 SHOWN = 100_000  # dots: of more samples so many, drawn by chance
-PICTURES = 20_000  # and of so many of them a picture: some 25 MB
-FEW, SIDES = 8_000, (96, 64)  # pixels of a picture where there are so few, and where there are more
+PICTURES = 22 * 2**20  # letters of pictures: of more samples so many have one, drawn by chance
+FEW, SIDES = 8_000, (96, 64)  # pixels of a picture where samples are so few, and where there are more
 GROUPS = 200  # lines of the legend, the rest in one
 NONE = "#9aa0ac"
 # Petroff, "Accessible color sequences for data visualization", 2021: told apart by the colour-blind, too; greys last.
 _TEN = ("#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#92dadd", "#717581", "#94a4a2")
 _ODD = {"the usual half": "#a9bcd6", "odder than 50 %": "#3f90da", "odder than 90 %": "#ffa90e", "odder than 99 %": "#bd1f01"}
+_NEXT = {
+    "to label: first 10": "#bd1f01",
+    "to label: up to 100": "#ffa90e",
+    "to label: up to 1,000": "#3f90da",
+    "later, or labelled": NONE,
+}
 
 
 def write(file: Path, samples: pa.Table, previews: Iterator[bytes | None], title: str) -> None:
-    """Write the page; `samples`: source, label, split, cluster, outlier, x, y; `previews`: PNG or JPEG of each, in order.
+    """Write the page; `samples`: source, label, split, cluster, outlier, x, y, label_next; `previews`: PNG or JPEG of each, in order.
 
-    A sample without a place (NaN) is not on the map.
+    A sample without a place (null or NaN) is not on the map.
     """
     x, y, outlier = (samples[name].to_numpy().astype(np.float64) for name in ("x", "y", "outlier"))
     placed = np.flatnonzero(np.isfinite(x))
@@ -60,28 +66,34 @@ def _about(samples: int, placed: int, rows: int, pictures: int) -> str:
 
 
 def _modes(samples: pa.Table, outlier: np.ndarray) -> list[dict]:
-    """What colours can say: a group for each sample, most frequent first, none last; and how odd it is, in steps."""
-    columns = {"label": samples["label"], "cluster": samples["cluster"], "split": samples["split"]}
+    """What colours can say: a group for each sample, the most frequent first and none last, or in steps."""
+    numbers = [None if number is None or number < 0 else f"cluster {number + 1}" for number in samples["cluster"].to_pylist()]
     modes = []
-    for title, column in columns.items():
-        if title == "cluster":
-            column = pa.array([None if number < 0 else f"cluster {number + 1}" for number in column.to_pylist()], pa.string())
-        counts = sorted(pc.value_counts(column.drop_null()).to_pylist(), key=lambda each: -each["counts"])
+    for title, column in (
+        ("label", samples["label"]),
+        ("cluster", pa.array(numbers, pa.string())),
+        ("split", samples["split"]),
+    ):
+        counts = sorted(pc.value_counts(column.drop_null()).to_pylist(), key=lambda each: (-each["counts"], each["values"]))
         if not counts and title != "label":
             continue
-        values = [each["values"] for each in counts]
-        none = column.null_count > 0
-        codes = pc.fill_null(pc.index_in(column, pa.array(values, pa.string())), len(values)).to_numpy().astype(np.uint32)
-        names = [render.plain(value) for value in values] + [f"no {title}"] * none
-        colours = _colours(len(values)) + [NONE] * (none or len(values) > GROUPS)
-        modes.append(
-            {"title": title, "names": names, "codes": _packed(codes), "colours": colours, "bare": [len(values)] if none else []}
-        )
-    steps = np.digitize(outlier, [0.5, 0.9, 0.99]).astype(np.uint32)
-    modes.append(
-        {"title": "outlier", "names": list(_ODD), "codes": _packed(steps), "colours": list(_ODD.values()), "bare": [0, 1, 2, 3]}
-    )
+        values, without = [each["values"] for each in counts], column.null_count > 0
+        codes = pc.fill_null(pc.index_in(column, pa.array(values, pa.string())), len(values)).to_numpy()
+        names = [render.plain(value) for value in values] + [f"no {title}"] * without
+        colours = _colours(len(values)) + [NONE] * (without or len(values) > GROUPS)
+        modes.append(_mode(title, names, codes, colours, none=len(values), named=True))
+    modes.append(_mode("outlier", list(_ODD), np.digitize(outlier, [0.5, 0.9, 0.99]), list(_ODD.values()), top=[2, 3]))
+    order = pc.fill_null(samples["label_next"], -1).to_numpy()
+    if (order >= 0).any():
+        steps = np.where(order < 0, 3, np.digitize(order, [10, 100]))
+        modes.append(_mode("next", list(_NEXT), steps, list(_NEXT.values()), none=3, top=[0, 1]))
     return modes
+
+
+def _mode(title: str, names: list[str], codes: np.ndarray, colours: list[str], *, none: int = -1, named=False, top=()) -> dict:
+    """`none`: the group that says nothing; `named`: names stand on the map; `top`: groups that lie over the others."""
+    packed = _packed(codes.astype(np.uint32))
+    return {"title": title, "names": names, "codes": packed, "colours": colours, "none": none, "named": named, "top": top}
 
 
 def _colours(count: int) -> list[str]:
@@ -101,13 +113,13 @@ def _packed(values: np.ndarray) -> str:
 
 def _pictures(previews: Iterator[bytes | None], rows: np.ndarray) -> list[str]:
     """Of each row a small WebP in base64; empty where there is none, and beyond PICTURES."""
-    wanted = {int(row): place for place, row in enumerate(rows[:PICTURES])}
-    pictures, side = [""] * len(rows), SIDES[len(wanted) > FEW]
+    places = {int(row): place for place, row in enumerate(rows)}
+    pictures, side = [""] * len(rows), SIDES[len(rows) > FEW]
     for row, content in enumerate(previews):
-        if content and row in wanted:
+        if content and row in places:
             with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
                 image.thumbnail((side, side))
                 buffer = io.BytesIO()
                 image.convert("RGB").save(buffer, "WEBP", quality=70, method=2)
-            pictures[wanted[row]] = base64.b64encode(buffer.getvalue()).decode()
-    return pictures
+            pictures[places[row]] = base64.b64encode(buffer.getvalue()).decode()
+    return [picture if end <= PICTURES else "" for picture, end in zip(pictures, np.cumsum([*map(len, pictures)]), strict=True)]

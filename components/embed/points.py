@@ -99,14 +99,14 @@ def _clusters(xy: np.ndarray) -> np.ndarray:
     """int (n,): what lies densely together on the map (HDBSCAN: Campello and others, 2013), the largest first; -1 for none.
 
     On the map it agrees better with the labels of photos than on the vectors, or k-means there, and finds how many there are.
-    None is more than half of all: without that limit a tight group beside all the others was the only thing found.
+    None is more than a quarter of all: without a limit, a tight group and all the others was at times what was found.
     """
     from sklearn.cluster import HDBSCAN
 
     if len(xy) < FEW:
         return np.full(len(xy), -1)
     size = max(10, len(xy) // 100)
-    clusters = HDBSCAN(min_cluster_size=size, max_cluster_size=len(xy) // 2, min_samples=10, copy=True).fit_predict(xy)
+    clusters = HDBSCAN(min_cluster_size=size, max_cluster_size=len(xy) // 4, min_samples=10, copy=True).fit_predict(xy)
     sizes = np.bincount(clusters + 1)[1:]
     return np.append(np.argsort(np.argsort(-sizes, kind="stable")), -1)[clusters]
 
