@@ -1,10 +1,10 @@
 """Label-preserving changes, vectorised over a batch. Every frame of a clip moves, lights up and is erased alike."""
 
+import cv2
 import numpy as np
 
 from components.augment.config import AugmentConfig
 from components.shared.data import arrays
-from components.shared.models import backend
 
 
 def vary(images: np.ndarray, mirrored: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
@@ -32,11 +32,11 @@ def vary(images: np.ndarray, mirrored: np.ndarray, config: AugmentConfig, rng: n
     return pixels.reshape(images.shape)
 
 
-_STILL = np.array([1, 0, 0, 0, 1, 0, 0, 0], np.float32)  # x' = x, y' = y
+_STILL = np.eye(2, 3, dtype=np.float32)  # x' = x, y' = y
 
 
 def _moves(mirrored: np.ndarray, height: int, width: int, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
-    """Flip, shift, rotation and scale as one affine map per sample, (n, 8), from output to input pixels."""
+    """Flip, shift, rotation and scale as one affine map per sample, (n, 2, 3), from output to input pixels."""
     count = len(mirrored)
     angle = np.deg2rad(rng.uniform(-config.rotate, config.rotate, count))
     factor = np.exp(rng.uniform(np.log1p(-config.scale), -np.log1p(-config.scale), count))
@@ -48,17 +48,18 @@ def _moves(mirrored: np.ndarray, height: int, width: int, config: AugmentConfig,
     d, e = np.sin(angle) / factor, np.cos(angle) / factor
     cx, cy = (width - 1) / 2, (height - 1) / 2  # about the middle, not the corner
     maps = np.stack([a, b, cx - a * cx - b * cy + dx, d, e, cy - d * cx - e * cy + dy], axis=1)
-    return np.concatenate([maps, np.zeros((count, 2))], axis=1).astype(np.float32)
+    return maps.reshape(count, 2, 3).astype(np.float32)
 
 
 def _moved(frames: np.ndarray, moves: np.ndarray) -> np.ndarray:
-    tf, _ = backend.start()
-
-    # What comes in from outside repeats the border: no black wedge that only augmented pictures have.
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=frames.astype(np.float32), transforms=moves, output_shape=frames.shape[1:3], fill_value=0.0,
-        interpolation="BILINEAR", fill_mode="NEAREST",
-    ).numpy()  # fmt: skip
+    """Each frame by its map, float32."""
+    moved, (height, width) = frames.astype(np.float32), frames.shape[1:3]
+    for index in np.flatnonzero((moves != _STILL).any(axis=(1, 2))):
+        # What comes in from outside repeats the border: no black wedge that only augmented pictures have.
+        moved[index] = cv2.warpAffine(
+            moved[index], moves[index], (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+        ).reshape(moved[index].shape)  # fmt: skip
+    return moved
 
 
 def _lit(pixels: np.ndarray, shown: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
