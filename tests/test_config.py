@@ -38,7 +38,7 @@ def test_does_not_take_a_float_or_true_for_a_whole_number():
 
 
 def test_refuses_a_preset_of_the_other_architecture():
-    assert refusal(preset="article-gru") == "train.cnn.preset: cnn has default and article, got 'article-gru'"
+    assert refusal(preset="article-gru") == "train.cnn.preset: cnn has default, article, pretrained, auto, got 'article-gru'"
 
 
 def test_refuses_nan():
@@ -64,6 +64,7 @@ def test_a_broken_file_is_named_with_its_line(tmp_path):
 
 def test_every_section_of_params_yaml_has_a_model_that_takes_it():
     from components.augment.config import AugmentConfig
+    from components.embed.config import EmbedConfig
     from components.evaluate.config import EvaluateConfig
     from components.measure.config import MeasureConfig
     from components.prepare.config import PrepareConfig
@@ -72,6 +73,7 @@ def test_every_section_of_params_yaml_has_a_model_that_takes_it():
 
     models = {
         "measure": MeasureConfig,
+        "embed": EmbedConfig,
         "validate": ValidateConfig,
         "prepare": PrepareConfig,
         "augment": AugmentConfig,

@@ -210,11 +210,11 @@ def test_what_is_cut_short_or_of_other_rows_is_told_in_a_line(copy, name):
 
 def test_a_network_that_was_trained_here_sees_what_it_was_trained_on(made, tmp_path):
     from components.shared.models import backend, keras_file
-    from components.train.cnn import cnn
+    from components.train import presets
 
     backend.start(seed=1)
     model, shape = tmp_path / "model", (12, 10, 1)
-    network = cnn(shape, 3, preset="default", dropout=0.0)
+    network = presets.network("cnn", "default", shape, 3, dropout=0.0)
     knobs = {"prepare": {"height": 12, "width": 10, "channels": 1, "resize": "pad", "max_frames": 16}}
     record = {"name": "cnn", "shape": shape, "knobs": knobs, "model": keras_file.save(network, model)}
     (model / "run.json").write_text(json.dumps(record))

@@ -13,8 +13,7 @@ from components.train.precision import choose, trial
 
 _, keras = backend.start()
 
-from components.train.cnn import cnn  # noqa: E402
-from components.train.lstm import lstm  # noqa: E402
+from components.train.presets import network  # noqa: E402
 
 
 @pytest.mark.parametrize("wanted", [None, "0", "1"])
@@ -38,7 +37,7 @@ def test_a_processor_without_instructions_for_bfloat16_is_never_asked_to_compute
 @pytest.mark.skipif(not backend.has_bfloat16(), reason="the processor has no instructions for bfloat16")
 @pytest.mark.parametrize("shape", [(28, 28, 1), (4, 20, 20, 3)])
 def test_the_costliest_convolution_that_learns_is_tried_out_in_both(shape):
-    seconds = trial(cnn(shape, 10, preset="default", dropout=0.0), batch_size=4)
+    seconds = trial(network("cnn", "default", shape, 10, dropout=0.0), batch_size=4)
     assert seconds.keys() == {"float32", "bfloat16"}
     assert all(0 < one < 5 for one in seconds.values())
 
@@ -46,7 +45,7 @@ def test_the_costliest_convolution_that_learns_is_tried_out_in_both(shape):
 def test_a_network_without_convolutions_is_trained_in_float32(knobs, monkeypatch, capsys):
     monkeypatch.setattr(backend, "has_bfloat16", lambda: True)
     config = knobs(TrainConfig, "train.lstm", precision="auto", preset="article")
-    assert choose(config, lambda: lstm((28, 28, 1), 10, preset="article", dropout=0.0)) == "float32"
+    assert choose(config, lambda: network("lstm", "article", (28, 28, 1), 10, dropout=0.0)) == "float32"
     assert "no convolution learns" in capsys.readouterr().out
 
 
@@ -64,22 +63,22 @@ def test_what_was_found_is_said_and_what_is_hardly_faster_is_left(knobs, monkeyp
 def test_a_trial_leaves_the_names_of_layers_as_they_are(knobs, monkeypatch):
     monkeypatch.setattr(backend, "has_bfloat16", lambda: True)
     keras.backend.clear_session()
-    names = [layer.name for layer in cnn((28, 28, 1), 10, preset="default", dropout=0.0).layers]
+    names = [layer.name for layer in network("cnn", "default", (28, 28, 1), 10, dropout=0.0).layers]
     keras.backend.clear_session()
     choose(
         knobs(TrainConfig, "train.cnn", precision="auto", batch_size=2),
-        lambda: cnn((28, 28, 1), 10, preset="default", dropout=0.0),
+        lambda: network("cnn", "default", (28, 28, 1), 10, dropout=0.0),
     )
-    assert [layer.name for layer in cnn((28, 28, 1), 10, preset="default", dropout=0.0).layers] == names
+    assert [layer.name for layer in network("cnn", "default", (28, 28, 1), 10, dropout=0.0).layers] == names
 
 
 def test_where_onednn_may_not_use_the_instructions_it_is_float32():
     script = (
         "from pathlib import Path; from components.shared import config; from components.train.config import TrainConfig\n"
         "from components.shared.models import backend; backend.start(); backend.has_bfloat16 = lambda: True\n"
-        "from components.train.cnn import cnn; from components.train.precision import choose\n"
+        "from components.train.presets import network; from components.train.precision import choose\n"
         "knobs = config.read_params(Path('params.yaml'))['train']['cnn'] | {'precision': 'auto', 'batch_size': 4}\n"
-        "print(choose(TrainConfig(**knobs), lambda: cnn((28, 28, 1), 10, preset='default', dropout=0.0)))"
+        "print(choose(TrainConfig(**knobs), lambda: network('cnn', 'default', (28, 28, 1), 10, dropout=0.0)))"
     )
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)

@@ -51,9 +51,9 @@ class Writer(pickle._Pickler):  # the one in Python, which does not look whether
     dispatch = pickle._Pickler.dispatch | {type(rebuild): save_global, type: save_global}
 
 
-def written(file, tensors, *, magic=MAGIC, values=np.arange(12, dtype="<f4")):
-    stream = io.BytesIO()
-    for thing in (magic, PROTOCOL, {}, tensors, ["0"]):
+def written(file, tensors):
+    stream, values = io.BytesIO(), np.arange(12, dtype="<f4")
+    for thing in (MAGIC, PROTOCOL, {}, tensors, ["0"]):
         Writer(stream, 2).dump(thing)
     stream.write(len(values).to_bytes(8, "little") + values.tobytes())
     file.write_bytes(stream.getvalue())

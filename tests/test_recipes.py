@@ -74,14 +74,14 @@ def split(images: np.ndarray, folder) -> arrays.Split:
 
 def test_whitened_patches_are_uncorrelated_and_the_filters_come_with_both_signs(tmp_path):
     from components.train import whitening
-    from components.train.cnn import cnn
+    from components.train.presets import network
 
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 255, (300, 25, 25, 1))
     smooth = ((noise[:, 1:, 1:] + noise[:, :-1, 1:] + noise[:, 1:, :-1] + noise[:, :-1, :-1]) // 4).astype(np.uint8)
-    network = cnn((24, 24, 1), 2, preset="default", dropout=0.0)
-    whitening.fill(network, split(smooth, tmp_path / "split"), seed=1)
-    layer = network.get_layer(whitening.NAME)
+    built = network("cnn", "default", (24, 24, 1), 2, dropout=0.0)
+    whitening.fill(built, split(smooth, tmp_path / "split"), seed=1)
+    layer = built.get_layer(whitening.NAME)
     kernel = np.asarray(layer.kernel).reshape(9, 16)
     assert not layer.trainable
     assert np.array_equal(kernel[:, :8], -kernel[:, 8:])
@@ -94,12 +94,12 @@ def test_whitened_patches_are_uncorrelated_and_the_filters_come_with_both_signs(
 @pytest.mark.parametrize("shape", [(128, 128, 3), (8, 48, 48, 3)])
 def test_whitening_takes_no_more_memory_for_larger_pictures_and_clips(tmp_path, shape):
     from components.train import whitening
-    from components.train.cnn import cnn
+    from components.train.presets import network
 
     pictures = split(np.random.default_rng(0).integers(0, 256, (500, *shape), dtype=np.uint8), tmp_path / "split")
-    network = cnn(shape, 2, preset="default", dropout=0.0)
+    built = network("cnn", "default", shape, 2, dropout=0.0)
     tracemalloc.start()
-    whitening.fill(network, pictures, seed=1)
+    whitening.fill(built, pictures, seed=1)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 6 * whitening.PATCHES * 27 * 8  # bytes: patches of 3x3 pixels in float64, and what numpy makes of them

@@ -29,9 +29,8 @@ from components.train.config import TrainConfig
 tf, keras = backend.start()
 
 from components.train import budget  # noqa: E402
-from components.train.cnn import cnn  # noqa: E402
-from components.train.lstm import lstm  # noqa: E402
 from components.train.normalization import FusedBatchNormalization  # noqa: E402
+from components.train.presets import NETWORKS, network  # noqa: E402
 from components.train.remedies import REMEDIES  # noqa: E402
 
 STILL, PHOTO, CLIP = (28, 28, 1), (40, 32, 3), (5, 20, 20, 3)
@@ -71,11 +70,9 @@ def train(work: Path, config: TrainConfig, name: str = "cnn", seed: int = 3) -> 
 
 
 @pytest.mark.parametrize("shape", [STILL, PHOTO, CLIP])
-@pytest.mark.parametrize(("build", "preset"), [
-    (cnn, "default"), (cnn, "article"), (lstm, "default"), (lstm, "article"), (lstm, "article-gru"), (lstm, "article-rnn"),
-])  # fmt: skip
-def test_every_network_takes_any_kind_and_size_and_comes_back_from_disk(build, preset, shape, tmp_path):
-    model = build(shape, 4, preset=preset, dropout=0.1)
+@pytest.mark.parametrize(("architecture", "preset"), [(a, preset) for a, presets in NETWORKS.items() for preset in presets])
+def test_every_network_takes_any_kind_and_size_and_comes_back_from_disk(architecture, preset, shape, tmp_path):
+    model = network(architecture, preset, shape, 4, dropout=0.1)
     images = np.random.default_rng(0).integers(0, 256, (3, *shape), dtype=np.uint8)
     probabilities = keras_file.predict(model, images)
     assert probabilities.shape == (3, 4)
@@ -98,33 +95,33 @@ def test_the_articles_networks_are_the_articles():
     )
     images = np.random.default_rng(0).integers(0, 256, (2, 28, 28, 1), dtype=np.uint8)
     for ours, theirs, inputs in (
-        (cnn(STILL, 10, preset="article", dropout=0.5), article, images / 255),
-        (lstm(STILL, 10, preset="article", dropout=0.5), rows, images[..., 0] / 255),
+        (network("cnn", "article", STILL, 10, dropout=0.5), article, images / 255),
+        (network("lstm", "article", STILL, 10, dropout=0.5), rows, images[..., 0] / 255),
     ):
         assert [weight.shape for weight in ours.weights] == [weight.shape for weight in theirs.weights]
         theirs.set_weights(ours.get_weights())
         np.testing.assert_allclose(ours(images), theirs(inputs.astype("float32")), atol=1e-6)
 
 
-@pytest.mark.parametrize("build", [cnn, lstm])
-@pytest.mark.parametrize("preset", ["default", "article"])
-def test_padding_of_a_short_clip_changes_nothing(build, preset):
-    short, long = build(CLIP, 3, preset=preset, dropout=0.0), build((9, *CLIP[1:]), 3, preset=preset, dropout=0.0)
+@pytest.mark.parametrize("architecture", ["cnn", "lstm"])
+@pytest.mark.parametrize("preset", ["default", "article", "pretrained"])
+def test_padding_of_a_short_clip_changes_nothing(architecture, preset):
+    short, long = (network(architecture, preset, (time, *CLIP[1:]), 3, dropout=0.0) for time in (CLIP[0], 9))
     long.set_weights(short.get_weights())
     images = np.random.default_rng(0).integers(1, 256, (2, *CLIP), dtype=np.uint8)
     padded = np.concatenate([images, np.zeros((2, 4, *CLIP[1:]), np.uint8)], axis=1)
     np.testing.assert_allclose(short(images), long(padded), atol=1e-5)
 
 
-@pytest.mark.parametrize("build", [cnn, lstm])
+@pytest.mark.parametrize("architecture", ["cnn", "lstm"])
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @pytest.mark.filterwarnings("error::UserWarning")  # Keras's, of masks that get lost
-def test_padding_takes_no_part_in_a_training(build, policy):
+def test_padding_takes_no_part_in_a_training(architecture, policy):
     keras.utils.set_random_seed(1)
     keras.config.set_dtype_policy(policy)
     try:
         short, long = (
-            build((time, *CLIP[1:]), 3, preset="default", dropout=0.0, normalization=FusedBatchNormalization)
+            network(architecture, "default", (time, *CLIP[1:]), 3, dropout=0.0, normalization=FusedBatchNormalization)
             for time in (4, 16)
         )
     finally:
@@ -164,7 +161,7 @@ def test_the_normalisation_of_a_part_gives_what_the_fused_one_gives():
 
 def test_the_lstm_minds_the_order_of_frames_and_the_cnn_does_not():
     images = np.random.default_rng(0).integers(1, 256, (2, *CLIP), dtype=np.uint8)
-    pooled, ordered = cnn(CLIP, 3, preset="default", dropout=0.0), lstm(CLIP, 3, preset="default", dropout=0.0)
+    pooled, ordered = (network(name, "default", CLIP, 3, dropout=0.0) for name in ("cnn", "lstm"))
     np.testing.assert_allclose(pooled(images), pooled(images[:, ::-1]), atol=1e-5)
     assert np.abs(ordered(images) - ordered(images[:, ::-1])).max() > 1e-4
 
@@ -411,7 +408,7 @@ def test_another_pod_finds_the_newest_checkpoint_in_the_store_and_what_the_train
 
     def pod(name: str, identity: str = "abc") -> tuple[Checkpoints, dict]:
         kept = Checkpoints(tmp_path / name / "cnn", identity)
-        return kept, kept.begun(lambda: {"training_id": name.replace(" ", ""), "precision": "float32"})
+        return kept, kept.begun(lambda: {"training_id": name.replace(" ", ""), "precision": "float32", "preset": "default"})
 
     monkeypatch.setenv("DARKROOM_STORE", (tmp_path / "store").as_uri())
     first, begun = pod("pod 1")
@@ -421,7 +418,7 @@ def test_another_pod_finds_the_newest_checkpoint_in_the_store_and_what_the_train
     prefix, names = "checkpoints/abc/", ["0000000002.npz", "0000000003.npz", "begun.json"]
     assert open_store().names("checkpoints") == [prefix + name for name in names]
     second, again = pod("pod 2")
-    assert again == begun == {"training_id": "pod1", "precision": "float32"}
+    assert again == begun == {"training_id": "pod1", "precision": "float32", "preset": "default"}
     assert second.last({"w"}).progress["step"] == 3
     other, own = pod("pod 3", identity="xyz")
     assert (other.last({"w"}), own["training_id"]) == (None, "pod3")
@@ -445,14 +442,14 @@ def test_another_pod_finds_the_newest_checkpoint_in_the_store_and_what_the_train
 def test_a_training_with_other_knobs_knows_in_whose_place_it_stands(tmp_path):
     from components.train.checkpoint import Checkpoints
 
-    Checkpoints(tmp_path / "cnn", "a" * 64).begun(lambda: {"training_id": "t1", "precision": "float32"})
+    Checkpoints(tmp_path / "cnn", "a" * 64).begun(lambda: {"training_id": "t1", "precision": "float32", "preset": "default"})
     assert Checkpoints(tmp_path / "cnn", "a" * 64).given_up == []
     assert Checkpoints(tmp_path / "cnn", "b" * 64).given_up == ["t1"]
     assert Checkpoints(tmp_path / "cnn", "b" * 64).given_up == []
 
 
 def test_weights_that_are_no_numbers_are_not_loaded(tmp_path):
-    model = cnn(STILL, 3, preset="article", dropout=0.0)
+    model = network("cnn", "article", STILL, 3, dropout=0.0)
     model.get_layer("logits").bias.assign([0, np.inf, 0])
     digests = keras_file.save(model, tmp_path)
     with pytest.raises(Refused, match=r"model\.keras: holds weights that are no finite numbers"):
@@ -460,7 +457,7 @@ def test_weights_that_are_no_numbers_are_not_loaded(tmp_path):
 
 
 def test_a_model_that_is_not_the_one_trained_is_not_loaded(tmp_path):
-    digests = keras_file.save(cnn(STILL, 3, preset="article", dropout=0.0), tmp_path)
+    digests = keras_file.save(network("cnn", "article", STILL, 3, dropout=0.0), tmp_path)
     file = tmp_path / keras_file.FILE
     content = file.read_bytes()
     file.write_bytes(content[:-1])
@@ -482,7 +479,7 @@ def test_a_model_file_that_would_run_code_is_refused(tmp_path, layer):
 
 
 def test_a_model_file_with_a_class_of_another_module_is_refused(tmp_path):
-    keras_file.save(cnn(STILL, 3, preset="article", dropout=0.0), tmp_path)
+    keras_file.save(network("cnn", "article", STILL, 3, dropout=0.0), tmp_path)
     rewrite_config(tmp_path / keras_file.FILE, b'"module": "keras.layers"', b'"module": "os.path"')
     with pytest.raises(Refused, match="no network of Darkroom has"):
         keras_file.load(tmp_path / keras_file.FILE, sha256=files.digest(tmp_path / keras_file.FILE))

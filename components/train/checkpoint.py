@@ -62,7 +62,7 @@ class Checkpoints:
         if not file.exists():
             self._ask(lambda kept: kept.get(f"{self._prefix}/{BEGUN}", file), None)
         try:
-            content = files.read_json(file, "training_id", "precision")
+            content = files.read_json(file, "training_id", "precision", "preset")
         except CannotRun:  # none, or damaged
             content = begin()
             files.write_json(file, content)

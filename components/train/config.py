@@ -5,16 +5,15 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from components.shared.config import Section
+from components.train.presets import NETWORKS
 from components.train.remedies import REMEDIES
-
-PRESETS = {"cnn": ("default", "article"), "lstm": ("default", "article", "article-gru", "article-rnn")}
 
 
 class TrainConfig(Section):
     """Network and recipe. See params.yaml for the meaning of each."""
 
     architecture: Literal["cnn", "lstm"]
-    preset: Literal["default", "article", "article-gru", "article-rnn"]
+    preset: Literal["auto", *dict.fromkeys(preset for presets in NETWORKS.values() for preset in presets)]
     epochs: int = Field(ge=1, le=10_000)
     batch_size: int = Field(ge=1, le=65_536)
     budget_minutes: float = Field(ge=0)
@@ -34,8 +33,13 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _preset_of_the_architecture(self) -> "TrainConfig":
-        if self.preset not in PRESETS[self.architecture]:
-            raise ValueError(f"preset: {self.architecture} has {' and '.join(PRESETS[self.architecture])}, got {self.preset!r}")
+        presets = (*NETWORKS[self.architecture], "auto")
+        if self.preset not in presets:
+            raise ValueError(f"preset: {self.architecture} has {', '.join(presets)}, got {self.preset!r}")
+        if self.preset == "auto" and not self.budget_minutes:
+            raise ValueError(
+                "preset: auto tries presets for a part of the time; budget_minutes says how long learning may take"
+            )
         if self.loss != "cross_entropy" and self.imbalance in ("focal", "balanced_softmax"):
             raise ValueError(f"imbalance: {self.imbalance} is a kind of cross entropy; it does not go with loss {self.loss}")
         return self

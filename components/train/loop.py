@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from components import STEPS
-from components.shared.data.arrays import Split
 from components.shared.errors import CannotRun, Terminated
 from components.shared.progress_bar import progress_bar
 from components.train import budget, recipe, remedies
 from components.train.checkpoint import Checkpoint, Checkpoints
 from components.train.config import TrainConfig
+from components.train.transfer import Part
 
 SAVE_EVERY = 120  # seconds between checkpoints within an epoch
 
@@ -40,20 +40,18 @@ class Progress:
 
 
 class Loop:
-    """One training of `model` on `train`, watched on `validation`."""
+    """One training of the model of a `Part` on its training split, watched on its validation split."""
 
-    def __init__(
-        self, tf, keras, model, train: Split, validation: Split, config: TrainConfig, seed: int, checkpoints: Checkpoints
-    ):
-        self.tf, self.keras, self.model = tf, keras, model
-        self.train, self.validation, self.config, self.seed = train, validation, config, seed
+    def __init__(self, tf, keras, part: Part, config: TrainConfig, seed: int, checkpoints: Checkpoints):
+        self.tf, self.keras, self.model = tf, keras, part.model
+        self.train, self.validation, self.config, self.seed = part.training, part.validation, config, seed
         self.checkpoints = checkpoints
-        self.classes = model.output_shape[-1]
-        self.batches = -(-len(train) // config.batch_size)  # of an epoch
-        self.progress = Progress(steps=self.batches * config.epochs)
-        self.counts = np.bincount(train.labels, minlength=self.classes)
+        self.classes = self.model.outputs[0].shape[-1]
+        self.batches = -(-len(self.train) // config.batch_size)  # of an epoch
+        self.progress = Progress(steps=self.batches * config.epochs, seconds=part.seconds)
+        self.counts = np.bincount(self.train.labels, minlength=self.classes)
         self.optimizer = recipe.optimizer(keras, config)
-        self.optimizer.build(model.trainable_variables)
+        self.optimizer.build(self.model.trainable_variables)
         self._keep_best()
         self._compile()
 
@@ -215,12 +213,11 @@ class Loop:
 
     def _compile(self) -> None:
         tf, model, optimizer = self.tf, self.model, self.optimizer
-        outputs = self.keras.Model(model.input, [model.get_layer("logits").output, model.output])
         none, share = np.zeros(self.classes, np.float32), remedies.log_share(self.counts)
         shift = share if self.config.imbalance == "balanced_softmax" else none
         self._logit_offset = offset = share if self.config.imbalance == "logit_adjusted" else none
         focus = remedies.FOCUS if self.config.imbalance == "focal" else 0.0
-        images = tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)
+        images = tf.TensorSpec([None, *self.train.images.shape[1:]], self.train.images.dtype)
         smooth = self.config.label_smoothing
 
         def measure(logits, probabilities, labels):
@@ -235,7 +232,7 @@ class Loop:
         @tf.function(input_signature=[images, tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float32)])
         def step(images, labels, weights):
             with tf.GradientTape() as tape:
-                logits, probabilities = outputs(images, training=True)
+                logits, probabilities = model(images, training=True)
                 loss = tf.reduce_mean(measure(logits, probabilities, labels) * weights)
             optimizer.apply(tape.gradient(loss, model.trainable_variables))
             hits = tf.argmax(probabilities, 1, tf.int32) == labels
@@ -243,7 +240,7 @@ class Loop:
 
         self._step = step
         self._predict = tf.function(
-            lambda pixels: tf.nn.softmax(outputs(pixels, training=False)[0] - offset), input_signature=[images]
+            lambda pixels: tf.nn.softmax(model(pixels, training=False)[0] - offset), input_signature=[images]
         )
 
     def _variables(self) -> dict:

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -52,44 +53,51 @@ def _fit(
     """Write into the folder `fresh` what will lie in `model`. Returns the checkpoints, and what to say in the end."""
     tf, keras = backend.start(seed)
     from components.shared.models.scores import scores
-    from components.train import whitening
-    from components.train.cnn import cnn
+    from components.train import presets, transfer, trial
     from components.train.loop import Loop
-    from components.train.lstm import lstm
-    from components.train.normalization import FusedBatchNormalization
     from components.train.precision import choose
 
     layout, varied = arrays.Layout.read(prepared), arrays.Layout.read(augmented)
     if what := layout.difference(varied):
         raise CannotRun(f"train: {augmented} was made from another {prepared} (other {what}); `dvc repro` brings them together")
     training, validation = arrays.load(augmented, layout), arrays.load(prepared / "validation", layout)
-    architecture = {"cnn": cnn, "lstm": lstm}[config.architecture]
-    build = functools.partial(architecture, layout.shape, len(layout.classes), preset=config.preset, dropout=config.dropout)
+
+    def builder(preset: str) -> Callable:
+        return functools.partial(
+            presets.network, config.architecture, preset, layout.shape, len(layout.classes), dropout=config.dropout
+        )
+
+    def begin() -> dict[str, str]:
+        preset = config.preset if config.preset != "auto" else trial.CANDIDATES[0]
+        precision = choose(config, builder(preset))
+        if config.preset == "auto":
+            preset = trial.choose(config, builder, training, validation, precision=precision, seed=seed, stop=stop)
+        return {"training_id": uuid.uuid4().hex, "precision": precision, "preset": preset}
+
     onednn = backend.has_onednn()
     # All that decides the result, and nothing else of the machine: another pod goes on from these checkpoints.
     inputs = [config.model_dump_json(), seed, training.digest(), validation.digest(), layout.classes, keras.__version__, onednn]
-    inputs += [files.digest(file) for file in sorted(Path(__file__).parent.glob("*.py"))]
+    inputs += [files.digest(file) for file in sorted(Path(__file__).parent.rglob("*.py"))]
     checkpoints = Checkpoints(model, hashlib.sha256(json.dumps(inputs).encode()).hexdigest())
     if checkpoints.finished(fresh):
         return (
             checkpoints,
             f"train {config.architecture}: is written out as an earlier pod of this pipeline run had finished it",
         )
-    begun = checkpoints.begun(lambda: {"training_id": uuid.uuid4().hex, "precision": choose(config, build)})
-    precision = begun["precision"]
+    begun = checkpoints.begun(begin)
+    precision, knobs, build = begun["precision"], config.model_dump(), builder(begun["preset"])
+    config = trial.rest(config, begun["preset"])
     # Anew: Keras draws its seeds from Python's generator, and so does whoever asked the store again when it did not answer.
     keras.utils.set_random_seed(seed)
-    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
-    network = build(normalization=FusedBatchNormalization)
-    keras.config.set_dtype_policy("float32")
-    whitening.fill(network, training, seed=seed)
+    part = transfer.part(build, training, validation, config, checkpoints.folder, precision=precision, seed=seed)
+    network = part.network
     print(f"train {config.architecture} ({config.preset}): {network.count_params():,} parameters, {len(training):,} samples, "
           f"{len(layout.classes)} classes, {precision}")  # fmt: skip
 
     record = {
         "training_id": begun["training_id"],
         "name": f"{config.architecture}-{config.preset}",
-        "knobs": {**_data_knobs(), **varied.knobs, "train": config.model_dump(), "seed": seed},
+        "knobs": {**_data_knobs(), **varied.knobs, "train": knobs, "seed": seed},
         "parameters": network.count_params(),
         "training_samples": len(training),
         "tags": {
@@ -105,7 +113,7 @@ def _fit(
     }
     with tracking.live(record, given_up=checkpoints.given_up) as follower:
         stop.last = follower.kill
-        loop = Loop(tf, keras, network, training, validation, config, seed, checkpoints)
+        loop = Loop(tf, keras, part, config, seed, checkpoints)
         if loop.progress.steps < FEW and not config.budget_minutes:
             print(
                 f"train: {loop.progress.steps} batches are few to learn from; more epochs, smaller batches, or budget_minutes"

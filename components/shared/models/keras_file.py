@@ -24,11 +24,11 @@ CLASSES = {
     "keras": {"DTypePolicy"},
     "keras.src.models.functional": {"Functional"},
     "keras.layers": {
-        "InputLayer", "Rescaling", "Conv1D", "Conv2D", "MaxPooling2D", "Flatten", "Dense", "Dropout", "BatchNormalization",
-        "Activation", "Average", "Concatenate", "GlobalAveragePooling1D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "Bidirectional",
-        "LSTM", "GRU", "SimpleRNN",
+        "InputLayer", "Rescaling", "Conv1D", "Conv2D", "DepthwiseConv2D", "MaxPooling2D", "UpSampling2D", "Flatten", "Dense",
+        "Dropout", "BatchNormalization", "Activation", "Identity", "Add", "Average", "Concatenate", "GlobalAveragePooling1D",
+        "GlobalAveragePooling2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "Bidirectional", "LSTM", "GRU", "SimpleRNN",
     },
-    "keras.src.ops.numpy": {"Reshape", "Any", "NotEqual", "Flip"},
+    "keras.src.ops.numpy": {"Reshape", "Any", "NotEqual", "Flip", "Mean", "Where"},
     "keras.initializers": {"GlorotUniform", "Zeros", "Ones", "Orthogonal"},
 }  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Weights out of a file of PyTorch's old format, without PyTorch: a reader that knows tensors of numbers and nothing else."""
 
-import pickle
+import pickle  # of a file whose digest is known, by an unpickler that makes nothing but four harmless things
 from collections import OrderedDict
 from pathlib import Path
 from typing import BinaryIO

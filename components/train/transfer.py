@@ -1,0 +1,139 @@
+"""What of a network is trained: all of it, or what follows a trunk that another training has finished.
+
+The frozen trunk sees each picture once: its outputs are kept in a file, in half the precision, for all epochs. The output layer
+begins as a logistic regression on the pretrained features, so that its first gradients do not spoil them (Kumar et al.,
+"Fine-Tuning can Distort Pretrained Features", 2022).
+"""
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from components.shared import scratch
+from components.shared.data.arrays import Split
+from components.shared.models import backend, efficientnet
+from components.shared.progress_bar import progress_bar
+from components.train import budget, whitening
+from components.train.config import TrainConfig
+from components.train.normalization import FusedBatchNormalization
+from components.train.presets import TRUNK
+
+BATCH = 64  # samples that the trunk sees at once
+PROBE = 4  # batches that are timed beforehand
+SHOWN = 20_000  # samples that the output layer's first weights are fitted to, at the most
+SHARE = 1 / 3  # of a budget of time that the trunk may take; of more pictures a part is drawn
+STRENGTHS = (0.01, 0.03, 0.1, 0.3)  # inverse regularisation that is tried for the output layer
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of a network that is trained, and what it sees of both splits in place of pictures."""
+
+    network: object  # keras.Model: the whole, images -> probabilities
+    model: object  # keras.Model of two outputs, logits and probabilities; it shares its layers with the whole
+    training: Split
+    validation: Split
+    seconds: float = 0.0  # that the frozen part took
+
+
+def part(
+    build: Callable, training: Split, validation: Split, config: TrainConfig, folder: Path, *, precision: str, seed: int
+) -> Part:
+    """A new network, and the part of it that learns; what a frozen trunk says is written into `folder`."""
+    _, keras = backend.start()
+    pretrained = config.preset == "pretrained"
+    # Gradients of depthwise convolutions take six times as long in bfloat16: there it is for the trunk alone, which has none.
+    network = build(normalization=FusedBatchNormalization, precision="float32" if pretrained else precision)
+    outputs = [network.get_layer("logits").output, network.output]
+    if not pretrained:
+        whitening.fill(network, training, seed=seed)
+        return Part(network, keras.Model(network.input, outputs), training, validation)
+    started = time.monotonic()
+    seeing = build(precision=precision)
+    for model in (network, seeing):
+        efficientnet.fill(model)
+    trunk = keras.Model(seeing.input, [seeing.get_layer(TRUNK).output, seeing.get_layer("logits").input])
+    known, checked = _seen(trunk, validation, folder / "validation.npy", np.arange(len(validation)))
+    chosen = _affordable(trunk, training, config, np.random.default_rng(seed))
+    learnt, features = _seen(trunk, training, folder / "training.npy", chosen)
+    if config.architecture == "cnn":
+        weights = regression(features, learnt.labels[: len(features)], checked, known.labels, outputs[0].shape[-1])
+        network.get_layer("logits").set_weights(weights)
+    model = keras.Model(network.get_layer(TRUNK).output, outputs)
+    return Part(network, model, learnt, known, time.monotonic() - started)
+
+
+def _affordable(trunk, training: Split, config: TrainConfig, rng: np.random.Generator) -> np.ndarray:
+    """The samples that the trunk sees, in a random order: as many as a budget of time leaves."""
+    order = rng.permutation(len(training))
+    if not config.budget_minutes:
+        return order
+    look, times = _look(trunk, training), []
+    for _ in range(PROBE):
+        started = time.monotonic()
+        look(training.images[:BATCH])
+        times.append(time.monotonic() - started)
+    count = int(SHARE * budget.seconds(config) / (min(times[1:]) / min(BATCH, len(training))))
+    if count < len(training):
+        print(f"train: the budget has room for {count:,} of {len(training):,} samples, drawn at random")
+    return order[: max(count, BATCH)]
+
+
+def _look(trunk, split: Split) -> Callable:
+    tf, _ = backend.start()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, *split.images.shape[1:]], tf.uint8)])
+    def look(pixels):
+        kept, features = trunk(pixels, training=False)
+        return tf.cast(kept, tf.float16), tf.cast(features, tf.float32)
+
+    return lambda images: [found.numpy() for found in look(tf.constant(images))]
+
+
+def _seen(trunk, split: Split, file: Path, chosen: np.ndarray) -> tuple[Split, np.ndarray]:
+    """What the trunk says of the chosen samples, float16 in `file`, and of the first of them what the output layer sees, float32."""
+    look = _look(trunk, split)
+    kept, features = trunk.outputs
+    shown = np.empty((min(len(chosen), SHOWN), *features.shape[1:]), np.float32)
+    outputs = scratch.mapped(file, (len(chosen), *kept.shape[1:]), "float16")
+    with progress_bar(total=len(chosen), name="trunk") as bar:
+        for start in range(0, len(chosen), BATCH):
+            batch = chosen[start : start + BATCH]
+            order = np.argsort(batch)  # pictures are read forwards from the disk
+            some, last = (found[np.argsort(order)] for found in look(split.images[batch[order]]))
+            outputs[start : start + len(some)] = some
+            shown[start : start + len(some)] = last[: max(0, len(shown) - start)]
+            bar.update(len(some))
+    return Split(outputs, split.labels[chosen], split.folder), shown
+
+
+def regression(features, labels, checked, truth, classes: int) -> list[np.ndarray]:
+    """Kernel (d, classes) and bias (classes,) of the logistic regression that has the lowest log loss on validation data.
+
+    `features` float32 (n, d) with their `labels`, to fit; `checked` (m, d) with `truth`, to choose its regularisation.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
+
+    best, least = None, np.inf
+    # With more threads they spin and wait for each other. It need not have converged: it is a beginning.
+    with threadpool_limits(1, "blas"), warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        for strength in STRENGTHS:
+            model = LogisticRegression(C=strength, max_iter=100).fit(features, labels)
+            kernel, bias = np.zeros((features.shape[1], classes), np.float32), np.full(classes, -9, np.float32)
+            # Of two classes scikit-learn has one row: how far the second is ahead.
+            sides = [-0.5, 0.5] if len(model.classes_) == 2 else [1.0]
+            kernel[:, model.classes_] = np.concatenate([side * model.coef_ for side in sides]).T
+            bias[model.classes_] = np.concatenate([side * model.intercept_ for side in sides])
+            logits = checked @ kernel + bias
+            logits -= logits.max(axis=1, keepdims=True)
+            loss = (np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(truth)), truth]).mean()
+            if loss >= least:
+                break
+            best, least = [kernel, bias], loss
+    return best

@@ -1,0 +1,80 @@
+"""Learning from a pretrained network: what stays frozen, what is kept of it, and who decides whether it is taken at all."""
+
+import numpy as np
+import pytest
+from test_train import train, work  # noqa: F401 (a fixture)
+
+from components.shared import files
+from components.shared.data import arrays
+from components.shared.models import backend, efficientnet, keras_file
+from components.train.config import TrainConfig
+
+tf, keras = backend.start()
+
+from components.train import presets, transfer  # noqa: E402
+
+PLAIN = {"preset": "pretrained", "optimizer": "adamw", "learning_rate": 3e-4, "batch_size": 16, "precision": "float32"}
+
+
+@pytest.mark.parametrize("architecture", ["cnn", "lstm"])
+def test_the_trunk_stays_what_imagenet_made_it_and_the_rest_learns(work, knobs, architecture):  # noqa: F811
+    config = knobs(TrainConfig, f"train.{architecture}", **PLAIN | {"epochs": 3})
+    model = train(work, config, architecture)
+    record = files.read_json(model / "run.json")
+    assert record["validation"]["accuracy"] > 0.8
+    network = keras_file.load(model / keras_file.FILE, sha256=record["model"]["sha256"])
+    network = network if "head" in [layer.name for layer in network.layers] else network.get_layer(architecture)
+    for name, weights in efficientnet.folded().items():
+        number = int("".join(filter(str.isdigit, name)) or 99)
+        same = all(np.array_equal(*pair) for pair in zip(network.get_layer(name).get_weights(), weights, strict=True))
+        assert same == (number < 11 or name == "stem"), name
+
+
+def test_what_is_kept_of_the_trunk_is_what_the_whole_network_would_see(work, knobs, tmp_path):  # noqa: F811
+    config = knobs(TrainConfig, "train.cnn", **PLAIN)
+    layout = arrays.Layout.read(work / "prepared")
+    training, validation = (arrays.load(work / "prepared" / name, layout) for name in ("train", "validation"))
+    build = lambda **settings: presets.network("cnn", "pretrained", layout.shape, 3, dropout=0.0, **settings)  # noqa: E731
+    part = transfer.part(build, training, validation, config, tmp_path, precision="float32", seed=1)
+    _, probabilities = part.model(part.validation.images.astype(np.float32))
+    np.testing.assert_allclose(probabilities, part.network(validation.images), atol=2e-3)
+    assert (probabilities.numpy().argmax(1) == validation.labels).mean() > 0.7  # before any training: the regression alone
+    # In another order, but each with its own label.
+    assert sorted(part.training.labels.tolist()) == sorted(training.labels.tolist())
+    _, learnt = part.model(part.training.images.astype(np.float32))
+    assert (learnt.numpy().argmax(1) == part.training.labels).mean() > 0.9
+
+
+def test_a_short_budget_takes_the_samples_that_it_has_room_for(work, knobs, tmp_path, capsys):  # noqa: F811
+    config = knobs(TrainConfig, "train.cnn", **PLAIN | {"budget_minutes": 0.01})
+    layout = arrays.Layout.read(work / "prepared")
+    training, validation = (arrays.load(work / "prepared" / name, layout) for name in ("train", "validation"))
+    build = lambda **settings: presets.network("cnn", "pretrained", layout.shape, 3, dropout=0.0, **settings)  # noqa: E731
+    part = transfer.part(build, training, validation, config, tmp_path, precision="float32", seed=1)
+    assert transfer.BATCH <= len(part.training) < len(training)
+    assert "samples, drawn at random" in capsys.readouterr().out
+    assert len(part.validation) == len(validation)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_the_output_layer_begins_as_the_regression(classes):
+    rng = np.random.default_rng(0)
+    labels = np.arange(300) % min(classes, 4)  # of five classes one has no sample
+    features = (rng.normal(size=(300, 20)) + 4 * np.eye(20)[labels]).astype(np.float32)
+    kernel, bias = transfer.regression(features[:200], labels[:200], features[200:], labels[200:], classes)
+    assert kernel.shape == (20, classes)
+    assert ((features @ kernel + bias).argmax(1) == labels).mean() > 0.95
+
+
+def test_auto_tries_both_and_keeps_what_it_chose(work, knobs, capsys):  # noqa: F811
+    config = knobs(TrainConfig, "train.cnn", **PLAIN | {"preset": "auto", "budget_minutes": 0.2})
+    record = files.read_json(train(work, config) / "run.json")
+    said = capsys.readouterr().out
+    assert "trying preset default" in said
+    assert "trying preset pretrained" in said
+    chosen = record["name"].removeprefix("cnn-")
+    assert chosen in ("default", "pretrained")
+    assert f"train: preset {chosen} (each had a tenth of the time; balanced_accuracy on validation: default " in said
+    assert record["knobs"]["train"]["preset"] == "auto"
+    assert record["knobs"]["train"]["budget_minutes"] == 0.2
+    assert record["training_seconds"] < 20
