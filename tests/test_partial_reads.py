@@ -385,7 +385,7 @@ def test_a_video_that_is_cut_is_refused(tmp_path, ending):
 def test_an_mpeg_that_is_cut_within_a_packet_is_refused(tmp_path, form, codec, packet):
     import av
 
-    from components.ingest import clip_ends
+    from components.ingest import ends
 
     file = tmp_path / "a.mpg"
     with av.open(str(file), "w", format=form) as container:
@@ -398,12 +398,12 @@ def test_an_mpeg_that_is_cut_within_a_packet_is_refused(tmp_path, form, codec, p
             )
         container.mux(stream.encode())
     whole = file.read_bytes()
-    clip_ends.check(file)
+    ends.check_video(file)
     for cut in (1, 4, 100, 187, *range(1500, len(whole) * 3 // 4, 1021)):
         if cut % packet:
             file.write_bytes(whole[:-cut])
             with pytest.raises(formats.Undecodable, match="E_TRUNCATED"):
-                clip_ends.check(file)
+                ends.check_video(file)
 
 
 def test_a_class_that_is_taken_for_a_clip_is_asked_back_and_thinned_before_it_is_read(tmp_path, monkeypatch, capsys):

@@ -80,14 +80,14 @@ def understand(named: Path, forms: Mapping[str, Form], options: Options, *, aske
     if len(names) > 1:
         readings = (f"  --form {name}: {forms[name].what} ({fits[name].why})" for name in names)
         raise CannotRun(f"{named}: can be read in {len(names)} ways; choose one:", *readings)
-    if options.crop_boxes and not forms[names[0]].boxes:
-        raise CannotRun(f"--crop-boxes: {named} is read as {names[0]}, which has no boxes; leave it out")
-    if options.label_field and not forms[names[0]].fields:
-        raise CannotRun(
-            f"--label-field {options.label_field}: {named} is read as {names[0]}, which has no fields to choose from; leave it out"
-        )
-    options = replace(options, unasked="" if asked else names[0])
-    return Reading(names[0], fits[names[0]].why, forms[names[0]].read(listing, options), listing.left_out)
+    (name,) = names
+    read_as = f"{named} is read as {name}, which has no"
+    if options.crop_boxes and not forms[name].boxes:
+        raise CannotRun(f"--crop-boxes: {read_as} boxes; leave it out")
+    if options.label_field and not forms[name].fields:
+        raise CannotRun(f"--label-field {options.label_field}: {read_as} fields to choose from; leave it out")
+    options = replace(options, unasked="" if asked else name)
+    return Reading(name, fits[name].why, forms[name].read(listing, options), listing.left_out)
 
 
 def _nothing_fits(listing: Listing, named: Path, asked: str) -> Stop:
@@ -102,7 +102,6 @@ def _nothing_fits(listing: Listing, named: Path, asked: str) -> Stop:
     what = f"is not of the form {asked}" if asked else "has no form that is known"
     if not listing.file:
         names = ", ".join(repr(listing.relative(file)) for file in others[:5]) + (" …" if len(others) > 5 else "")
-        what += (
-            f"; in it lie {listing.pictures:,} pictures and videos, {len(others):,} other files{f' ({names})' if names else ''}"
-        )
+        what += f"; in it lie {listing.pictures:,} pictures and videos, {len(others):,} other files"
+        what += f" ({names})" if names else ""
     return CannotRun(f"{named}: {what}; `darkroom ingest --help` lists the forms")

@@ -18,7 +18,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from components.ingest import picture_ends
+from components.ingest import ends
 from components.shared.pictures import decode, formats, metadata
 from components.shared.pictures.encode import encode_png
 from components.shared.pictures.formats import Undecodable
@@ -74,7 +74,7 @@ def is_animated_webp(content: bytes) -> bool:
 
 def opened(content: bytes, kind: str) -> Image.Image:
     """The picture by the one decoder of its kind, before any pixel is decoded. Raises Undecodable, also for one that is cut."""
-    picture_ends.check(content, kind)
+    ends.check_picture(content, kind)
     if kind == "WEBP" and is_animated_webp(content):  # whose canvas is transparent even where no frame is: say so
         content = content[:20] + bytes([content[20] | _WEBP_ALPHA]) + content[21:]
     try:

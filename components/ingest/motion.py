@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.ingest import clip_ends, kinds
+from components.ingest import ends, kinds
 from components.shared.pictures import decode, formats
 from components.shared.pictures.encode import encode_png
 from components.shared.pictures.formats import Undecodable
@@ -106,7 +106,7 @@ def _video(path: Path) -> Iterator[Frame]:
     """Packets are held against the number of frames, and their times against the duration, where the container says these."""
     import av
 
-    clip_ends.check(path)
+    ends.check_video(path)
     with av.open(str(path)) as container:
         if not container.streams.video:
             raise Undecodable("E_CORRUPT", "holds no pictures")
@@ -118,15 +118,15 @@ def _video(path: Path) -> Iterator[Frame]:
             if packet.stream is video:
                 packets += packet.size > 0
                 if packet.is_corrupt:
-                    raise clip_ends.cut(f"frame {packets} is damaged")
+                    raise ends.cut(f"frame {packets} is damaged")
                 for frame in packet.decode():
                     _refuse_large(frame.width, frame.height)
                     yield frame.time, lambda frame=frame: _upright(frame)
         seconds, there = ((container.duration or 0) / av.time_base, float(end) - (container.start_time or 0) / av.time_base)
     if packets < claimed:
-        raise clip_ends.cut(f"{packets} frames of the {claimed} that its header says")
+        raise ends.cut(f"{packets} frames of the {claimed} that its header says")
     if there + _SLACK + 0.02 * seconds < seconds:
-        raise clip_ends.cut(f"{there:.1f} seconds of the {seconds:.1f} that its header says")
+        raise ends.cut(f"{there:.1f} seconds of the {seconds:.1f} that its header says")
 
 
 def _upright(frame) -> np.ndarray:

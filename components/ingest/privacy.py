@@ -1,6 +1,8 @@
 """What a picture tells of people, taken out at the door: metadata without touching the pixels, faces by blurring them."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 
 from components.ingest.source import LeftOut
 from components.shared.data.dataset import Sample
@@ -27,24 +29,23 @@ class Cleaner:
 
     def _frame(self, frame: bytes, path: str, label: str) -> bytes:
         if self.strip_metadata:
-            try:
+            with self._counted("W_NOT_STRIPPED", "pictures came in with whatever they tell; replace them", path, label):
                 clean = strip(frame)
                 self.stripped += clean != frame
                 frame = clean
-            except Undecodable as fault:
-                self.missed.add(
-                    "W_NOT_STRIPPED", "pictures came in with whatever they tell; replace them", f"{path} ({fault})", label
-                )
         if self.blur_faces:
-            try:
+            with self._counted("W_NOT_BLURRED", "pictures were not searched for faces; replace them", path, label):
                 frame, found = faces.blur(frame, decode.decode(frame).pixels)
                 self.faces += found
                 self.pictures += found > 0
-            except Undecodable as fault:
-                self.missed.add(
-                    "W_NOT_BLURRED", "pictures were not searched for faces; replace them", f"{path} ({fault})", label
-                )
         return frame
+
+    @contextlib.contextmanager
+    def _counted(self, code: str, reason: str, path: str, label: str) -> Iterator[None]:
+        try:
+            yield
+        except Undecodable as fault:
+            self.missed.add(code, reason, f"{path} ({fault})", label)
 
     def tell(self) -> None:
         """Say what was done."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from components.ingest.form import MARKED, Fit, Form, Options
-from components.ingest.listing import Listing
+from components.ingest.listing import Listing, head, lines
 from components.ingest.rows import source_of
 from components.ingest.sheet import TEXT
 from components.ingest.source import SPLIT_NAMES, Source
@@ -18,7 +18,9 @@ synsets.txt
 train.txt          cat_1.jpg 0
 images/cat_1.jpg"""
 
-_LINE = re.compile(r'(?:"([^"]+)"(\S*)|(\S+))((?: +\d+)*) *')  # a name with spaces is quoted, without its ending
+_LINE = re.compile(
+    r'(?:"([^"]+)"(\S*)|(\S+))((?: +\d+)*) *\r?$', re.MULTILINE
+)  # a name with spaces is quoted, without its ending
 
 
 def fit(listing: Listing) -> Fit | None:
@@ -34,7 +36,7 @@ def read(listing: Listing, options: Options) -> Source:
     if not any(folder.stills for folder in listing.folders.values()):
         raise CannotRun(f"{listing.root}: lists of labels, and no picture; export once more with `Save images`, "
                         "or put the pictures into images/ beside synsets.txt")  # fmt: skip
-    classes = [line.strip() for line in names.read_text(errors="replace").splitlines()]
+    classes = [line.strip() for line in lines(names)]
     faults: list[str] = []
     tables = {file: _rows(file, classes, faults) for file in _lists(names)}
     if faults:
@@ -43,20 +45,15 @@ def read(listing: Listing, options: Options) -> Source:
 
 
 def _lists(names: Path) -> list[Path]:
-    found = []
-    for file in sorted(names.parent.glob("*.txt")):
-        with file.open(errors="replace") as lines:
-            first = _LINE.fullmatch(lines.readline(1000).rstrip("\r\n"))
-        if file != names and first and first[4]:
-            found.append(file)
-    return found
+    first = {file: _LINE.match(head(file, 1000).decode(errors="replace")) for file in sorted(names.parent.glob("*.txt"))}
+    return [file for file, match in first.items() if file != names and match and match[4]]
 
 
 def _rows(file: Path, classes: list[str], faults: list[str]) -> pd.DataFrame:
     """The rows of one list; the faults of its lines go into `faults`. Pictures that nobody gave a class are no rows."""
 
-    def lines() -> Iterator[tuple[str, str, int]]:
-        for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
+    def read() -> Iterator[tuple[str, str, int]]:
+        for number, line in enumerate(lines(file), 1):
             if not line.strip():
                 continue
             where, match = f"{file} line {number}", _LINE.fullmatch(line)
@@ -66,13 +63,12 @@ def _rows(file: Path, classes: list[str], faults: list[str]) -> pd.DataFrame:
             elif len(places) > 1:
                 faults.append(f"E_LABEL {where}: {len(places)} classes for one picture, expected one; keep the one that counts")
             elif places and places[0] >= len(classes):
-                faults.append(
-                    f"E_LABEL {where}: class {places[0]}, but synsets.txt has {len(classes)} lines (0 to {len(classes) - 1})"
-                )
+                there = f"synsets.txt has {len(classes)} lines (0 to {len(classes) - 1})"
+                faults.append(f"E_LABEL {where}: class {places[0]}, but {there}")
             elif places:
                 yield (match[3] or match[1] + match[2]), classes[places[0]], number
 
-    found = pd.DataFrame(lines(), columns=["path", "label", "line"]).astype({"path": TEXT, "label": TEXT})
+    found = pd.DataFrame(read(), columns=["path", "label", "line"]).astype({"path": TEXT, "label": TEXT})
     return found.assign(split=pd.array([SPLIT_NAMES.get(file.stem.lower())] * len(found), TEXT))
 
 

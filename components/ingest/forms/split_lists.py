@@ -1,5 +1,6 @@
 """Class folders with lists of what is for training: UCF101's `trainlist01.txt`, HMDB51's `run_test_split1.txt`, Food-101's `train.txt`."""
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from components.ingest.form import MARKED, Fit, Form, Options
 from components.ingest.forms import class_folders
-from components.ingest.listing import Listing
+from components.ingest.listing import Listing, head, lines
 from components.ingest.motion import VIDEOS
 from components.ingest.sample_reader import STILLS
 from components.ingest.source import SPLIT_NAMES, Entry, LeftOut, Source
@@ -35,9 +36,8 @@ def _lists(listing: Listing) -> list[tuple[str, Path]]:
         if match := _HMDB.fullmatch(file.name):
             found.append((match[2], file))
         elif match := _LIST.fullmatch(file.name):
-            with file.open(errors="replace") as lines:
-                parts = lines.readline(1000).split(" ")[0].replace("\\", "/").split("/")
-            if "list" in file.name or (len(parts) == 2 and parts[0].lower() in folders):
+            above, slash, _ = head(file, 1000).decode(errors="replace").replace("\\", "/").partition("/")
+            if "list" in file.name or (slash and above.lower() in folders):
                 found.append((match[2], file))
     return found
 
@@ -52,9 +52,8 @@ def read(listing: Listing, options: Options) -> Source:
         lists[number].append(file)
     number = min(lists)
     splits = {key: split for file in lists[number] for key, split in _listed(file)}
-    used = {listing.relative(file) for file in listing.others(".txt") if file.name == "classInd.txt"}
-    used |= {listing.relative(file) for files in lists.values() for file in files}
-    plain = class_folders.read(listing, options, used=used)
+    used = [*itertools.chain(*lists.values()), *listing.others("classind.txt")]
+    plain = class_folders.read(listing, options, used={*map(listing.relative, used)})
     names = [file.name for file in lists[number]]
     what = f"{plain.what}; splits by {', '.join(names[:2])}{' …' if len(names) > 2 else ''}"
     if len(lists) > 1:
@@ -84,16 +83,16 @@ def read(listing: Listing, options: Options) -> Source:
 def _listed(file: Path) -> Iterator[tuple[str, str]]:
     """(class/video, split) of each line; the split of one that is kept out is empty."""
     hmdb = _HMDB.fullmatch(file.name)
-    for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
+    for number, line in enumerate(lines(file), 1):
         if not (words := line.split()):
             continue
-        if not hmdb:
-            label, slash, name = words[0].replace("\\\\", "/").rpartition("/")
-            split = SPLIT_NAMES[_LIST.fullmatch(file.name)[1]]
-        else:
-            label, slash, name = hmdb[1], "/", line.strip().rpartition(" ")[0].strip()
+        if hmdb:
+            label, name = hmdb[1], line.strip().rpartition(" ")[0].strip()
             split = {"0": "", "1": "train", "2": "test"}.get(words[-1])
-        if not (slash and name) or split is None:
+        else:
+            label, _, name = words[0].replace("\\", "/").rpartition("/")
+            split = SPLIT_NAMES[_LIST.fullmatch(file.name)[1]]
+        if not (label and name) or split is None:
             expected = "video.avi 0, 1 or 2" if hmdb else "class/video.avi 1"
             raise Refused(f"E_LIST {file} line {number}: expected `{expected}`, got {line[:100]!r}")
         yield _key(label, name), split

@@ -80,13 +80,10 @@ def _label(
             raise CannotRun(f"{where}: no feature {options.label_field}; it has: {', '.join(sorted(features)[:20])}")
         return label_of(_first(features, (options.label_field,)), classes, where)
     if not any(name in features for name in (*_TEXTS, *_NUMBERS)):
+        what = f"no image/class/label; it has: {', '.join(sorted(features)[:20])}; --label-field NAME says which"
         if any(name.startswith(("image/object/", "objects/")) for name in features):
-            raise CannotRun(
-                f"{where}: has boxes of objects, and no class of the picture as a whole; this is for detection, not read here"
-            )
-        raise CannotRun(
-            f"{where}: no image/class/label; it has: {', '.join(sorted(features)[:20])}; --label-field NAME says which"
-        )
+            what = "has boxes of objects, and no class of the picture as a whole; this is for detection, not read here"
+        raise CannotRun(f"{where}: {what}")
     number, text = _first(features, _NUMBERS), label_of(_first(features, _TEXTS), {}, where)
     if text is None:
         return label_of(number, classes, where)

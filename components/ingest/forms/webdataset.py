@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,14 +28,13 @@ def fit(listing: Listing) -> Fit | None:
         return None
     found = None
     for path, folder in listing.folders.items():
-        endings = {ending for ending in _CARRIERS if any(name.endswith(ending) for name in folder.others)}
-        if not endings or not (folder.stills or folder.videos):
+        if not (folder.stills or folder.videos) or not any(name.endswith(_CARRIERS) for name in folder.others):
             continue
-        pairs = _pairs(listing.root / path, listing.scan(listing.root / path))
-        for name, carrier in itertools.islice((pair for pair in pairs if pair[1]), _LOOKED_AT):
+        groups = _groups(listing.root / path, listing.scan(listing.root / path))
+        for carrier, (name, *_) in itertools.islice(groups.items(), _LOOKED_AT):
             if carrier.endswith(".txt"):
                 found = Fit(COULD, f"{carrier} lies beside {name}")
-            elif carrier.endswith(".cls") or _field(listing.root / path / carrier, Options()) is not None:
+            elif carrier.endswith(".cls") or (carrier and _field(listing.root / path / carrier, Options()) is not None):
                 return Fit(MARKED, f"{carrier} lies beside {name} and has its label")
     return found
 
@@ -48,7 +48,7 @@ def read(listing: Listing, options: Options) -> Source:
     def entries(left_out: LeftOut) -> Iterator[Entry]:
         captions, samples = set(), 0
         for path, split in official.items():
-            for entry, carrier in _entries(listing, listing.root / path, classes, options, left_out):
+            for carrier, entry in _entries(listing, listing.root / path, classes, options, left_out):
                 entry.split = split
                 samples += 1
                 if carrier.endswith(".txt"):
@@ -61,53 +61,41 @@ def read(listing: Listing, options: Options) -> Source:
     return Source("pictures with their labels in files beside them", listing.root, entries)
 
 
-def _pairs(folder: Path, scan: Scan) -> Iterator[tuple[str, str]]:
-    """Each picture with the file of its label, or with nothing: a key may have dots, and so may what stands behind it."""
-    names = {*scan.files}
+def _groups(folder: Path, scan: Scan) -> dict[str, list[str]]:
+    """The file of a label, or nothing -> its pictures: a key may have dots, and so may what stands behind it."""
+    names, groups = {*scan.files}, defaultdict(list)
     for name in scan.files:
         if kind_of(folder / name):
             keys = dict.fromkeys((name.rpartition(".")[0], name.partition(".")[0]))
-            yield name, next((key + ending for key in keys for ending in _CARRIERS if key + ending in names), "")
+            carrier = next((key + ending for key in keys for ending in _CARRIERS if key + ending in names), "")
+            groups[carrier].append(name)
+    return groups
 
 
 def _entries(
     listing: Listing, folder: Path, classes: dict[int, str], options: Options, left_out: LeftOut
-) -> Iterator[tuple[Entry, str]]:
+) -> Iterator[tuple[str, Entry]]:
+    """(carrier, sample) of each label with a picture: `a.jpg` rather than `a.mask.png`."""
     scan = listing.scan(folder)
-    pairs = list(_pairs(folder, scan))
-    of_carrier: dict[str, list[str]] = {}
-    for name, carrier in pairs:
-        of_carrier.setdefault(carrier, []).append(name)
-    known = {*of_carrier, *(name for name, _ in pairs)}
-    for name in scan.files:
-        if name not in known:
-            lone = name.endswith(".cls")
-            left_out.add(
-                "W_IGNORED",
-                "labels without a picture" if lone else "files that are no pictures",
-                listing.relative(folder / name),
-            )
-    for name, carrier in pairs:
-        path = listing.relative(folder / name)
+    groups = _groups(folder, scan)
+    known = {*groups, *itertools.chain(*groups.values())}
+    for name in (name for name in scan.files if name not in known):
+        reason = "labels without a picture" if name.endswith(".cls") else "files that are no pictures"
+        left_out.add("W_IGNORED", reason, listing.relative(folder / name))
+    for carrier, names in groups.items():
         label = _label(folder / carrier, listing, classes, options) if carrier else None
-        if label is None:
-            left_out.add("W_UNLABELED", "pictures without a .cls file, or a .json file with a label", path)
-        elif (own := _own(carrier, of_carrier[carrier])) is None:
-            several = ", ".join(map(escaped, of_carrier[carrier][:5]))
-            raise Refused(
-                f"E_AMBIGUOUS {escaped(path)}: several pictures have the label of {escaped(carrier)} ({several}); leave one"
-            )
-        elif name != own:
-            left_out.add("W_IGNORED", "further pictures of a sample, such as masks", path, label)
-        else:
-            yield Entry(label, path, [folder / name]), carrier
-
-
-def _own(carrier: str, pictures: list[str]) -> str | None:
-    """The picture that a label is of: `a.jpg` rather than `a.mask.png`; None where two could be."""
-    key = carrier.rpartition(".")[0]
-    own = [name for name in pictures if name.rpartition(".")[0] == key] if len(pictures) > 1 else pictures
-    return own[0] if len(own) == 1 else None
+        own = [name for name in names if len(names) == 1 or name.rpartition(".")[0] == carrier.rpartition(".")[0]]
+        if label is not None and len(own) != 1:
+            what = f"several pictures have the label of {escaped(carrier)} ({', '.join(map(escaped, names[:5]))}); leave one"
+            raise Refused(f"E_AMBIGUOUS {escaped(listing.relative(folder / names[0]))}: {what}")
+        for name in names:
+            path = listing.relative(folder / name)
+            if label is None:
+                left_out.add("W_UNLABELED", "pictures without a .cls file, or a .json file with a label", path)
+            elif name not in own:
+                left_out.add("W_IGNORED", "further pictures of a sample, such as masks", path, label)
+            else:
+                yield carrier, Entry(label, path, [folder / name])
 
 
 def _label(carrier: Path, listing: Listing, classes: dict[int, str], options: Options) -> str | None:
