@@ -33,7 +33,6 @@ class Levels:
     where the label stands, if a person says it. `clips` says that pictures in folders inside class folders are frames of clips.
     """
 
-    listing: Listing
     what: str = "a folder per class"
     tops: list[str] = field(default_factory=list)
     splits: dict[str, str] = field(default_factory=dict)
@@ -60,98 +59,79 @@ class Levels:
 
 def levels(listing: Listing, options: Options) -> Levels:
     """Find out. Raises CannotRun, Refused for what has no classes, or could have them at more than one level."""
-    tree = _Tree(listing)
-    found = _official(tree, options)
+    found = _official(listing, options)
     if options.label_level:
         found.level, found.what = options.label_level, f"classes by --label-level {options.label_level}"
         if any(path.count("/") == found.level - 1 for path in found.splits):
             found.splits, found.left = {}, {}
     else:
-        stepped = [_stepped(tree, top, options.kind) for top in found.tops]
+        stepped = [_stepped(listing, top, options.kind) for top in found.tops]
         if stepped != found.tops:
             found.what += f", below {', '.join(stepped)}"
         found.tops = stepped
-    found.clips = _are_clips(tree, found, options)
+    found.clips = _are_clips(listing, found, options)
     return found
 
 
-class _Tree:
-    """The folders that have pictures in or below them."""
-
-    def __init__(self, listing: Listing) -> None:
-        self.listing, self.folders = listing, listing.folders
-        self.full: set[str] = set()
-        for path, folder in listing.folders.items():
-            if folder.stills or folder.videos:
-                self.full |= {"", *_ancestors(path)}
-
-    def children(self, path: str) -> list[str]:
-        below = (f"{path}/{name}" if path else name for name in self.folders[path].folders)
-        return [child for child in below if child in self.full]
-
-    def has_own(self, path: str) -> bool:
-        return bool(self.folders[path].stills or self.folders[path].videos)
-
-
-def _official(tree: _Tree, options: Options) -> Levels:
+def _official(listing: Listing, options: Options) -> Levels:
     """The split folders: side by side, below folders that have no other beside them; or inside each class folder."""
     node = ""
     while True:
-        children = tree.children(node)
+        children = listing.folders[node].full
         splits = _splits_of(children)
-        deep = [child for child in children if tree.children(child)]
+        deep = [child for child in children if listing.folders[child].full]
         distinct = {splits[child] for child in deep if child in splits}
         whole = len(splits) == len(children) > 1 or len(set(splits.values())) > 1
         if whole and ("train" in distinct or (len(distinct) > 1 and len(splits) == len(children))):
-            return _side_by_side(tree, children, splits, options)
+            return _side_by_side(listing, children, splits, options)
         if children and len(splits) == len(children) and not deep and not options.label_level:
             names = ", ".join(f"{escaped(child)}/" for child in children)
-            raise CannotRun(f"{tree.listing.root}: pictures without labels in {names}, which is how splits are called; put each class "
+            raise CannotRun(f"{listing.root}: pictures without labels in {names}, which is how splits are called; put each class "
                             "into a folder of its own, add a table, or say --label-level to take these for classes")  # fmt: skip
-        if len(children) != 1 or tree.has_own(node):
+        if len(children) != 1 or listing.folders[node].pictures:
             break
         node = children[0]
-    inner = [folder for child in children for folder in tree.children(child)]
+    inner = [folder for child in children for folder in listing.folders[child].full]
     splits = _splits_of(inner)
-    every = inner and len(splits) == len(inner) and not any(tree.has_own(child) for child in children)
+    every = inner and len(splits) == len(inner) and not any(listing.folders[child].pictures for child in children)
     if every and "train" in splits.values() and len(set(splits.values())) > 1 and len(children) > 1:
-        return Levels(tree.listing, "a folder per class with splits inside", [node], splits)
-    return Levels(tree.listing, tops=[""])
+        return Levels("a folder per class with splits inside", [node], splits)
+    return Levels(tops=[""])
 
 
-def _side_by_side(tree: _Tree, children: list[str], splits: dict[str, str], options: Options) -> Levels:
+def _side_by_side(listing: Listing, children: list[str], splits: dict[str, str], options: Options) -> Levels:
     classes = {
         _name(each)
         for child in children
         if splits.get(child) == "train"
-        for each in tree.children(_stepped(tree, child, options.kind))
+        for each in listing.folders[_stepped(listing, child, options.kind)].full
     }
     left, others = [], []
     for child in children:
-        inner = tree.children(child)
+        inner = listing.folders[child].full
         # `test/unknown`, `seg_pred/seg_pred`: one folder, and no class of those to train on.
-        if not inner or (len(inner) == 1 and not tree.children(inner[0]) and classes and _name(inner[0]) not in classes):
+        if not inner or (len(inner) == 1 and not listing.folders[inner[0]].full and classes and _name(inner[0]) not in classes):
             left.append(child)
         elif child not in splits:
             others.append(child)
     if others:
         names = ", ".join(others)
         raise CannotRun(
-            f"{tree.listing.root}: splits and other folders side by side ({names}); move the others out, or name one split"
+            f"{listing.root}: splits and other folders side by side ({names}); move the others out, or name one split"
         )
     kept = {child: splits[child] for child in children if child not in left}
     reasons = dict.fromkeys(left, "pictures without labels, beside splits that have class folders")
     if len(set(kept.values())) == 1:
-        return Levels(tree.listing, f"a folder per class in {', '.join(kept)}", list(kept), {}, reasons)
+        return Levels(f"a folder per class in {', '.join(kept)}", list(kept), {}, reasons)
     for child in kept:
-        inner = [_name(each) for each in tree.children(_stepped(tree, child, options.kind))]
+        inner = [_name(each) for each in listing.folders[_stepped(listing, child, options.kind)].full]
         if classes and classes.isdisjoint(inner) and not options.label_level:
             raise CannotRun(
-                f"{tree.listing.root}: {escaped(child)}/ has no class of those to train on, but {_some(inner)} where train has "
+                f"{listing.root}: {escaped(child)}/ has no class of those to train on, but {_some(inner)} where train has "
                 f"{_some(sorted(classes))}; if these are clips or sources, add a table with their labels; if they are classes, say "
                 f"--label-level {child.count('/') + 2}"
             )
-    return Levels(tree.listing, "official splits, a folder per class", list(kept), kept, reasons)
+    return Levels("official splits, a folder per class", list(kept), kept, reasons)
 
 
 def _some(names: list[str]) -> str:
@@ -171,29 +151,27 @@ def _splits_of(paths: Iterable[str]) -> dict[str, str]:
     return {path: split for path, (split, rest) in found.items() if not rest or len(splits[rest]) > 1}
 
 
-def _stepped(tree: _Tree, top: str, kind: str) -> str:
+def _stepped(listing: Listing, top: str, kind: str) -> str:
     """Down from a folder, as long as it holds but one folder and in that there are more."""
-    while not tree.has_own(top) and len(children := tree.children(top)) == 1:
-        inner = tree.children(children[0])
-        leaves = all(tree.folders[path].stills and not tree.children(path) for path in inner)
-        one_clip = kind == "auto" and len(inner) == 1 and tree.folders[inner[0]].numbered
-        if not inner or tree.has_own(children[0]) or (leaves and (kind == "clips" or one_clip)):
+    while not listing.folders[top].pictures and len(children := listing.folders[top].full) == 1:
+        inner = listing.folders[children[0]].full
+        leaves = all(listing.folders[path].stills and not listing.folders[path].full for path in inner)
+        one_clip = kind == "auto" and len(inner) == 1 and listing.folders[inner[0]].numbered
+        if not inner or listing.folders[children[0]].pictures or (leaves and (kind == "clips" or one_clip)):
             break
         top = children[0]
     return top
 
 
-def _are_clips(tree: _Tree, found: Levels, options: Options) -> bool:
+def _are_clips(listing: Listing, found: Levels, options: Options) -> bool:
     """Whether pictures in folders inside class folders are frames. Raises Refused where that, or the class, could be otherwise."""
-    places = {path: place for path in tree.full if tree.has_own(path) and (place := found.place(path))}
+    places = {path: place for path in listing.folders if listing.folders[path].pictures and (place := found.place(path))}
     if not places and found.level:
-        raise CannotRun(f"{tree.listing.root}: --label-level {found.level}: no picture lies so deep in its folders")
+        raise CannotRun(f"{listing.root}: --label-level {found.level}: no picture lies so deep in its folders")
     if not places:
-        raise CannotRun(
-            f"{tree.listing.root}: pictures without labels; put each class into a folder of its own, or add a table"
-        )
+        raise CannotRun(f"{listing.root}: pictures without labels; put each class into a folder of its own, or add a table")
     inside = natsorted(path for path, place in places.items() if place.inside)
-    frames = [path for path in inside if tree.folders[path].stills]
+    frames = [path for path in inside if listing.folders[path].stills]
     deeper = any(places[path].inside > 1 for path in frames)
     classes = {places[path].label for path in frames}
     nested = not found.level and len(inside) == len(places)  # no class folder has a picture of its own
@@ -212,8 +190,8 @@ def _are_clips(tree: _Tree, found: Levels, options: Options) -> bool:
     if nested and not coded and len(frames) == len(classes) > 1 and len({_name(path) for path in frames}) == 1:
         return False
     # A clip is called by a number or a code, a class by a word; and where a class has stills, folders in it may hold more.
-    unclear = [path for path in frames if not tree.folders[path].numbered]
-    beside = any(tree.folders[path].stills for path, place in places.items() if not place.inside)
+    unclear = [path for path in frames if not listing.folders[path].numbered]
+    beside = any(listing.folders[path].stills for path, place in places.items() if not place.inside)
     if not unclear and ((not coded and len(frames) > 1) or beside):
         unclear = frames
     if unclear:

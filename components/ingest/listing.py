@@ -33,7 +33,13 @@ class Folder:
     videos: int = 0
     numbered: bool = False  # its pictures are called as frames are: alike, but for a number that hardly leaves one out
     folders: list[str] = field(default_factory=list)
+    full: list[str] = field(default_factory=list)  # the paths of those that have pictures or videos in or below them
     others: list[str] = field(default_factory=list)  # files that are neither pictures nor videos, the first thousand
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures and videos lie in it."""
+        return self.stills + self.videos
 
 
 @dataclass(slots=True)
@@ -82,12 +88,15 @@ class Listing:
             folder.stills, folder.numbered = len(stills), _are_numbered(stills)
             if not self.file:
                 waiting += [path / name for name in reversed(folder.folders)]
+        for path, folder in reversed(found.items()):
+            below = [f"{path}/{name}".lstrip("/") for name in folder.folders if not self.file]
+            folder.full = [each for each in below if found[each].pictures or found[each].full]
         return found
 
     @property
     def pictures(self) -> int:
         """How many pictures and videos there are; none where a file was named."""
-        return 0 if self.file else sum(folder.stills + folder.videos for folder in self.folders.values())
+        return 0 if self.file else sum(folder.pictures for folder in self.folders.values())
 
     def others(self, *endings: str) -> list[Path]:
         """Files that are neither pictures nor videos, wherever they lie, with one of these endings (lower case), or any."""

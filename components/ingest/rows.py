@@ -98,7 +98,7 @@ def _found(rows: pd.DataFrame, table: Path, listing: Listing, folders: bool) -> 
     files = [plain(path, folder, listing.root, there) for path in sought]
     lost = {path for path, file in zip(sought, files, strict=True) if path and not file and not leaves(path, folder)}
     # In the table's folder, or anywhere where that has no pictures.
-    inside = (path for path, each in listing.folders.items() if each.stills or each.videos)
+    inside = (path for path, each in listing.folders.items() if each.pictures)
     base = folder if any(f"{path}/".startswith(f"{folder}/") for path in inside) else ""
     meant = look_up(listing.root, lost, below=base, folders=folders) if lost else {}
     meant = [() if file else meant.get(path, ()) for path, file in zip(sought, files, strict=True)]
@@ -133,7 +133,7 @@ def _refuse_the_smaller_part(rows: pd.DataFrame, files: list[Path], listing: Lis
             if of := found.place(path):
                 if {*named[path]} - {of.label}:  # by the table these folders are no classes
                     return
-                others[of.label] += max(0, folder.stills + folder.videos - named[path].total())
+                others[of.label] += max(0, folder.pictures - named[path].total())
     classes = len(+others)
     if classes > 1 and others.total() > len(rows):
         what = f"{files[0]} names {len(rows):,} samples; {others.total():,} other pictures lie in {classes:,} class folders"

@@ -33,10 +33,9 @@ _WORDS = ("readme", "licen", "copying", "changelog", "note", "about", "info")  #
 
 def fit(listing: Listing) -> Fit | None:
     """Pictures, or folders of pictures, in folders below the root."""
-    if listing.file or not any(path and (folder.stills or folder.videos) for path, folder in listing.folders.items()):
+    if listing.file or not any(path and folder.pictures for path, folder in listing.folders.items()):
         return None
-    root = listing.folders[""]
-    beside = root.stills + root.videos
+    beside = listing.folders[""].pictures
     return Fit(COULD if beside else FITS, "pictures lie in folders" + (f", {beside:,} beside them" if beside else ""))
 
 
@@ -83,7 +82,7 @@ def _samples(
                       "or --kind clips, which thins such a clip evenly to --max-frames")  # fmt: skip
     elif frames:
         yield Entry(label, path, frames, split=place.split)
-    elif not (scan.folders or listing.folders[path].stills or listing.folders[path].videos):
+    elif not (scan.folders or listing.folders[path].pictures):
         if clips and place.inside:
             faults.append(f"E_SEQ_EMPTY {escaped(path)}: a clip without frames")
         elif not scan.files:
@@ -115,7 +114,7 @@ def _refuse_lost_classes(listing: Listing, places: dict[str, Place]) -> None:
     there = set()
     for path, place in places.items():
         folder = listing.folders[path]
-        if folder.stills or folder.videos:
+        if folder.pictures:
             there.add(place.label)
         others[place.label] += [f"{path}/{name}" for name in folder.others]
     lost = []
@@ -131,9 +130,7 @@ def _refuse_lost_classes(listing: Listing, places: dict[str, Place]) -> None:
 
 def _refuse_a_lone_class(listing: Listing, places: dict[str, Place]) -> None:
     """Of `images/` with `export.json` beside it the labels are in that file, whatever form it has. Raises CannotRun."""
-    label, *others = {
-        place.label for path, place in places.items() if listing.folders[path].stills or listing.folders[path].videos
-    }
+    label, *others = {place.label for path, place in places.items() if listing.folders[path].pictures}
     data = (file for file in listing.others(*_DATA) if not file.name.lower().startswith(_WORDS))
     if not others and (files := [listing.relative(file) for file in data]):
         names = ", ".join(map(escaped, files[:3])) + (" …" if len(files) > 3 else "")

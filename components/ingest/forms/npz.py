@@ -27,7 +27,7 @@ data.npz    with x_train, y_train, x_test, y_test, class_names
 
 def fit(listing: Listing) -> Fit | None:
     """One NPZ file, or NPY files that make a pair, and no pictures beside."""
-    if not listing.file and any(folder.stills or folder.videos for folder in listing.folders.values()):
+    if not listing.file and listing.pictures:
         return None
     files = listing.others(".npz")
     if len(files) == 1:

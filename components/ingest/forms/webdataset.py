@@ -28,7 +28,7 @@ def fit(listing: Listing) -> Fit | None:
         return None
     found = None
     for path, folder in listing.folders.items():
-        if not (folder.stills or folder.videos) or not any(name.endswith(_CARRIERS) for name in folder.others):
+        if not folder.pictures or not any(name.endswith(_CARRIERS) for name in folder.others):
             continue
         groups = _groups(listing.root / path, listing.scan(listing.root / path))
         for carrier, (name, *_) in itertools.islice(groups.items(), _LOOKED_AT):
@@ -41,7 +41,7 @@ def fit(listing: Listing) -> Fit | None:
 
 def read(listing: Listing, options: Options) -> Source:
     """A sample for each picture or video with a label. Raises Refused, CannotRun."""
-    folders = [path for path, folder in listing.folders.items() if folder.stills or folder.videos]
+    folders = [path for path, folder in listing.folders.items() if folder.pictures]
     official = dict.fromkeys(listing.folders) | dict(zip(folders, splits(folders), strict=True))
     classes = class_list(listing)
 
