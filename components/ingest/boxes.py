@@ -14,11 +14,10 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from components.ingest import kinds
 from components.ingest.form import MARKED, Fit, Form, Options
-from components.ingest.listing import Listing
+from components.ingest.listing import Listing, head
 from components.ingest.sample_reader import escaped, kind_of
 from components.ingest.source import Entry, LeftOut, Source, as_folder
 from components.shared.errors import CannotRun, Refused
@@ -156,14 +155,8 @@ def _entries(export: Export, what: str, options: Options, marked: Callable[[Expo
 def _size(each: Marked, path: str, left_out: LeftOut) -> tuple[float, float] | None:
     """(width, height) of the upright picture; None, and told, where the boxes are of another size."""
     try:
-        with each.picture.open("rb") as stream:
-            kind = kinds.kind_of_bytes(stream.read(kinds.HEAD))
-        plain = kind in kinds.KEPT
-        with (
-            Image.open(each.picture, formats=("PNG", "JPEG"))
-            if plain
-            else kinds.opened(each.picture.read_bytes(), kind) as image
-        ):
+        kind = kinds.kind_of_bytes(head(each.picture, kinds.HEAD))
+        with kinds.header(each.picture, kind) as image:
             width, height = image.size[::-1] if metadata.notes(image)[0] >= 5 else image.size
     except Exception:  # a decoder may raise anything on hostile bytes: its crops say why, with all that cannot be read
         return each.size or _ANY_SIZE

@@ -4,19 +4,11 @@ import contextlib
 import io
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
-from PIL import (
-    AvifImagePlugin,
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    PngImagePlugin,
-    PpmImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from components.ingest import ends
 from components.shared.pictures import decode, formats, metadata
@@ -35,19 +27,7 @@ _WEBP_ANIMATION, _WEBP_ALPHA = 0x02, 0x10  # flags of the chunk VP8X
 _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
 
 
-def _heic(stream: io.BytesIO) -> Image.Image:
-    try:
-        from pi_heif import HeifImageFile
-    except ImportError:
-        raise Undecodable("E_FORMAT", "HEIC, which needs the package pi-heif: pip install pi-heif") from None
-    return HeifImageFile(stream)  # which turns it upright itself
-
-
-_DECODERS: dict[str, Callable[[io.BytesIO], Image.Image]] = {
-    "APNG": PngImagePlugin.PngImageFile, "GIF": GifImagePlugin.GifImageFile, "WEBP": WebPImagePlugin.WebPImageFile,
-    "BMP": BmpImagePlugin.BmpImageFile, "TIFF": TiffImagePlugin.TiffImageFile, "AVIF": AvifImagePlugin.AvifImageFile,
-    "HEIC": _heic, "PNM": PpmImagePlugin.PpmImageFile,
-}  # fmt: skip
+_PILLOWS = {"APNG": "PNG", "PNM": "PPM", "HEIC": "HEIF"}  # names of kinds, where ours are others
 
 
 def kind_of_bytes(content: bytes) -> str:
@@ -78,18 +58,24 @@ def opened(content: bytes, kind: str) -> Image.Image:
     if kind == "WEBP" and is_animated_webp(content):  # whose canvas is transparent even where no frame is: say so
         content = content[:20] + bytes([content[20] | _WEBP_ALPHA]) + content[21:]
     try:
-        image = _DECODERS[kind](io.BytesIO(content))
-    except Undecodable:
-        raise
-    except Exception as error:  # a decoder may raise anything on hostile bytes
-        if str(error) == "unknown pixel mode":
-            raise Undecodable("E_MODE", f"a {kind} of other values than are read; save it as RGB or grey with 8 bits") from None
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise Undecodable("E_CORRUPT", f"a {kind} that its decoder does not open ({reason})") from None
+        image = header(io.BytesIO(content), kind)
+    except UnidentifiedImageError:
+        raise Undecodable("E_CORRUPT", f"a {kind} that its decoder does not open; save it as PNG or JPEG") from None
     if image.width * image.height > decode.MAX_PIXELS:
         size = f"{image.width * image.height / 1e6:.1f} Mpx > {decode.MAX_PIXELS / 1e6:.0f} Mpx"
         raise Undecodable("E_TOO_LARGE", f"{size}; save it smaller")
     return image
+
+
+def header(file: Path | io.BytesIO, kind: str) -> Image.Image:
+    """The picture of a kind, of which no more is read than tells its size. Raises whatever its decoder does, Undecodable."""
+    if kind == "HEIC":
+        try:
+            from pi_heif import register_heif_opener
+        except ImportError:
+            raise Undecodable("E_FORMAT", "HEIC, which needs the package pi-heif: pip install pi-heif") from None
+        register_heif_opener()  # which turns it upright itself
+    return Image.open(file, formats=[_PILLOWS.get(kind, kind)])
 
 
 def first_picture(content: bytes, kind: str) -> tuple[bytes, int]:
