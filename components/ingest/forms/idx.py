@@ -2,9 +2,7 @@
 
 import gzip
 import math
-import re
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,7 @@ import numpy as np
 from components.ingest.form import MARKED, Fit, Form, Options
 from components.ingest.labelled_arrays import checked, refuse_beyond_memory, source_of
 from components.ingest.listing import Listing
-from components.ingest.source import SPLIT_NAMES, Source
+from components.ingest.source import Source, split_of
 from components.shared.errors import CannotRun
 
 EXAMPLE = """\
@@ -36,8 +34,8 @@ def read(listing: Listing, options: Options) -> Source:
     return pairs_in((whole or folders)[0])
 
 
-def pairs_in(folder: Path, *, classes: list[str] | None = None, check: Callable[[Path, bytes], None] | None = None) -> Source:
-    """All IDX pairs of a folder. `classes` names the labels; `check` sees each file's uncompressed content."""
+def pairs_in(folder: Path, *, classes: list[str] | None = None) -> Source:
+    """All IDX pairs of a folder. `classes` names the labels."""
     pairs = _pairs(folder)
     if not pairs:
         raise CannotRun(f"{folder}: no *images-idx3-ubyte file in it")
@@ -47,14 +45,13 @@ def pairs_in(folder: Path, *, classes: list[str] | None = None, check: Callable[
     splits = [split for _, _, split in pairs]
     if len(set(splits)) < len(splits):
         names = ", ".join(images.name for images, _, split in pairs if splits.count(split) > 1)
-        raise CannotRun(
-            f"{folder}: more than one set of IDX pairs ({names}); put the one that is meant into a folder of its own"
-        )
+        what = f"more than one set of IDX pairs ({names}); put the one that is meant into a folder of its own"
+        raise CannotRun(f"{folder}: {what}")
     loaded = []
     for images, labels, split in pairs:
         if not labels.is_file():
             raise CannotRun(f"{images}: its labels {labels.name} are missing")
-        loaded.append(checked(_array(images, check), _array(labels, check), split, classes=classes, file=images))
+        loaded.append(checked(_array(images), _array(labels), split, classes=classes, file=images))
     return source_of(loaded, "IDX", folder, classes=classes)
 
 
@@ -69,38 +66,30 @@ def _pairs(folder: Path) -> list[tuple[Path, Path, str | None]]:
     pairs = []
     for images in _files(folder, "*images*idx3-ubyte*"):
         labels = images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))
-        split = next(
-            (SPLIT_NAMES.get(word, "test") for word in re.split(r"[-_.]", images.name) if word in (*SPLIT_NAMES, "t10k")), None
-        )
-        pairs.append((images, labels, split))
+        pairs.append((images, labels, split_of(images.name.replace("t10k", "test"))))
     return pairs
 
 
-def _array(file: Path, check: Callable[[Path, bytes], None] | None) -> np.ndarray:
+def _array(file: Path) -> np.ndarray:
     """The content of an IDX file, of which never more is unpacked than its header claims."""
     try:
         with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
             head = stream.read(4)
             if len(head) < 4 or head[:3] != b"\0\0\x08":
                 raise CannotRun(f"{file}: not an IDX file of bytes")
-            head += stream.read(4 * head[3])
-            if len(head) < 4 + 4 * head[3]:
+            sides = stream.read(4 * head[3])
+            if len(sides) < 4 * head[3]:
                 raise CannotRun(f"{file}: its header is cut short")
-            shape = [int(side) for side in np.frombuffer(head, ">u4", offset=4)]
-            size = math.prod(shape)
-            if file.suffix == ".gz" or size == file.stat().st_size - len(head):
+            shape = [int(side) for side in np.frombuffer(sides, ">u4")]
+            size, content = math.prod(shape), b""
+            if file.suffix == ".gz" or size == file.stat().st_size - stream.tell():
                 refuse_beyond_memory(size, file)
-                content = head + stream.read(size + 1)
-            else:
-                content = head
+                content = stream.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise CannotRun(f"{file}: cannot be read ({error})") from None
-    values = np.frombuffer(content, np.uint8, offset=len(head))
-    if values.size != size:
+    if len(content) != size:
         raise CannotRun(f"{file}: header says {tuple(shape)}, its content has another size: cut short?")
-    if check:
-        check(file, content)
-    return values.reshape(shape)
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 FORM = Form("idx", "IDX pairs, as MNIST comes", EXAMPLE, fit, read)

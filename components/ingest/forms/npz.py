@@ -1,7 +1,9 @@
 """Arrays in NumPy's files, named as Keras, MedMNIST and scikit-learn name them: all in one NPZ, or each in an NPY."""
 
+import functools
 import math
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -27,7 +29,7 @@ data.npz    with x_train, y_train, x_test, y_test, class_names
 
 def fit(listing: Listing) -> Fit | None:
     """One NPZ file, or NPY files that make a pair, and no pictures beside."""
-    if not listing.file and listing.pictures:
+    if listing.pictures:
         return None
     files = listing.others(".npz")
     if len(files) == 1:
@@ -47,11 +49,10 @@ def read(listing: Listing, options: Options) -> Source:
     file = found[0] if found else listing.root
     try:
         if not found:
-            arrays, others = _wanted({npy.stem: npy for npy in _npy(listing)}, file)
-            return _source({key: _array_in(npy, key) for key, npy in arrays.items()}, file, others)
+            return _source({npy.stem: functools.partial(_array_in, npy) for npy in _npy(listing)}, file)
         with zipfile.ZipFile(file) as archive:
-            arrays, others = _wanted({member.filename.removesuffix(".npy"): member for member in archive.infolist()}, file)
-            return _source({key: _array(archive, member, key, file) for key, member in arrays.items()}, file, others)
+            members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+            return _source({name: functools.partial(_array, archive, member, file) for name, member in members.items()}, file)
     except (Refused, CannotRun):
         raise
     except Exception as error:  # what stands in a foreign file makes zipfile and NumPy raise anything
@@ -66,18 +67,16 @@ def _npy(listing: Listing) -> list[Path]:
     return [file for file in files if file.parent == files[0].parent]
 
 
-def _wanted(names: dict, file: Path) -> tuple[dict, list[str]]:
-    """Of name -> where it lies: pairs and names of classes, by their names in lower case; and the names that are not read."""
-    lower = {name.lower(): name for name in names}
-    wanted = {name for x, y, _ in _pairs(lower, file) for name in (x, y)}
-    wanted.update([name for name in CLASSES if name in lower][:1])
-    return {name: names[lower[name]] for name in sorted(wanted)}, sorted(names.keys() - {lower[name] for name in wanted})
-
-
-def _source(arrays: dict[str, np.ndarray], file: Path, others: list[str]) -> Source:
-    classes = next((class_names(arrays[name], file) for name in CLASSES if name in arrays), None)
-    loaded = [checked(arrays[x], arrays[y], split, classes=classes, file=file) for x, y, split in _pairs(arrays, file)]
-    return source_of(loaded, "arrays", file.parent, classes=classes, others=others)
+def _source(arrays: dict[str, Callable[[str], np.ndarray]], file: Path) -> Source:
+    """Of what reads each array by its name: the pairs, and what their labels stand for."""
+    names = {name.lower(): name for name in arrays}
+    pairs, key = _pairs(names, file), next((name for name in CLASSES if name in names), None)
+    classes = class_names(arrays[names[key]](key), file) if key else None
+    loaded = [
+        checked(*(arrays[names[name]](name) for name in (x, y)), split, classes=classes, file=file) for x, y, split in pairs
+    ]
+    others = arrays.keys() - {names[name] for x, y, _ in pairs for name in (x, y, key) if name}
+    return source_of(loaded, "arrays", file.parent, classes=classes, others=sorted(others))
 
 
 def _pairs(names: dict, file: Path) -> list[tuple[str, str, str | None]]:
@@ -101,7 +100,7 @@ def _array_in(file: Path, name: str) -> np.ndarray:
         return _read(stream, file.stat().st_size, name, file, start=0)
 
 
-def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, file: Path) -> np.ndarray:
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: Path, name: str) -> np.ndarray:
     start = None
     if member.compress_type == zipfile.ZIP_STORED and member.compress_size == member.file_size and not member.flag_bits & 1:
         with archive.open(member) as stream:
