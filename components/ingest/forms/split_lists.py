@@ -36,8 +36,8 @@ def _lists(listing: Listing) -> list[tuple[str, Path]]:
         if match := _HMDB.fullmatch(file.name):
             found.append((match[2], file))
         elif match := _LIST.fullmatch(file.name):
-            above, slash, _ = head(file, 1000).decode(errors="replace").replace("\\", "/").partition("/")
-            if "list" in file.name or (slash and above.lower() in folders):
+            first = head(file, 1000).decode(errors="replace").partition("\n")[0].replace("\\", "/").split(" ")[0].split("/")
+            if "list" in file.name or (len(first) == 2 and first[0].lower() in folders):
                 found.append((match[2], file))
     return found
 
