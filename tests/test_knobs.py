@@ -102,7 +102,7 @@ def test_every_key_is_checked():
     params[3] = 1
     told = refusal(params).splitlines()
     assert "params.yaml: seed: missing; expected a whole number at the top, such as seed: 7" in told
-    assert any(line.startswith("params.yaml: trian: unknown; known are: augment, evaluate") for line in told)
+    assert any(line.startswith("params.yaml: trian: unknown; known are: augment, embed, evaluate") for line in told)
     assert any(line.startswith("params.yaml: 3: unknown") for line in told)
     assert "params.yaml: no section train.lstm; train holds: cnn" in told
     assert "prepare: expected a section of knobs (NAME: VALUE lines), got None" in told
