@@ -1,7 +1,6 @@
 """What `compile`, `run` and `submit` share: the graph with its knobs set and checked, the code's version, the data's digest."""
 
 import argparse
-import configparser
 import contextlib
 import hashlib
 import json
@@ -82,18 +81,19 @@ def code_digest(root: Path | None = None) -> str:
 
 
 def default_remote() -> str:
-    """The address of DVC's default remote."""
-    known = configparser.ConfigParser(interpolation=None)
+    """The address of DVC's default remote. Raises CannotRun."""
+    from dvc.config import Config
+    from dvc.exceptions import DvcException
+
     try:
-        known.read([".dvc/config", ".dvc/config.local"], encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError, OSError) as error:
+        known = Config.from_cwd()
+        return known["remote"][known["core"]["remote"]]["url"]
+    except LookupError:
+        hint = "`dvc remote add -d storage s3://bucket/path`, or name it with --data"
+        raise CannotRun(f"DVC has no default remote; {hint}") from None
+    except DvcException as error:
         reason = " ".join(str(error).split())[:200]
         raise CannotRun(f".dvc/config: cannot be read ({reason}); `dvc remote list` says more") from None
-    name = known.get("core", "remote", fallback="")
-    address = known.get(f"'remote \"{name}\"'", "url", fallback="")
-    if not address:
-        raise CannotRun("DVC has no default remote; `dvc remote add -d storage s3://bucket/path`, or name it with --data")
-    return address
 
 
 def default_data() -> tuple[str, str]:
