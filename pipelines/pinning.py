@@ -33,11 +33,10 @@ def pinned(image: str) -> str:
 
 def _told(image: str) -> str:
     """What the registry tells skopeo or docker. Not what an engine notes itself: no registry knows the digests of podman's notes."""
-    import docker
-
-    command, digest = ["skopeo", "inspect", "--format", "{{.Digest}}", f"docker://{image}"], ""
-    with contextlib.suppress(CannotRun):  # no skopeo
-        digest = deadline.command(command, seconds=SECONDS).stdout.strip()
-    with contextlib.suppress(docker.errors.DockerException, OSError):
-        return digest or docker.from_env(timeout=SECONDS).images.get_registry_data(image).id
+    skopeo = ["skopeo", "inspect", "--format", "{{.Digest}}", f"docker://{image}"]
+    docker = ["docker", "buildx", "imagetools", "inspect", "--format", "{{.Manifest.Digest}}", image]
+    for command in (skopeo, docker):
+        with contextlib.suppress(CannotRun):  # there is none
+            if digest := deadline.command(command, seconds=SECONDS).stdout.strip():
+                return digest
     return ""
