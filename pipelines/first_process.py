@@ -7,10 +7,11 @@ import sys
 
 
 def main(*command: str) -> int:
-    """Run a command to its end; its exit code, as a shell says it. SIGTERM, for which a first process has no default, is passed on."""
+    """Run a command to its end; its exit code, as a shell says it. SIGTERM and SIGINT, for which a first process has no default, end it."""
     os.umask(0)  # whoever owns the mounted folders can delete what is written there by another user
     process = subprocess.Popen(command)
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: process.terminate())
     code = process.wait()
     return code if code >= 0 else 128 - code
 
