@@ -1,6 +1,5 @@
 """From the features of all shards to the files that people and steps use: vectors, index, samples, map."""
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,7 +34,8 @@ def write(folder: Path, manifest: Path, read: reduction.Read, dimensions: int) -
         columns.append(pa.array(values, field.type, mask=~said))
     samples = pa.table([*known.columns, *columns], schema=form.SCHEMA)
     pq.write_table(samples, folder / form.SAMPLES, compression="zstd")
-    map_page.write(folder / form.MAP, samples.filter(pa.array(there)), _previews(manifest, there), "Map of the data")
+    previews = (preview for _, table in manifests.parts(manifest, ["preview"]) for preview in table["preview"].to_pylist())
+    map_page.write(folder / form.MAP, samples, previews, "Map of the data")
     return vectors, there
 
 
@@ -50,9 +50,3 @@ def pieces(part: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
                 whole = b"".join(column.drop_null().to_pylist())
                 yield start + numbers, np.frombuffer(whole, np.float16).reshape(len(numbers), -1)
             start += len(batch)
-
-
-def _previews(manifest: Path, there: np.ndarray) -> Iterator[bytes | None]:
-    """The manifest's small picture of each sample that has a vector, in order."""
-    every = itertools.chain.from_iterable(table["preview"].to_pylist() for _, table in manifests.parts(manifest, ["preview"]))
-    return itertools.compress(every, there)

@@ -86,7 +86,7 @@ def _places(vectors: np.ndarray, near: np.ndarray, distances: np.ndarray, rng: n
 
     begin = 1e-4 * xy / max(xy[:, 0].std(), 1e-9) + rng.normal(0, 1e-6, xy.shape)
     places = TSNEEmbedding(
-        begin, Uniform(knn_index=PrecomputedNeighbors(near, distances)), n_jobs=parallel.processors(),
+        begin, Uniform(knn_index=PrecomputedNeighbors(near, distances)),
         negative_gradient_method="fft" if len(vectors) > 10_000 else "bh", random_state=0,
     )  # fmt: skip
     with progress_bar(total=750, name="map", unit="steps") as bar:  # in two phases, as openTSNE's own
