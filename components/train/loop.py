@@ -50,8 +50,7 @@ class Loop:
         self.batches = -(-len(self.train) // config.batch_size)  # of an epoch
         self.progress = Progress(steps=self.batches * config.epochs, seconds=part.seconds)
         self.counts = np.bincount(self.train.labels, minlength=self.classes)
-        self.optimizer = recipe.optimizer(keras, config)
-        self.optimizer.build(self.model.trainable_variables)
+        self.optimizers = recipe.optimizers(keras, config, self.model.trainable_variables, part.learnt)
         self._keep_best()
         self._compile()
 
@@ -100,7 +99,7 @@ class Loop:
             for images, labels in self._ahead(reader, epoch, range(first, stop)):
                 rate = recipe.rate(self.config, progress.step, progress.steps)
                 weights = remedies.weights(self.config.imbalance, self.counts, progress=progress.step / progress.steps)
-                self.optimizer.learning_rate.assign(rate)
+                self._set_rate(rate)
                 loss, hits = self._step(images, labels, weights[labels])
                 loss = float(loss)
                 if not np.isfinite(loss):
@@ -148,7 +147,7 @@ class Loop:
     def _fit_budget(self) -> None:
         """Time some batches and a validation, undo them, and lay the schedule out for as many batches as the budget holds."""
         before = {name: np.array(variable) for name, variable in self._variables().items()}
-        self.optimizer.learning_rate.assign(0.0)
+        self._set_rate(0.0)
         images, labels = (part[: self.config.batch_size] for part in (self.train.images, self.train.labels))
         times = []
         for _ in range(budget.PROBE):
@@ -182,7 +181,7 @@ class Loop:
         progress.sums = [0.0, 0.0, 0.0]
         progress.seconds = before + time.monotonic() - started
         row |= {
-            "learning_rate": float(self.optimizer.learning_rate),
+            "learning_rate": float(self.optimizers[0].optimizer.learning_rate) / self.optimizers[0].share,
             "seconds": progress.seconds,
             "time": int(time.time() * 1000),
         }
@@ -212,7 +211,7 @@ class Loop:
         }
 
     def _compile(self) -> None:
-        tf, model, optimizer = self.tf, self.model, self.optimizer
+        tf, model = self.tf, self.model
         none, share = np.zeros(self.classes, np.float32), remedies.log_share(self.counts)
         shift = share if self.config.imbalance == "balanced_softmax" else none
         self._logit_offset = offset = share if self.config.imbalance == "logit_adjusted" else none
@@ -234,7 +233,9 @@ class Loop:
             with tf.GradientTape() as tape:
                 logits, probabilities = model(images, training=True)
                 loss = tf.reduce_mean(measure(logits, probabilities, labels) * weights)
-            optimizer.apply(tape.gradient(loss, model.trainable_variables))
+            gradients = tape.gradient(loss, [each.variables for each in self.optimizers])
+            for each, some in zip(self.optimizers, gradients, strict=True):
+                each.optimizer.apply(some)
             hits = tf.argmax(probabilities, 1, tf.int32) == labels
             return loss, tf.reduce_sum(tf.cast(hits, tf.float32))
 
@@ -243,10 +244,15 @@ class Loop:
             lambda pixels: tf.nn.softmax(model(pixels, training=False)[0] - offset), input_signature=[images]
         )
 
+    def _set_rate(self, rate: float) -> None:
+        for each in self.optimizers:
+            each.optimizer.learning_rate.assign(rate * each.share)
+
     def _variables(self) -> dict:
         # model.variables and not its weights alone: the states of dropout's random generators are among them.
         named = {f"model_{index}": variable for index, variable in enumerate(self.model.variables)}
-        return named | {f"optimizer_{index}": variable for index, variable in enumerate(self.optimizer.variables)}
+        moments = [variable for each in self.optimizers for variable in each.optimizer.variables]
+        return named | {f"optimizer_{index}": variable for index, variable in enumerate(moments)}
 
     def _keep_best(self) -> None:
         self.best = {f"best_{index}": np.array(weight) for index, weight in enumerate(self.model.get_weights())}

@@ -1,10 +1,12 @@
 """How the weights move: the optimizer, and how fast it is allowed to go at each step."""
 
 import math
+from typing import NamedTuple
 
 from components.train.config import TrainConfig
 
 RISE = 0.2  # share of a one-cycle schedule in which the rate goes up
+SLOWLY = 0.15  # share of the learning rate for what has been learnt before
 
 
 def rate(config: TrainConfig, step: int, steps: int) -> float:
@@ -22,7 +24,29 @@ def rate(config: TrainConfig, step: int, steps: int) -> float:
     return config.learning_rate * min(1.0, share)
 
 
-def optimizer(keras, config: TrainConfig):
+class Moving(NamedTuple):
+    """Variables that move alike: how, and the share of the learning rate that is theirs."""
+
+    optimizer: object  # keras.optimizers.Optimizer
+    variables: list
+    share: float
+
+
+def optimizers(keras, config: TrainConfig, variables: list, learnt: frozenset[str]) -> list[Moving]:
+    """What moves each variable. Those of layers that have `learnt` before, by name, move slowly, so that they do not forget.
+
+    Discriminative fine-tuning (Howard and Ruder, "Universal Language Model Fine-tuning", 2018).
+    """
+    groups: dict[float, list] = {}
+    for variable in variables:
+        groups.setdefault(SLOWLY if variable.path.split("/")[0] in learnt else 1.0, []).append(variable)
+    moving = [Moving(_optimizer(keras, config), some, share) for share, some in sorted(groups.items(), reverse=True)]
+    for each in moving:
+        each.optimizer.build(each.variables)
+    return moving
+
+
+def _optimizer(keras, config: TrainConfig):
     """The optimizer that the knobs name; its rate is set before every batch."""
     decay = config.weight_decay or None
     match config.optimizer:

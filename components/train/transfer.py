@@ -37,6 +37,7 @@ class Part:
     model: object  # keras.Model of two outputs, logits and probabilities; it shares its layers with the whole
     training: Split
     validation: Split
+    learnt: frozenset[str] = frozenset()  # names of layers that have learnt before
     seconds: float = 0.0  # that the frozen part took
 
 
@@ -60,11 +61,13 @@ def part(
     known, checked = _seen(trunk, validation, folder / "validation.npy", np.arange(len(validation)))
     chosen = _affordable(trunk, training, config, np.random.default_rng(seed))
     learnt, features = _seen(trunk, training, folder / "training.npy", chosen)
+    names = set(efficientnet.folded())
     if config.architecture == "cnn":
+        names.add("logits")
         weights = regression(features, learnt.labels[: len(features)], checked, known.labels, outputs[0].shape[-1])
         network.get_layer("logits").set_weights(weights)
     model = keras.Model(network.get_layer(TRUNK).output, outputs)
-    return Part(network, model, learnt, known, time.monotonic() - started)
+    return Part(network, model, learnt, known, frozenset(names), time.monotonic() - started)
 
 
 def _affordable(trunk, training: Split, config: TrainConfig, rng: np.random.Generator) -> np.ndarray:
