@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ import yaml
 from components.shared import config, files
 
 ROOT = Path(__file__).parent.parent
+INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx512f", "avx2")  # as Linux names them, the best first
 PYTHON = (sys.executable, "-m", "components")
 # No server to track: what a run leaves is kept on disk.
 _ENVIRONMENT = {"PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
@@ -58,6 +60,14 @@ def arguments(about: str, **options: dict) -> argparse.Namespace:
     for name, how in options.items():
         parser.add_argument(f"--{name}", **how)
     return parser.parse_args()
+
+
+def processor() -> str:
+    """What a benchmark ran on: name, number, and the best instructions that oneDNN may use."""
+    told = dict(re.findall(r"^(model name|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
+    best = next((name for name in INSTRUCTIONS if name in told.get("flags", "").split()), "none of AVX2 or later")
+    used = os.environ.get("ONEDNN_MAX_CPU_ISA", best).lower()
+    return f"{os.cpu_count()} processors, {told.get('model name', 'unknown')}, {used}"
 
 
 def darkroom(folder: Path, *arguments: object, codes: tuple[int, ...] = (0,)) -> Cost:

@@ -1,17 +1,20 @@
 """How fast and how well the networks learn, beside the scripts of tutorials, on the same splits in the same run.
 
-    python benchmarks/train.py                     # Fashion-MNIST
+    python benchmarks/train.py [--seeds 1 2 3]     # Fashion-MNIST
     python benchmarks/train.py --photos FOLDER     # photos with official splits, as `darkroom ingest` takes them
 
 Fashion-MNIST: the article's CNN and LSTM as it writes them (Keras `fit`, batches of 32, Adam, ten epochs); Darkroom's defaults
 have the article's time as their budget, or a part of it. Photos: the second network of Keras' image classification tutorial
 (180x180, rotated, zoomed and mirrored, dropout, Adam, fifteen epochs); KNOBS are what the README says about photos. All see the
-test split once. Time is that of training and validation, without imports.
+test split once. Time is that of training and validation, without imports. Of several seeds a row says the mean, and in brackets how
+far the best and the worst lie apart. The scripts run as TensorFlow comes, so without oneDNN where a processor has no AVX-512.
 """
 
 import csv
+import functools
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import measuring
@@ -21,20 +24,20 @@ from components.shared import plots, scratch
 
 PART = {"cnn": 8, "lstm": 4}  # of the article's time
 KNOBS = {
-    "seed": 7,
     "prepare": {"height": 96, "width": 96, "channels": 3},
     "augment": {"copies": 4, "shift": 0.1, "rotate": 10.0, "scale": 0.15, "brightness": 0.2, "contrast": 0.2, "erase": 0.1},
 }
 
 
-def article(name: str, prepared: Path) -> dict:
+def article(name: str, prepared: Path, seed: int) -> dict:
     """The article's script to the letter, but for the split."""
-    from keras import Sequential, layers
+    from keras import Sequential, layers, utils
 
     def split(where: str) -> tuple[np.ndarray, np.ndarray]:
         images = np.load(prepared / where / "images.npy").astype("float32") / 255
         return (images if name == "cnn" else images[..., 0]), np.load(prepared / where / "labels.npy")
 
+    utils.set_random_seed(seed)
     if name == "cnn":
         model = Sequential([
             layers.Conv2D(32, (3, 3), activation="relu", input_shape=(28, 28, 1)), layers.MaxPooling2D((2, 2)),
@@ -48,12 +51,12 @@ def article(name: str, prepared: Path) -> dict:
     return _fit(model, split("train"), split("validation"), *split("test"), epochs=10, batch_size=32)
 
 
-def tutorial(photos: Path) -> dict:
+def tutorial(photos: Path, seed: int) -> dict:
     """https://www.tensorflow.org/tutorials/images/classification, its second model, to the letter but for the official splits."""
     import keras
     from keras import layers
 
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(seed)
     train, validation, test = (
         keras.utils.image_dataset_from_directory(
             photos / name, image_size=(180, 180), batch_size=32, shuffle=name == "train", verbose=False
@@ -89,18 +92,27 @@ def _fit(model, train: tuple, validation, test, labels: np.ndarray, **settings) 
     return {"curve": curve, "training_seconds": curve[-1][0], "validation": {"accuracy": curve[-1][1]}, "test": scores}
 
 
-def ours(name: str, folder: Path, seconds: float, *changes: dict) -> dict:
+def ours(seed: int, *, name: str, folder: Path, seconds: float, changes: tuple[dict, ...] = ()) -> dict:
     """The same of Darkroom's own, with a budget of time."""
-    record = measuring.learn(folder, name, *changes, {"train": {name: {"budget_minutes": round(seconds / 60, 3)}}})
+    budget = {"seed": seed, "train": {name: {"budget_minutes": round(seconds / 60, 3)}}}
+    record = measuring.learn(folder, name, *changes, budget)
     with (folder / f"outputs/models/{name}/history.csv").open() as stream:
         record["curve"] = [(float(row["seconds"]), float(row["validation_accuracy"])) for row in csv.DictReader(stream)]
     return record
 
 
-def show(what: str, record: dict) -> None:
-    """A row of the table."""
-    shares = (record["validation"]["accuracy"], record["test"]["accuracy"], record["test"]["balanced_accuracy"])
-    print(f"| {what} | {record['training_seconds']:.0f} | {' | '.join(f'{share:.2%}' for share in shares)} |", flush=True)
+def row(what: str, seeds: list[int], learn: Callable[[int], dict]) -> list[dict]:
+    """Print a row of the table. Returns what was learnt, a record for each seed."""
+    records = [learn(seed) for seed in seeds]
+    parts = [("validation", "accuracy"), ("test", "accuracy"), ("test", "balanced_accuracy")]
+    found = [np.array([record[split][score] for record in records]) for split, score in parts]
+    shares = [f"{share.mean():.2%}" + (f" ({100 * np.ptp(share):.2f})" if len(seeds) > 1 else "") for share in found]
+    print(f"| {what} | {_seconds(records):.0f} | {' | '.join(shares)} |", flush=True)
+    return records
+
+
+def _seconds(records: list[dict]) -> float:
+    return float(np.mean([record["training_seconds"] for record in records]))
 
 
 def draw(results: dict[str, dict], file: Path) -> None:
@@ -116,28 +128,29 @@ def draw(results: dict[str, dict], file: Path) -> None:
 
 
 def main() -> None:
-    photos = measuring.arguments(__doc__, photos={"type": Path}).photos
+    options = measuring.arguments(__doc__, photos={"type": Path}, seeds={"type": int, "nargs": "+", "default": [7]})
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-    print("| what | seconds of training | validation | test | balanced |\n|---|---|---|---|---|")
+    print(f"{measuring.processor()}\n\n| what | seconds of training | validation | test | balanced |\n|---|---|---|---|---|")
     results = {}
     with scratch.folder("benchmark") as folder:
-        if photos:
-            show("Keras' tutorial", record := tutorial(photos))
-            measuring.prepare(folder, photos.absolute(), KNOBS)
+        if options.photos:
+            records = row("Keras' tutorial", options.seeds, lambda seed: tutorial(options.photos, seed))
+            measuring.prepare(folder, options.photos.absolute(), KNOBS)
             for name in PART:
-                knobs = {"train": {name: {"batch_size": 64, "learning_rate": 0.004}}}
-                show(f"Darkroom's {name.upper()}", ours(name, folder, record["training_seconds"], KNOBS, knobs))
+                changes = (KNOBS, {"train": {name: {"batch_size": 64, "learning_rate": 0.004}}})
+                learn = functools.partial(ours, name=name, folder=folder, seconds=_seconds(records), changes=changes)
+                row(f"Darkroom's {name.upper()}", options.seeds, learn)
             return
         measuring.prepare(folder)
         for name in PART:
             title = name.upper()
-            results[f"article's {title}"] = record = article(name, folder / "outputs/prepared")
-            show(f"article's {title}", record)
+            learn = functools.partial(article, name, folder / "outputs/prepared")
+            results[f"article's {title}"] = records = row(f"article's {title}", options.seeds, learn)
             for part in (PART[name], 1):
                 label = f"{title}, the article's time" + (f" / {part}" if part > 1 else "")
-                results[label] = ours(name, folder, record["training_seconds"] / part)
-                show(label, results[label])
-    draw(results, measuring.ROOT / "benchmarks/pictures/train.png")
+                learn = functools.partial(ours, name=name, folder=folder, seconds=_seconds(records) / part)
+                results[label] = row(label, options.seeds, learn)
+    draw({label: records[0] for label, records in results.items()}, measuring.ROOT / "benchmarks/pictures/train.png")
 
 
 if __name__ == "__main__":
