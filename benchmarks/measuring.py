@@ -106,7 +106,7 @@ def prepare(folder: Path, source: object = "fashion-mnist", *changes: dict) -> N
     """All stages of `dvc repro` in front of training."""
     set_knobs(folder, *changes)
     darkroom(folder, "ingest", source, "data")
-    for stage in ("measure", "validate", "prepare", "augment"):
+    for stage in ("measure", "embed", "validate", "prepare", "augment"):
         darkroom(folder, *command(stage))
 
 
