@@ -15,6 +15,7 @@ def card(candidate: Candidate, reasons: list[str]) -> str:
     twins = {
         name: f"{candidate.twins[name]:,}" if name in candidate.twins else "not counted" for name in ("train", "validation")
     }
+    begun = ", begun from ImageNet's weights (EfficientNet-Lite0, Apache-2.0)" if record["name"].endswith("-pretrained") else ""
     classes, more = ", ".join(f"`{name}`" for name in record["classes"][:50]), ", ..." if len(record["classes"]) > 50 else ""
     return f"""\
 **{record["name"]}** recognises {len(record["classes"])} classes of {kind}: {classes}{more}.
@@ -32,7 +33,7 @@ def card(candidate: Candidate, reasons: list[str]) -> str:
 **Input**: uint8 ({", ".join(map(str, shape))}), {"grey" if channels == 1 else "RGB"} of {width}x{height} px, resized as \
 `prepare` does; pixels are scaled inside the model. **Output**: a probability per class, in the order above.
 
-**Made from**: data `{record["data_digest"]}`, code `{record["tags"]["git_commit"]}`.
+**Made from**: data `{record["data_digest"]}`, code `{record["tags"]["git_commit"]}`{begun}.
 
 **Limits**: The figures hold for pictures like those of the test split. On other pictures the model is less often right, and \
 no less confident. A picture of a class that is not in the list gets one of the classes in the list. On average, confidence \
