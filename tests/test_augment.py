@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -35,6 +38,16 @@ def test_flip_mirrors_every_other_copy_of_a_picture(policy):
     for sample in range(14):
         assert sorted(mirrored[origins == sample]) == [False, True]
     assert not copies_of(labels, policy(copies=2, balance=0.0), rng())[1].any()
+
+
+def test_pictures_are_moved_without_starting_tensorflow(policy):
+    script = (
+        "import sys, numpy as np; from components.augment.config import AugmentConfig; from components.augment.policies import vary\n"
+        f"config = AugmentConfig(**{policy(flip=True, rotate=10.0, scale=0.2).model_dump()})\n"
+        "vary(np.ones((4, 9, 8, 3), np.uint8), np.arange(4) % 2 == 0, config, np.random.default_rng(1))\n"
+        "assert 'tensorflow' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_shift_moves_by_whole_pixels_and_repeats_the_border(policy):
