@@ -18,7 +18,7 @@ import numpy as np
 from components.ingest import kinds
 from components.ingest.form import MARKED, Fit, Form, Options
 from components.ingest.listing import Listing, head
-from components.ingest.sample_reader import escaped, kind_of
+from components.ingest.sample_reader import escaped, refused
 from components.ingest.source import Entry, LeftOut, Source, as_folder
 from components.shared.errors import CannotRun, Refused
 from components.shared.pictures import decode, formats, metadata
@@ -76,8 +76,7 @@ class Pictures:
         return None
 
     def _names_in(self, folder: str) -> dict[str, str]:
-        files = self.listing.scan(self.listing.root / folder).files
-        names = [name for name in files if kind_of(self.listing.root / folder / name) == "still"]
+        names = [path.rpartition("/")[2] for path, kind in self.listing.files(folder) if kind == "still"]
         return {PurePosixPath(name).stem: name for name in reversed(names)} | {name: name for name in names}
 
 
@@ -146,9 +145,8 @@ def _entries(export: Export, what: str, options: Options, marked: Callable[[Expo
     if export.faults:
         raise Refused(*export.faults)
     for folder in listing.folders.values():
-        for name in listing.scan(listing.root / folder.path).files if folder.stills else ():
-            path = f"{folder.path}/{name}".lstrip("/")
-            if hash(path) not in seen and kind_of(listing.root / path) == "still":
+        for path, kind in listing.files(folder.path) if folder.stills else ():
+            if kind == "still" and hash(path) not in seen:
                 export.left_out.add("W_UNLABELED", "pictures that have no annotation", path)
 
 
@@ -201,7 +199,7 @@ def _crop(
     try:
         pixels = decoded(file)
     except formats.Undecodable as fault:
-        raise Refused(f"{fault.code} {escaped(path)}: {fault.reason}") from None
+        raise refused(fault, path) from None
     if pixels.shape[1::-1] != size:
         raise Refused(f"E_CORRUPT {escaped(path)}: turned by metadata behind its pixels; save it upright")
     left, top, right, bottom = edges

@@ -113,6 +113,11 @@ class Listing:
         if self.file and wanted(self.file.name):
             yield self.file
 
+    def files(self, folder: str) -> Iterator[tuple[str, str]]:
+        """(path below the root, what it is) of each file in a folder, 2 before 10: a still, a video or nothing of these."""
+        for name in self.scan(self.root / folder).files:
+            yield f"{folder}/{name}".lstrip("/"), kind_of(self.root / folder / name)
+
     def relative(self, path: Path) -> str:
         """A path as it goes into a shard; of the root itself it is empty."""
         return "" if path == self.root else path.relative_to(self.root).as_posix()

@@ -57,7 +57,7 @@ def source_of(
             raise Refused(*(f"E_LABEL_CONFLICT {files[0]}: clip {name!r} has two {column}s" for name in names[mixed]))
     sizes = np.bincount(codes)
     if folders:
-        sizes = [len(_pictures(root / name, listing)) if (root / name).is_dir() else size
+        sizes = [len(_pictures(name, listing)) if (root / name).is_dir() else size
                  for name, size in zip(names, sizes, strict=True)]  # fmt: skip
     sizes = pd.Series(sizes, names)
     if empty := [f"E_SEQ_EMPTY {name}: a clip without frames" for name in sizes.index[sizes == 0]]:
@@ -79,7 +79,7 @@ def source_of(
             order = index_natsorted(row.order for row in frames) if len(frames) > 1 else [0]  # it takes its time to begin
             paths = [root / frames[index].file for index in order]
             if folders and paths[0].is_dir():
-                paths = _pictures(paths[0], listing)
+                paths = _pictures(frames[0].file, listing)
             group, split = (None if pd.isna(value) else value for value in (frames[0].group, frames[0].split))
             yield Entry(frames[0].label, name, paths, group=group, split=split)
 
@@ -107,9 +107,9 @@ def _found(rows: pd.DataFrame, table: Path, listing: Listing, folders: bool) -> 
     return rows.assign(file=pd.array(files, TEXT), meant=meant, otherwise=otherwise)
 
 
-def _pictures(folder: Path, listing: Listing) -> list[Path]:
+def _pictures(folder: str, listing: Listing) -> list[Path]:
     """The pictures in a folder, in the order of their numbers."""
-    return [folder / name for name in listing.scan(folder).files if kind_of(folder / name) == "still"]
+    return [listing.root / path for path, kind in listing.files(folder) if kind == "still"]
 
 
 def _leave_out_unlabelled(root: Path, named: set[int], left_out: LeftOut) -> None:

@@ -110,7 +110,7 @@ class Reader:
         except FileNotFoundError:
             raise Refused(f"E_MISSING_FILE {escaped(relative)}: was there, and is gone; run it again") from None
         except Undecodable as fault:
-            raise _broken(fault, relative) from None
+            raise refused(fault, relative) from None
 
     def _taken(self, content: bytes, path: str, label: str) -> tuple[bytes, str]:
         """A frame as it goes into a shard: PNG and JPEG byte for byte, another kind as a PNG whose path says what it was."""
@@ -122,12 +122,13 @@ class Reader:
                 return content, path
             png, count = kinds.first_picture(content, kind)
         except Undecodable as fault:
-            raise _broken(fault, path) from None
+            raise refused(fault, path) from None
         self.left_out.add("W_CONVERTED", f"{kind} pictures, converted to lossless PNG", path, label)
         if count > 1:
             self.left_out.add("W_FIRST", f"{kind} files of several pictures, of which the first was taken", path, label)
         return png, f"{path}.png"
 
 
-def _broken(fault: Undecodable, path: str) -> Refused:
+def refused(fault: Undecodable, path: str) -> Refused:
+    """A fault of a picture, with where it lies."""
     return Refused(f"{fault.code} {escaped(path)}: {fault.reason}")

@@ -12,7 +12,7 @@ from unicodedata import normalize
 from components.ingest.form import COULD, FITS, Fit, Form, Options
 from components.ingest.levels import Levels, Place, levels
 from components.ingest.listing import Listing
-from components.ingest.sample_reader import DOCUMENTS, LONG_CLIP, escaped, kind_of
+from components.ingest.sample_reader import DOCUMENTS, LONG_CLIP, escaped
 from components.ingest.source import Entry, LeftOut, Source
 from components.shared.errors import CannotRun, Refused
 
@@ -66,26 +66,25 @@ def _samples(
     listing: Listing, path: str, place: Place, clips: bool, options: Options, left_out: LeftOut, faults: list[str]
 ) -> Iterator[Entry]:
     """The samples of one folder. Below a class folder its stills are frames of one clip, if `clips`."""
-    label, folder = normalize("NFC", place.label), listing.root / path
-    scan = listing.scan(folder)
+    label, folder, empty = normalize("NFC", place.label), listing.folders[path], True
     frames = []
-    for name in scan.files:
-        kind = kind_of(folder / name)
+    for file, kind in listing.files(path):
+        empty = False
         if not kind:
-            _leave_file(f"{path}/{name}", label, left_out)
+            _leave_file(file, label, left_out)
         elif kind == "still" and clips and place.inside:
-            frames.append(folder / name)
+            frames.append(listing.root / file)
         else:
-            yield Entry(label, f"{path}/{name}", [folder / name], split=place.split)
+            yield Entry(label, file, [listing.root / file], split=place.split)
     if options.kind != "clips" and len(frames) > LONG_CLIP:
         faults.append(f"E_AMBIGUOUS {escaped(path)}: a clip of {len(frames):,} pictures, or more stills? say --kind stills, "
                       "or --kind clips, which thins such a clip evenly to --max-frames")  # fmt: skip
     elif frames:
         yield Entry(label, path, frames, split=place.split)
-    elif not (scan.folders or listing.folders[path].pictures):
+    elif not (folder.folders or folder.pictures):
         if clips and place.inside:
             faults.append(f"E_SEQ_EMPTY {escaped(path)}: a clip without frames")
-        elif not scan.files:
+        elif empty:
             left_out.add("W_EMPTY", "empty folders", path, label)
 
 
@@ -95,9 +94,8 @@ def _leave_out(
     """The files of a folder that is of no class."""
     reason = next((found.left[left] for left in found.left if f"{path}/".startswith(f"{left}/")), None)
     reason = reason or ("pictures without a label" if place else "pictures beside the class folders")
-    for name in listing.scan(listing.root / path).files:
-        file = f"{path}/{name}" if path else name
-        if kind_of(listing.root / file):
+    for file, kind in listing.files(path):
+        if kind:
             left_out.add("W_UNLABELED", reason, file)
         elif file not in used:
             _leave_file(file, "", left_out)
