@@ -16,18 +16,15 @@ _ENDINGS = {*STILLS, *motion.VIDEOS}
 _SAME = {".jpeg": ".jpg", ".jpe": ".jpg", ".tiff": ".tif"}
 
 
-def plain(path: str, folder: str, root: Path, there: Callable[[str], bool]) -> str:
-    """A path of a table in `folder` as one below the root, if something lies there as it stands; else nothing."""
-    if path.startswith("/"):
-        path = os.path.relpath(path, os.path.abspath(root))  # noqa: PTH100 (links stay as they are)
-    else:
-        path = os.path.normpath(f"{folder}/{path}" if folder else path)
+def plain(path: str, root: Path, there: Callable[[str], bool]) -> str:
+    """A path of a table as one below the root, if something lies there as it stands; else nothing."""
+    path = os.path.relpath(path, os.path.abspath(root)) if path.startswith("/") else os.path.normpath(path)  # noqa: PTH100 (links stay)
     return "" if path == "." or leaves(path) or "\0" in path or not there(f"{root}/{path}") else path
 
 
-def leaves(path: str, folder: str = "") -> bool:
-    """Whether a path leads above the root; no file is looked for by such a one."""
-    return os.path.normpath(f"{folder}/{path}" if folder else path).split("/")[0] == ".."
+def leaves(path: str) -> bool:
+    """Whether a relative path leads above where it begins; no file is looked for by such a one."""
+    return os.path.normpath(path).split("/")[0] == ".."
 
 
 def look_up(root: Path, names: Iterable[str], *, below: str = "", folders: bool = False) -> dict[str, list[str]]:

@@ -87,21 +87,26 @@ def source_of(
 
 
 def _found(rows: pd.DataFrame, table: Path, listing: Listing, folders: bool) -> pd.DataFrame:
-    """All of COLUMNS, and `file`: the path below the root of what is meant, where it is known; `otherwise`: written otherwise;
-    `meant`: what it can be, where it is several.
+    """All of COLUMNS, and `file`, the path below the root of what is meant, if that is plain; `meant`, what else it can mean, and
+    `otherwise`, whether it is written otherwise than its file.
     """
     missing = {name: pd.array([None] * len(rows), TEXT) for name in COLUMNS if name not in rows}
     rows = rows.assign(**missing)
     rows["path"] = rows["path"].fillna("")
-    sought, folder = rows["sought"].fillna(rows["path"]), listing.relative(table.parent)
+    sought, folder, root = rows["sought"].fillna(rows["path"]), listing.relative(table.parent), listing.root
+    joined = [f"{folder}/{path}" if folder and not path.startswith("/") else path for path in sought]
     there = os.path.exists if folders else os.path.isfile
-    files = [plain(path, folder, listing.root, there) for path in sought]
-    lost = {path for path, file in zip(sought, files, strict=True) if path and not file and not leaves(path, folder)}
-    # In the table's folder, or anywhere where that has no pictures.
-    inside = (path for path, each in listing.folders.items() if each.pictures)
-    base = folder if any(f"{path}/".startswith(f"{folder}/") for path in inside) else ""
-    meant = look_up(listing.root, lost, below=base, folders=folders) if lost else {}
-    meant = [() if file else meant.get(path, ()) for path, file in zip(sought, files, strict=True)]
+    files = [plain(path, root, there) for path in joined]
+    every = zip(joined, sought, files, strict=True)
+    lost = {path: bare for path, bare, file in every if bare and not file and not leaves(path)}
+    meant = look_up(root, lost, folders=folders) if lost else {}
+    if lost := {path: bare for path, bare in lost.items() if path not in meant}:
+        # Anywhere in the table's folder, or in the source where that folder has no pictures.
+        inside = (path for path, each in listing.folders.items() if each.pictures)
+        base = folder if any(f"{path}/".startswith(f"{folder}/") for path in inside) else ""
+        anywhere = look_up(root, {*lost.values()}, below=base, folders=folders)
+        meant |= {path: anywhere.get(bare, ()) for path, bare in lost.items()}
+    meant = [() if file else meant.get(path, ()) for path, file in zip(joined, files, strict=True)]
     otherwise = [len(some) == 1 for some in meant]
     files = [file or (some[0] if alike else None) for file, some, alike in zip(files, meant, otherwise, strict=True)]
     return rows.assign(file=pd.array(files, TEXT), meant=meant, otherwise=otherwise)

@@ -164,3 +164,11 @@ def test_a_column_of_names_counts_more_than_one_of_numbers(place):
     folder = place("a/1.png", "a/2.png")
     (folder / "t.csv").write_text("path,label,class_name\na/1.png,0,cat\na/2.png,1,dog\n")
     assert labels(folder) == {"a/1.png": "cat", "a/2.png": "dog"}
+
+
+def test_a_table_in_a_folder_of_pictures_may_name_those_beside_that_folder(place):
+    folder = place("train/1.png", "val/2.png")
+    (folder / "train/labels.csv").write_text("path,label\n1.png,cat\ntrain/1.png,cat\n")
+    assert "'train/1.png' stands in line 2 too" in refused(folder)
+    (folder / "train/labels.csv").write_text("path,label\ntrain/1.png,cat\nval/2.png,dog\n")
+    assert labels(folder) == {"train/1.png": "cat", "val/2.png": "dog"}
