@@ -220,6 +220,7 @@ NPZ = npz_of(images=PICTURES, labels=np.array([0, 1, 2, 1]), classes=np.array(["
 
 @FEW
 @example([("flip", 629, 112)])  # a name with a line's end in it
+@example([("flip", 14277, 233)])  # a directory that has lost the names of the classes
 @given(MUTATIONS)
 def test_a_damaged_npz_is_refused_or_gives_what_was_saved(place, mutations):
     (place / "a.npz").write_bytes(mutated(NPZ, mutations))

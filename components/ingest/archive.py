@@ -98,11 +98,7 @@ def _more_than_pictures(path: Path) -> bool:
 
 def _zip(archive: Path, folder: Path, allowance: Allowance, encoding: str) -> None:
     with zipfile.ZipFile(archive) as content:
-        members = content.infolist()
-        if len(members) & 0xFFFF != (listed := _entries_at_end(archive)) and listed != 0xFFFF:
-            raise zipfile.BadZipFile(f"its directory lists {len(members)} files, its end says {listed}")
-        if not members and content.start_dir + _END < archive.stat().st_size - len(content.comment):
-            raise zipfile.BadZipFile("its directory is empty, though there is more in it")
+        members = members_of(content, archive)
         unpacked = sum(member.file_size for member in members)
         _refuse_bomb(archive, len(members), unpacked, allowance)
         allowance.left -= unpacked
@@ -117,13 +113,19 @@ def _zip(archive: Path, folder: Path, allowance: Allowance, encoding: str) -> No
                 _write(archive, stream, target, name, member.file_size)
 
 
-def _entries_at_end(archive: Path) -> int:
-    """How many files the end of a zip says there are, modulo 65536."""
+def members_of(content: zipfile.ZipFile, archive: Path) -> list[zipfile.ZipInfo]:
+    """What is in a zip, as much as its end says, which zipfile does not compare. Raises BadZipFile."""
+    members = content.infolist()
     with archive.open("rb") as stream:
         stream.seek(max(0, archive.stat().st_size - 2**16 - _END))
         tail = stream.read()
     end = tail.rfind(b"PK\5\6")
-    return int.from_bytes(tail[end + 10 : end + 12], "little") if end >= 0 else 0xFFFF
+    listed = int.from_bytes(tail[end + 10 : end + 12], "little") if end >= 0 else 0xFFFF  # of more it says no number
+    if len(members) & 0xFFFF != listed != 0xFFFF:
+        raise zipfile.BadZipFile(f"its directory lists {len(members)} files, its end says {listed}")
+    if not members and content.start_dir + _END < archive.stat().st_size - len(content.comment):
+        raise zipfile.BadZipFile("its directory is empty, though there is more in it")
+    return members
 
 
 def _tar(archive: Path, folder: Path, allowance: Allowance) -> None:

@@ -9,6 +9,7 @@ from typing import IO
 
 import numpy as np
 
+from components.ingest.archive import members_of
 from components.ingest.form import MARKED, Fit, Form, Options
 from components.ingest.labelled_arrays import checked, class_names, refuse_beyond_memory, source_of
 from components.ingest.listing import Listing
@@ -51,7 +52,7 @@ def read(listing: Listing, options: Options) -> Source:
         if not found:
             return _source({npy.stem: functools.partial(_array_in, npy) for npy in _npy(listing)}, file)
         with zipfile.ZipFile(file) as archive:
-            members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+            members = {member.filename.removesuffix(".npy"): member for member in members_of(archive, file)}
             return _source({name: functools.partial(_array, archive, member, file) for name, member in members.items()}, file)
     except (Refused, CannotRun):
         raise
