@@ -424,3 +424,5 @@ def test_a_store_whose_making_was_cut_short_is_made_anew(here):
     assert [file.name for file in Path("mlflow").iterdir() if "runs.db" in file.name and ".lock" not in file.name] == [
         "runs.db"
     ]
+    Path("mlflow/runs.db").unlink()
+    tracking.connect()  # in the same process, too

@@ -84,9 +84,11 @@ def _open(mlflow, address: str, own: Path | None) -> None:
     # Tables are made by whoever comes first; MLflow itself fails for whoever comes second.
     with FileLock(store.with_name(f".{store.name}.lock")):
         if not store.exists():  # whole or not at all: MLflow does not go on with tables whose making was cut short
+            from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
             new = store.with_name(f".{store.name}.new")
             new.unlink(missing_ok=True)
-            mlflow.MlflowClient(sqlite_address(new)).search_experiments(max_results=1)
+            SqlAlchemyStore(sqlite_address(new), own.as_uri()).engine.dispose()
             new.replace(store)
         addresses.bring_home(store, own)
         _experiment(mlflow, address, own.as_uri())
