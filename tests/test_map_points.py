@@ -92,3 +92,12 @@ def test_pictures_that_are_all_the_same_break_nothing():
     found = points.describe(np.full((80, 4), 0.5, np.float32), np.zeros(80, int), seed=0)
     assert np.isfinite(found["y"]).all()
     assert not found["outlier"].any()
+
+
+def test_copies_of_one_picture_hide_nobodys_neighbours(digits):
+    vectors = np.concatenate([np.repeat(digits[0][:1], 2000, axis=0), digits[0][1:501]])
+    near, _ = points._neighbours(vectors, np.arange(2500))
+    alike = vectors[2000:] @ vectors[2000:].T - 2 * np.eye(500)
+    lonely = alike.max(axis=1) > vectors[2000:] @ vectors[0]
+    assert lonely.sum() > 400
+    assert (near[2000:, 0] - 2000 == alike.argmax(axis=1))[lonely].mean() > 0.99
