@@ -50,22 +50,17 @@ class Marked(NamedTuple):
 
 
 class Export:
-    """What the reader of an export has at hand: the listing, its pictures, and where faults and what is left out go."""
+    """What the reader of an export has at hand: the listing and its pictures, and where faults and what is left out go."""
 
     def __init__(self, listing: Listing, left_out: LeftOut) -> None:
-        self.listing, self.left_out, self.pictures = listing, left_out, Pictures(listing)
+        self.listing, self.left_out = listing, left_out
         self.faults: list[str] = []
-
-
-class Pictures:
-    """The pictures of a source, found as annotations name them: a path of any system, with an ending or without."""
-
-    def __init__(self, listing: Listing) -> None:
-        self.listing = listing
         self._names = functools.cache(self._names_in)
 
     def find(self, name: str, folders: Iterable[str]) -> Path | None:
-        """The first picture of that name in these folders, paths below the root; a path that is not there is tried as a name."""
+        """The first picture of that name in these folders, paths below the root, as annotations name it: a path of any system, with
+        an ending or without; one that is not there is tried as a name.
+        """
         parts = PurePosixPath(name.replace("\\", "/"))
         for path in (parts, PurePosixPath(parts.name)):
             for folder in folders:

@@ -51,7 +51,7 @@ def _pictures(file: Path, export: Export) -> Iterator[Marked]:
     export.faults += [f"E_BOX {path} line {line}: {what}" for line in rows["line"][bad & ~empty]]
     fractions = bool((numbers[_EDGES].max() <= 1).all())  # Open Images has fractions of the picture
     for name, group in numbers[~bad].groupby(rows["path"][~bad], sort=False):
-        if picture := export.pictures.find(name, folders):
+        if picture := export.find(name, folders):
             edges = map(tuple, group[_EDGES].to_numpy())
             found = [Box(label, each) for label, each in zip(rows["label"][group.index], edges, strict=True)]
             width, height = group.iloc[0][["width", "height"]]

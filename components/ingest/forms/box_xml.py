@@ -76,7 +76,7 @@ def _lists(export: Export, folder: Path) -> dict[str, str]:
 def _picture(found: Element, file: Path, export: Export) -> Path | None:
     """By the name of the XML file, as VOC's own tools find it; `filename` in it is often an older one."""
     folders = boxes.near(export.listing.relative(file.parent), "JPEGImages", "images")
-    return export.pictures.find(file.stem, folders) or export.pictures.find(found.findtext("filename") or "-", folders)
+    return export.find(file.stem, folders) or export.find(found.findtext("filename") or "-", folders)
 
 
 def _things(found: Element) -> Iterator[Box]:
@@ -110,7 +110,7 @@ def _cvat(export: Export) -> Iterator[Marked]:
     for image in images:
         name, subset = image.get("name", "-"), image.get("subset", "")
         folders = boxes.near(path.rpartition("/")[0], f"images/{subset}", "images")
-        if not (picture := export.pictures.find(name, folders)):
+        if not (picture := export.find(name, folders)):
             export.faults += [f"E_MISSING_FILE {path}: names {name!r}, which is not there"] if len(image) else []
             continue
         try:

@@ -75,7 +75,7 @@ def _pictures(file: Path, export: Export) -> Iterator[Marked]:
         what = f"has boxes of {len(lost)} pictures that it does not list, such as {min(lost, key=str)!r}"
         export.faults.append(f"E_MISSING_FILE {path}: {what}")
     for key, (name, width, height) in images.items():
-        if picture := export.pictures.find(name, folders):
+        if picture := export.find(name, folders):
             yield Marked(picture, found[key], (width, height) if width and height else None, split)
         elif found[key]:
             export.faults.append(f"E_MISSING_FILE {path}: names {name!r}, which is not there")

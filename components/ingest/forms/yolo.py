@@ -38,7 +38,7 @@ def _marked(export: Export) -> Iterator[Marked]:
     names, lists = _names(listing, known), _lists(export)
     for file in listing.every(lambda name: name.endswith(".txt")):
         path = listing.relative(file)
-        if picture := export.pictures.find(file.stem, boxes.near(path.rpartition("/")[0], "images")):
+        if picture := export.find(file.stem, boxes.near(path.rpartition("/")[0], "images")):
             found = list(_boxes(file, path, names, "kpt_shape" in known, export.faults))
             yield Marked(picture, found, split=_split(listing.relative(picture), known, lists), fractions=True)
         elif _ROW.search(head(file, 2000)):
