@@ -6,6 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.embed import reduction
+from components.shared import files
+from components.shared.data import embeddings
 from components.shared.data import manifest as manifests
 from components.validate import checks, items
 from components.validate.accepted import Accepted
@@ -60,11 +63,28 @@ def change(folder: Path, columns: dict[str, object]) -> None:
     pq.write_table(table, part)
 
 
-def told(folder: Path, limits: ValidateConfig, accepted: Accepted | None = None) -> dict[str, dict]:
+def embedded(manifest: Path, to: Path, vectors: np.ndarray, levels: np.ndarray, **facts: object) -> embeddings.Embeddings:
+    """What `embed` would have written of a manifest: `vectors` float (rows, d), `levels` uint8 (rows, WIDTH), and `facts` if other ones."""
+    to.mkdir(parents=True)
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    np.save(to / embeddings.VECTORS, vectors)
+    np.save(to / embeddings.LEVELS, levels)
+    reduction.index(vectors, np.ones(len(vectors), bool), to)
+    about = {"network": "efficientnet-lite0", "sha256": "a1", "side": 224, "frames": 8, "dimensions": vectors.shape[1],
+             "rows": len(vectors), "data_digest": manifests.data_digest(manifest)}  # fmt: skip
+    files.write_json(to / embeddings.ABOUT, embeddings.EMPTY | about | facts)
+    return embeddings.read(to)
+
+
+def told(
+    folder: Path, limits: ValidateConfig, accepted: Accepted | None = None, seen: embeddings.Embeddings | None = None
+) -> dict[str, dict]:
     """What the checks say of a manifest, by code, as findings.json does; `items` are the lines that people read."""
-    context = Context.read(folder, limits, accepted)
+    context = Context.read(folder, limits, accepted, seen)
     records = [items.record(finding, context) for finding in checks.run(context, list)]
-    return {each["code"]: each | {"items": [item["text"] for item in each["items"]]} for each in records}
+    return {
+        each["code"]: each | {"items": [item["text"] for item in each["items"]], "records": each["items"]} for each in records
+    }
 
 
 def _binary(values: np.ndarray) -> pa.Array:

@@ -57,6 +57,7 @@ def test_a_vector_of_unit_length_for_each_row_of_the_manifest_in_its_order(made)
     assert found.table.select(["id", "source", "label"]).to_pylist() == rows
     assert found.vectors.shape == (len(rows), 8) == (36, 8)
     assert found.vectors.dtype == np.float16
+    assert (found.levels.shape, found.levels.dtype) == ((36, embeddings.WIDTH), np.uint8)
     assert np.allclose(np.linalg.norm(found.vectors.astype(np.float32), axis=1), 1, atol=2e-3)
     assert (found.network, found.side, found.data_digest) == ("efficientnet-lite0", 32, manifest.data_digest(made / "manifest"))
     near, cosines = found.nearest(found.vectors, 3)

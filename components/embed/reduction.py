@@ -27,10 +27,13 @@ def project(read: Read, usable: np.ndarray, dimensions: int, folder: Path) -> tu
         projection, there = _directions(_some(read, usable, dimensions), dimensions), np.zeros(len(usable), bool)
         np.save(folder / embeddings.PROJECTION, projection, allow_pickle=False)
         vectors = scratch.mapped(folder / embeddings.VECTORS, (len(usable), len(projection) - 1), "float16")
+        levels = scratch.mapped(folder / embeddings.LEVELS, (len(usable), embeddings.WIDTH), "uint8")
         for rows, features in read():
             there[rows] = usable[rows]
-            vectors[rows[usable[rows]]] = embeddings.projected(features[usable[rows]], projection)
+            rows, features = rows[usable[rows]], features[usable[rows]]
+            vectors[rows], levels[rows] = embeddings.projected(features, projection), embeddings.levels(features)
     vectors.flush()
+    levels.flush()
     return vectors, there
 
 

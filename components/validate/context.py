@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from components.shared.data import manifest as manifests
 from components.shared.data import twins
-from components.validate import features, outliers, suspects
+from components.shared.data.embeddings import Embeddings
+from components.validate import crops, features, outliers, suspects
 from components.validate.accepted import Accepted
 from components.validate.config import ValidateConfig
 
@@ -24,16 +25,19 @@ class Context:
     """`rows`: what is held of every sample, numbered from 0, in a dozen bytes: `label`, `split` and `fault_code` as categories,
     and `key`, uint64, equal for equal pictures. All else is read when a check asks for it; see `column` and `some`.
 
-    `accepted`: the last accepted data, if any.
+    `accepted`: the last accepted data, if any; `embeddings`: what a pretrained network saw, if one was asked.
     """
 
     rows: pd.DataFrame
     limits: ValidateConfig
     manifest: Path
     accepted: Accepted | None = None
+    embeddings: Embeddings | None = None
 
     @classmethod
-    def read(cls, manifest: Path, limits: ValidateConfig, accepted: Accepted | None = None) -> "Context":
+    def read(
+        cls, manifest: Path, limits: ValidateConfig, accepted: Accepted | None = None, embeddings: Embeddings | None = None
+    ) -> "Context":
         """Read a manifest part by part."""
         held = ["label", "split", "fault_code"]
 
@@ -44,7 +48,7 @@ class Context:
                 key = pa.array(pd.util.hash_array(pixels, categorize=False))
                 yield table.select(held).append_column("key", key)
 
-        return cls(manifests.frame(tables(), held), limits, manifest, accepted)
+        return cls(manifests.frame(tables(), held), limits, manifest, accepted, embeddings)
 
     def column(self, name: str) -> pd.Series:
         """See `manifest.column`; read anew each time."""
@@ -156,13 +160,22 @@ class Context:
         """The codes that the decoder noted, space between, null for none; categories."""
         return self.column("notes")
 
+    @property
+    def seen_by(self) -> str:
+        """What models and twins go by, for people; empty for gradients and colours alone."""
+        return f"pretrained features ({self.embeddings.network})" if self.embeddings else ""
+
     @functools.cached_property
     def near(self) -> np.ndarray:
         """(m, 2) rows that are near twins of each other: stills that show something, each picture once."""
         textured = self.decoded & ~self.is_clip & (self.column("contrast") >= self.limits.min_contrast)
         first = self.picture == np.arange(len(self.picture), dtype=np.int32)
         once = np.flatnonzero(first & textured.to_numpy())
-        return twins.near(self.manifest, once, bits=self.limits.near_bits, correlation=self.limits.near_correlation)
+        near = twins.near(self.manifest, once, bits=self.limits.near_bits, correlation=self.limits.near_correlation)
+        if self.embeddings is None:
+            return near
+        cropped = crops.near(self.embeddings, lambda rows: self.some(rows, "preview")["preview"], once, self.label_number)
+        return np.unique(np.concatenate([near, cropped]), axis=0)
 
     @functools.cached_property
     def frame_digests(self) -> pd.Series:
@@ -194,7 +207,7 @@ class Context:
         several = learnt & (self.repeated | (self.unit != self.rows["key"]))
         once = pd.DataFrame({"label": labels[several], "unit": self.unit[several]}).drop_duplicates()["label"]
         units = sum(np.bincount(each, minlength=len(self.classes)) for each in (labels[learnt & ~several], once))
-        return suspects.opinion(lambda: features.read(self.manifest), labels, folds, len(self.classes), units)
+        return suspects.opinion(lambda: features.read(self.embeddings, self.manifest), labels, folds, len(self.classes), units)
 
     @functools.cached_property
     def sample(self) -> pa.Table:
@@ -205,15 +218,22 @@ class Context:
         rows = np.flatnonzero((self.decoded & self.labels.notna()).to_numpy())
         if len(rows) > _SAMPLED:
             rows = np.sort(rows[np.argpartition(self.rows["key"].to_numpy()[rows], _SAMPLED)[:_SAMPLED]])
-        columns = self.some(rows, *features.COLUMNS)
-        held = (np.frombuffer(b"".join(columns[name]), np.uint8).reshape(-1, size) for name, size in features.COLUMNS.items())
-        seen = features.of(*held)
+        if self.embeddings:
+            seen = self.embeddings.levels[rows]
+        else:
+            columns = self.some(rows, *features.COLUMNS)
+            seen = features.of(
+                *(np.frombuffer(b"".join(columns[name]), np.uint8).reshape(-1, size) for name, size in features.COLUMNS.items())
+            )
         arrays = {
             "label": pa.array(self.labels.iloc[rows].astype("str"), pa.string()),
             "unit": pa.array(self.unit[rows]),
-            "features": pa.array([row.tobytes() for row in seen], pa.binary(features.LENGTH)),
+            "features": pa.array([row.tobytes() for row in seen], pa.binary(seen.shape[1])),
         }
-        about = {"data_digest": manifests.data_digest(self.manifest), "measured_by": manifests.measured_by(self.manifest)[0]}
+        about = {
+            "data_digest": manifests.data_digest(self.manifest),
+            "measured_by": features.made_by(self.embeddings, self.manifest),
+        }
         return pa.table(arrays).replace_schema_metadata(about)
 
     @functools.cached_property

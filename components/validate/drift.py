@@ -5,7 +5,7 @@ import pandas as pd
 import pyarrow as pa
 
 from components.shared.data import manifest as manifests
-from components.validate import features, picture_checks
+from components.validate import picture_checks
 from components.validate.context import Context
 from components.validate.told_apart import told_apart
 
@@ -46,16 +46,16 @@ def drift(context: Context) -> str | None:
             at = int(gap.argmax())
             moved.append(f"{name} {was[at]:.0f} -> {has[at]:.0f} (decile {at + 1}; L-inf {gap.max():.2f} > {limit:g})")
     if context.accepted.sample is not None:
-        moved += _looks(context.accepted.sample, context.sample, 0.5 + limit)
+        moved += _looks(context.accepted.sample, context.sample, 0.5 + limit, context.seen_by)
     return "; ".join(moved) or None
 
 
-def _looks(before: pa.Table, now: pa.Table, limit: float) -> list[str]:
+def _looks(before: pa.Table, now: pa.Table, limit: float, seen_by: str) -> list[str]:
     """Whether a model tells the pictures of a class from those of before: in words, nothing where it hardly does."""
     if before.schema.metadata[b"measured_by"] != now.schema.metadata[b"measured_by"]:
         return []  # features of two makes are not to be compared
     both = pa.concat_tables([before, now.replace_schema_metadata(before.schema.metadata)])
-    seen = np.frombuffer(b"".join(both["features"].to_pylist()), np.uint8).reshape(len(both), features.LENGTH)
+    seen = np.frombuffer(b"".join(both["features"].to_pylist()), np.uint8).reshape(len(both), -1)
     apart = told_apart(seen, both["label"].to_numpy(), np.arange(len(both)) >= len(before), both["unit"].to_numpy())
     if apart is None:
         return []
@@ -64,7 +64,8 @@ def _looks(before: pa.Table, now: pa.Table, limit: float) -> list[str]:
     if not len(classes) and apart.share <= max(apart.chance, limit):
         return []
     worst = ", ".join(f"{label!r} {share:.0%}" for label, share in classes["share"].head(_NAMED).items())
-    return [f"the pictures look different: of a new and an accepted one of the same class, a simple model that has seen neither picks "
+    by = seen_by and f", by {seen_by},"
+    return [f"the pictures look different: of a new and an accepted one of the same class, a simple model that has seen neither{by} picks "
             f"the new one in {apart.share:.0%} of the cases (a guess: 50%, by chance {apart.chance:.0%} at most; limit {limit:.0%}), "
             f"by class (moved: {len(classes)} of {len(apart.classes)}): {worst or 'none of them for certain'}"
             + (", ..." if len(classes) > _NAMED else "")]  # fmt: skip

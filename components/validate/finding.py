@@ -18,7 +18,7 @@ COLUMNS = {"reason": "str", "other": "int64", "action": "str", "suggested": "str
 class Check:
     """`code`: stable; `message` says what is wrong, `fix` what to do, `example` how an item reads; see checks.py for `run`.
 
-    `action`: what `darkroom fix` does about it; empty where a person has to.
+    `action`: what `darkroom fix` does about it; empty where a person has to. `looks`: whether it goes by features, which it names.
     """
 
     code: str
@@ -27,6 +27,7 @@ class Check:
     fix: str
     example: str = "cat/1.png"
     action: str = ""
+    looks: bool = False
 
     @property
     def doc(self) -> str:
@@ -51,6 +52,8 @@ def findings(check: Check, result: pd.DataFrame | str | None, context: Context) 
     severity, message, fix = context.limits.severity[check.code], check.message, check.fix
     if result is None or len(result) == 0:
         return []
+    if check.looks and context.seen_by:
+        message += f"; by {context.seen_by}"
     if isinstance(result, str):
         return [Finding(check, check.code, severity, f"{message}: {result}", fix, none())]
     if check.code == "E_UNDECODABLE" and context.limits.quarantine == "skip":

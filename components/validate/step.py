@@ -21,19 +21,19 @@ def validate(
     """Judge the data. An error refuses it (exit code 1) after everything is written; a warning does not."""
     from components.validate import great
 
-    destination.check_folder(validation, kind="validation", inputs=[manifest])
+    destination.check_folder(validation, kind="validation", inputs=[manifest, *([embeddings] if embeddings else [])])
     great.process()  # before all that is slow to import
     from components.shared.data import manifest as manifests
-    from components.validate import accepted, checks, class_balance, drift, items, report
+    from components.validate import accepted, checks, class_balance, drift, features, items, report
     from components.validate.context import Context
 
     config.check()
-    digest = manifests.data_digest(manifest)
+    digest, seen = manifests.data_digest(manifest), features.pretrained(embeddings, manifest)
     before = accepted.find(validation, digest)
     with files.whole_folder(validation, kind="validation") as fresh:
         judged = great.judge(manifest, config, fresh / "data_docs")
         # Great Expectations is at work now, in its own process: time for what does not need its outcome.
-        context = Context.read(manifest, config, before)
+        context = Context.read(manifest, config, before, seen)
         class_balance.chart(context, fresh / "classes.png")
         items.write_pairs(context, fresh / "pairs.parquet")
         facts, figures = class_balance.facts(context), drift.figures(context)

@@ -2,7 +2,8 @@
 
 A folder with `embeddings.json`; `vectors.npy` float16 (rows, dimensions), of unit length, a row per row of the manifest and zeros
 where nothing decodes; `projection.npy` float32 (1 + dimensions, features), the mean of the network's features and, below it, the
-directions that they are projected to; `index.usearch`; `samples.parquet`; `map.html`; and in `parts` the features themselves, a
+directions that they are projected to; `levels.npy` uint8 (rows, 224), the features turned in a way that no data decides, for models
+of the checks; `index.usearch`; `samples.parquet`; `map.html`; and in `parts` the features themselves, a
 file a shard, where there is no store to keep them.
 """
 
@@ -19,6 +20,7 @@ from components.shared.data import dataset
 from components.shared.errors import CannotRun
 
 ABOUT, VECTORS, PROJECTION, INDEX = "embeddings.json", "vectors.npy", "projection.npy", "index.usearch"
+LEVELS, WIDTH = "levels.npy", 224  # file, and how many levels a row
 SAMPLES, MAP, PARTS = "samples.parquet", "map.html", "parts"
 NONE = "none"
 # Of a network that is none.
@@ -55,6 +57,11 @@ class Embeddings:
     def vectors(self) -> np.ndarray:
         """float16 (rows, dimensions), mapped. Raises CannotRun."""
         return self._array(VECTORS, (self.rows, self.dimensions), np.float16)
+
+    @functools.cached_property
+    def levels(self) -> np.ndarray:
+        """uint8 (rows, WIDTH), mapped, see `levels`. Raises CannotRun."""
+        return self._array(LEVELS, (self.rows, WIDTH), np.uint8)
 
     @functools.cached_property
     def table(self) -> pa.Table:
@@ -115,3 +122,15 @@ def projected(features: np.ndarray, projection: np.ndarray) -> np.ndarray:
     vectors = (np.asarray(features, np.float32) - projection[0]) @ projection[1:].T
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 1e-6)
+
+
+def levels(features: np.ndarray) -> np.ndarray:
+    """float (n, features) -> whole numbers, uint8 (n, WIDTH): the features at length 1, projected at random, 40 a standard deviation.
+
+    Unlike the vectors, whose directions follow the data, those of two versions of the data are to be compared, and distances are
+    kept as well as that many numbers can (Johnson and Lindenstrauss, 1984).
+    """
+    directions = np.random.default_rng(0).standard_normal((features.shape[1], WIDTH), np.float32)
+    features = np.asarray(features, np.float32)
+    length = np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-6)
+    return np.clip(np.rint(128 + 40 * (features / length) @ directions), 0, 255).astype(np.uint8)
