@@ -21,7 +21,8 @@ from components.shared.models import backend, efficientnet, keras_file, torch_fi
 from components.shared.pictures import decode, fit, formats, metadata, sample_frames
 from components.shared.pictures.formats import Undecodable
 
-PIXELS = 32 * 224 * 224  # that a network is given at once: 1 GB of memory, and no slower than more
+# What a network is given at once: a gigabyte of memory, and no slower than more. Small frames are enlarged, so their number counts.
+PIXELS, FRAMES = 32 * 224 * 224, 64
 NETWORKS = {efficientnet.NAME: efficientnet}
 
 
@@ -64,7 +65,7 @@ class Network:
 
         While the network computes a batch, threads decode the next one.
         """
-        at_once, batch = max(1, PIXELS // int(np.prod(self.shape[:-1]))), []
+        at_once, batch = min(max(1, PIXELS // int(np.prod(self.shape[:-1]))), FRAMES), []
         with ThreadPoolExecutor(parallel.processors()) as pool:
             for pixels in _ahead(pool, self.pixels, samples, at_once):
                 batch.append(pixels)
