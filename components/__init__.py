@@ -33,7 +33,10 @@ STEPS = {
     "measure": Command(
         "components.measure.step", "Decode every frame once and write the manifest, a row per sample", workers=True, parts=True
     ),
-    "embed": Command("components.embed.step", "A vector per sample, to search by and for a map; off by default", parts=True),
+    "embed": Command(
+        "components.embed.step", "A vector per sample, to search by and for a map; off by default", parts=True,
+        supervised="lower embed.side, or free some memory",
+    ),
     "validate": Command("components.validate.step", "Judge the manifest: findings, a report; stops the run on an error"),
     "prepare": Command("components.prepare.step", "Split by group and label, decode, resize: uint8 arrays", workers=True, parts=True),
     "augment": Command("components.augment.step", "Rebalance and augment the training split"),

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import MEASURE, ROOT, draw_clips, draw_shards, draw_stills, drawing, png
 
-from components.__main__ import call
+from components.__main__ import call, parts
 from components.embed.config import EmbedConfig
 from components.embed.step import embed
 from components.ingest.step import ingest
@@ -76,6 +76,10 @@ def test_the_same_data_is_the_same_bytes_however_it_was_done(made, tmp_path, mon
         alike = stored.keys() - {".darkroom"}
         assert {name: again[name] for name in alike} == {name: stored[name] for name in alike}
         assert not [name for name in stored if name.startswith("parts")]
+    given = {"section": "embed", "data": str(made / "data"), "digest": ""}  # as pods have it that compute a share each
+    assert parts("embed", **given, config=KNOBS).missing("1/3") == []
+    assert parts("embed", **given, config=KNOBS | {"side": 64}).missing("1/3") == ["00000.parquet"]
+    assert parts("embed", **given, config=KNOBS | {"network": "none"}) is None
 
 
 def test_a_new_shard_costs_itself_alone_and_other_dimensions_nothing(copy, capsys):
