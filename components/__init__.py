@@ -53,6 +53,11 @@ TOOLS = {
     "checks": Command("components.validate.checks", "List what validate looks for: code, severity, meaning, example"),
     "fix": Command("components.fix.step", "Apply chosen fixes of validate's findings as a new data version"),
     "knobs": Command("components.__main__", "Check all of params.yaml, before a step has run"),
+    "backbone": Command(
+        "components.train.backbone",
+        "Take a network of your own, FILE.keras, for the preset pretrained",
+        supervised="free some memory, or take a smaller network",
+    ),
     "digest": Command("components.shared.data.dataset", "Print the digest of a folder of shards, as data.dvc records it"),
     "similar": Command("components.embed.similar", "Find the samples that look most like a picture, by what embed wrote"),
     "summary": Command("components.register.summary", "Show CNN against LSTM, the verdict, and what to type next"),

@@ -34,6 +34,16 @@ def knobs(options: argparse.Namespace) -> dict:
     return params
 
 
+def send_backbones(params: dict, address: str) -> None:
+    """Put the networks of one's own that the knobs name into the store, where steps in a container find them. Raises CannotRun."""
+    from components.shared.store import Store
+    from components.train import backbone
+
+    if backbone.named(params) and not address:
+        raise CannotRun("--no-cache: containers find a network of your own in the store, which this leaves out; run without it")
+    backbone.keep(params, Store(address))
+
+
 def compile_pipeline(options: argparse.Namespace) -> int:
     """Write the pipeline as a file that Kubeflow takes."""
     pipeline, _ = for_cluster(options)

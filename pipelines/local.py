@@ -57,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
             steps.check()
             steps.make_store(environment)
             start = steps.run
+            graph.send_backbones(params, environment[STORE])
         else:
             start, environment["TMPDIR"] = said.process, str(stack.enter_context(scratch.folder()))
         caching = {"enable_caching": not options.no_cache, "cache_root": str(cache)}

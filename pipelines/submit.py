@@ -49,6 +49,7 @@ def prepared(options: argparse.Namespace, **kind: bool) -> tuple[dict, object]:
                         "or make one DVC's default remote, and `dvc push`")  # fmt: skip
     if not options.unchecked:
         remote.listing(data, newest.digest_of(follow) if follow else digest)  # late on the cluster, early here
+    graph.send_backbones(graph.knobs(options), settings.store)
     parameters = {name: spec.default for name, spec in pipeline.component_spec.inputs.items()} | {
         "data": data,
         "digest": digest,

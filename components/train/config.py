@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from components.shared.config import Section
+from components.shared.config import Section, shorten
+from components.train.backbone import KNOB, OURS
 from components.train.presets import NETWORKS
 from components.train.remedies import REMEDIES
 
@@ -14,6 +15,7 @@ class TrainConfig(Section):
 
     architecture: Literal["cnn", "lstm"]
     preset: Literal["auto", *dict.fromkeys(preset for presets in NETWORKS.values() for preset in presets)]
+    backbone: str
     epochs: int = Field(ge=1, le=10_000)
     batch_size: int = Field(ge=1, le=65_536)
     budget_minutes: float = Field(ge=0)
@@ -39,6 +41,10 @@ class TrainConfig(Section):
         if self.preset == "auto" and not self.budget_minutes:
             raise ValueError(
                 "preset: auto tries presets for a part of the time; budget_minutes says how long learning may take"
+            )
+        if self.backbone != OURS and not KNOB.fullmatch(self.backbone):
+            raise ValueError(
+                f"backbone: expected {OURS}, or NAME@DIGITS as `darkroom backbone` says it, got {shorten(self.backbone)}"
             )
         if self.loss != "cross_entropy" and self.imbalance in ("focal", "balanced_softmax"):
             raise ValueError(f"imbalance: {self.imbalance} is a kind of cross entropy; it does not go with loss {self.loss}")

@@ -17,6 +17,7 @@ from components.shared.errors import CannotRun, Refused
 from components.shared.models import backend, keras_file
 from components.shared.runs import tracking
 from components.train import calibration
+from components.train.backbone import FOLDER, USED_BY, find
 from components.train.checkpoint import Checkpoints
 from components.train.config import TrainConfig
 from components.train.termination import Stop, stoppable
@@ -31,6 +32,7 @@ def train(
     config: TrainConfig,
     seed: Annotated[int, "seed of weights, order and dropout"],
     model: Annotated[Path, "folder for the model"],
+    backbones: Annotated[Path, "what `darkroom backbone` keeps"] = FOLDER,
 ) -> None:
     """Fit one architecture on the augmented images; save the best model and the record of the run that made it.
 
@@ -40,7 +42,7 @@ def train(
     # From here on the place is ours: a second training of the same model is told so at once.
     with stoppable() as stop:
         with files.whole_folder(model, kind="model") as fresh:
-            checkpoints, summary = _fit(augmented, prepared, config, seed, model, fresh, stop)
+            checkpoints, summary = _fit(augmented, prepared, backbones, config, seed, model, fresh, stop)
             checkpoints.keep_finished(fresh)
         tracking.try_to(tracking.send_training, model)
         checkpoints.clear()
@@ -48,7 +50,7 @@ def train(
 
 
 def _fit(
-    augmented: Path, prepared: Path, config: TrainConfig, seed: int, model: Path, fresh: Path, stop: Stop
+    augmented: Path, prepared: Path, backbones: Path, config: TrainConfig, seed: int, model: Path, fresh: Path, stop: Stop
 ) -> tuple[Checkpoints, str]:
     """Write into the folder `fresh` what will lie in `model`. Returns the checkpoints, and what to say in the end."""
     tf, keras = backend.start(seed)
@@ -64,8 +66,9 @@ def _fit(
 
     def builder(preset: str) -> Callable:
         return functools.partial(
-            presets.network, config.architecture, preset, layout.shape, len(layout.classes), dropout=config.dropout
-        )
+            presets.network, config.architecture, preset, layout.shape, len(layout.classes), dropout=config.dropout,
+            **{"backbone": own} if preset == "pretrained" else {},
+        )  # fmt: skip
 
     def begin() -> dict[str, str]:
         preset = config.preset if config.preset != "auto" else trial.CANDIDATES[0]
@@ -84,6 +87,7 @@ def _fit(
             checkpoints,
             f"train {config.architecture}: is written out as an earlier pod of this pipeline run had finished it",
         )
+    own = find(config.backbone, backbones, checkpoints.folder) if config.preset in USED_BY else None
     begun = checkpoints.begun(begin)
     precision, knobs, build = begun["precision"], config.model_dump(), builder(begun["preset"])
     config = trial.rest(config, begun["preset"])

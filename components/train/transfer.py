@@ -20,7 +20,7 @@ from components.shared.progress_bar import progress_bar
 from components.train import budget, whitening
 from components.train.config import TrainConfig
 from components.train.normalization import FusedBatchNormalization
-from components.train.presets import TRUNK
+from components.train.presets import FEATURES, TRUNK
 
 BATCH = 64  # samples that the trunk sees at once
 PROBE = 4  # batches that are timed beforehand
@@ -61,7 +61,7 @@ def part(
     known, checked = _seen(trunk, validation, folder / "validation.npy", np.arange(len(validation)))
     chosen = _affordable(trunk, training, config, np.random.default_rng(seed))
     learnt, features = _seen(trunk, training, folder / "training.npy", chosen)
-    names = set(efficientnet.folded())
+    names = {layer.name for layer in keras.Model(network.input, network.get_layer(FEATURES).output).layers}
     if config.architecture == "cnn":
         names.add("logits")
         weights = regression(features, learnt.labels[: len(features)], checked, known.labels, outputs[0].shape[-1])

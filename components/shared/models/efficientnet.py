@@ -42,13 +42,18 @@ def stem(images):
     """uint8 (h, w, c), c 1 or 3, at least LEAST px after enlarging -> (h/2, w/2, 32)."""
     from keras import layers
 
-    x = layers.Rescaling(1 / 128, offset=-127 / 128)(images)
-    side = min(images.shape[1], images.shape[2])
+    x = enlarged(layers.Rescaling(1 / 128, offset=-127 / 128)(images))
+    return _convolution(x, 32, "stem", kernel=3, strides=2)
+
+
+def enlarged(x):
+    """float (h, w, c), c 1 or 3 -> (h, w, 3), each side of at least LEAST px."""
+    from keras import layers
+
+    side = min(x.shape[1], x.shape[2])
     if side < LEAST:
         x = layers.UpSampling2D(-(-LEAST // side), interpolation="bilinear")(x)
-    if images.shape[3] == 1:
-        x = layers.Concatenate()([x, x, x])
-    return _convolution(x, 32, "stem", kernel=3, strides=2)
+    return layers.Concatenate()([x, x, x]) if x.shape[3] == 1 else x
 
 
 def blocks(x, first: int = 0, last: int = BLOCKS):

@@ -4,7 +4,8 @@ import functools
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from components.shared.progress_bar import progress_bar
 
 FILE = "model.keras"
 MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
-MAX_SIZE = 4 * 2**30  # bytes unpacked; no network of ours comes near
+MAX_SIZE, MAX_CONFIG = 4 * 2**30, 32 * 2**20  # bytes unpacked; no network of ours comes near
 # What a network of ours consists of, and nothing else: layers that run code (Lambda) or open files (TFSMLayer, the lookups
 # and vectorisers) are none of it. A new layer in components/train has to be named here.
 CLASSES = {
@@ -27,8 +28,13 @@ CLASSES = {
         "InputLayer", "Rescaling", "Conv1D", "Conv2D", "DepthwiseConv2D", "MaxPooling2D", "UpSampling2D", "Flatten", "Dense",
         "Dropout", "BatchNormalization", "Activation", "Identity", "Add", "Average", "Concatenate", "GlobalAveragePooling1D",
         "GlobalAveragePooling2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "Bidirectional", "LSTM", "GRU", "SimpleRNN",
+        # Those of networks that people bring (`darkroom backbone`).
+        "ZeroPadding2D", "Cropping2D", "AveragePooling2D", "SeparableConv2D", "ReLU", "LeakyReLU", "LayerNormalization",
+        "Normalization", "Multiply", "Subtract", "Reshape", "SpatialDropout2D",
     },
-    "keras.src.ops.numpy": {"Reshape", "Any", "NotEqual", "Flip", "Mean", "Where"},
+    "keras.src.applications.convnext": {"LayerScale", "StochasticDepth"},
+    "keras.src.applications.inception_resnet_v2": {"CustomScaleLayer"},
+    "keras.src.ops.numpy": {"Reshape", "Any", "NotEqual", "Flip", "Mean", "Where", "Add", "Multiply"},
     "keras.initializers": {"GlorotUniform", "Zeros", "Ones", "Orthogonal"},
 }  # fmt: skip
 
@@ -75,20 +81,34 @@ def is_finite(model) -> bool:
     return all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
-def refuse_foreign(file: Path) -> None:
-    """Raise Refused for a model file that holds anything but a network of known layers and its weights."""
+def refuse_foreign(file: Path, known: dict[str | None, set[str]] = CLASSES, *, dropped: str = "") -> dict:
+    """Raise Refused for a model file that holds anything but a network of `known` layers and its weights; returns its description.
+
+    What stands in that under the name `dropped` is left out, and not looked at: the caller loads what is returned.
+    """
     try:
         with zipfile.ZipFile(file) as content:
             members = {member.filename: member.file_size for member in content.infolist()}
-            if set(members) != MEMBERS or sum(members.values()) > MAX_SIZE:
+            if set(members) != MEMBERS or sum(members.values()) > MAX_SIZE or members["config.json"] > MAX_CONFIG:
                 raise Refused(f"{file}: expected {', '.join(sorted(MEMBERS))} of at most 4 GiB, found {sorted(members)}")
-            objects: list[dict] = []
-            json.loads(content.read("config.json"), object_hook=lambda inner: objects.append(inner) or inner)
-    except (zipfile.BadZipFile, ValueError) as error:
+            text = content.read("config.json")
+        config = json.loads(text, object_hook=lambda inner: {name: inner[name] for name in inner if name != dropped})
+        classes = [(node.get("module"), node["class_name"]) for node in _objects(config) if "class_name" in node]
+    except (zipfile.BadZipFile, zlib.error, ValueError, RuntimeError) as error:  # the last: encrypted, or nested too deep
         raise CannotRun(f"{file}: damaged or cut short ({error})") from None
-    for module, name in ((node.get("module"), node["class_name"]) for node in objects if "class_name" in node):
-        if name not in CLASSES.get(module, ()):
+    for module, name in classes:
+        if str(name) not in known.get(module if isinstance(module, str) else None, ()):
             raise Refused(f"{file}: holds {module}.{name}, which no network of Darkroom has; it is not loaded")
+    return config
+
+
+def _objects(value: object) -> Iterator[dict]:
+    """Every object of a JSON text, however deep."""
+    if isinstance(value, dict):
+        yield value
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _objects(inner)
 
 
 def predict(

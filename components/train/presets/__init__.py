@@ -26,8 +26,12 @@ def network(
     dropout: float,
     normalization=None,
     precision: str = "float32",
+    **settings,
 ):
-    """uint8 (h, w, c) or (time, h, w, c) -> float32 (classes,) probabilities; before them the layer `logits`. Returns a keras.Model."""
+    """uint8 (h, w, c) or (time, h, w, c) -> float32 (classes,) probabilities; before them the layer `logits`. Returns a keras.Model.
+
+    `settings` are those of one preset alone: `backbone` of `pretrained`, a file that `darkroom backbone` wrote.
+    """
     import keras
     from keras import layers
 
@@ -36,7 +40,7 @@ def network(
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
     try:
         images = keras.Input(shape, dtype="uint8", name="images")
-        features = encode(images, dropout, normalization or layers.BatchNormalization)
+        features = encode(images, dropout, normalization or layers.BatchNormalization, **settings)
     finally:
         keras.config.set_dtype_policy("float32")
     # These in float32, whatever precision the network has.
