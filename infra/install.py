@@ -60,19 +60,19 @@ def for_uv(options: dict[str, str]) -> dict[str, str]:
 
 def by_uv(lock: Path) -> str:
     """Install uv, and all else by it. Returns why it did not work, without any address: there may be a password in it."""
-    own = re.search(r"^uv==(?:.*\\\n)*.*", lock.read_text(), re.MULTILINE)
-    if not own:
+    pinned = re.search(r"^uv==(?:.*\\\n)*.*", lock.read_text(), re.MULTILINE)
+    if not pinned:
         return "it is not in the lock"
     options = pip_options(subprocess.run([*PIP, "config", "list"], capture_output=True, text=True).stdout)
     if chosen := sorted(PIPS_ALONE & options.keys()):
         return f"pip is told {' and '.join(chosen)}"
     with tempfile.NamedTemporaryFile("w", suffix=".lock") as alone:
-        alone.write(own[0])
+        alone.write(pinned[0])
         alone.flush()
         if subprocess.run([*PIP, *EXACTLY, alone.name], capture_output=True).returncode:
             return "it could not be installed"
-    own = {name: value for name, value in os.environ.items() if name.startswith("UV_")}  # goes before pip's
-    environment = os.environ | for_uv(options) | own
+    its_own = {name: value for name, value in os.environ.items() if name.startswith("UV_")}  # goes before pip's
+    environment = os.environ | for_uv(options) | its_own
     command = [sys.executable, "-m", "uv", "pip", *EXACTLY, str(lock), "--python", sys.executable]
     if sys.dont_write_bytecode:  # else it is written when a module is first imported, which is faster
         command.append("--compile-bytecode")
