@@ -16,13 +16,13 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def project(tmp_path) -> Path:
-    """The measuring and the judging of 1,800 pictures: the stages of dvc.yaml, without their dependence on the code."""
+    """The stages of dvc.yaml up to the verdict, on 1,800 pictures, without their dependence on the code."""
     assert main(["ingest", str(draw_stills(tmp_path / "source", each=600)), str(tmp_path / "data")]) == 0
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    kept = {name: stages[name] for name in ("measure", "validate")}
+    kept = {name: stages[name] for name in ("measure", "embed", "validate")}
     for stage in kept.values():
-        stage["deps"] = [path for path in stage["deps"] if path in ("data", "outputs/manifest")]
+        stage["deps"] = [path for path in stage["deps"] if path in ("data", "outputs/manifest", "outputs/embeddings")]
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": kept}))
     for command in ("git init -q", "dvc init -q"):
         subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
@@ -43,7 +43,7 @@ def wait_for_the_step(process: subprocess.Popen) -> None:
 
 
 def whole(project: Path) -> None:
-    """Both stages are done, their outputs are those that DVC recorded, and nothing half-written is left."""
+    """All stages are done, their outputs are those that DVC recorded, and nothing half-written is left."""
     status = subprocess.run(["dvc", "status"], cwd=project, capture_output=True, text=True)
     assert "up to date" in status.stdout
     assert not list((project / "outputs").rglob("*.tmp"))
