@@ -104,7 +104,7 @@ def test_a_training_that_is_killed_twice_goes_on_and_gives_what_processes_give(i
     why = "failed at train cnn: exit code 143: told to stop; the same command goes on from here; log: "
     assert f"pipelines run: {why}" in first.stderr
     assert re.search(rf"Darkroom: darkroom-[-\d]+ {why}", first.stdout)  # the exit handler says it too
-    prepared = {"measure", "validate", "gate", "prepare", "augment"}
+    prepared = {"measure", "embed", "validate", "gate", "prepare", "augment"}
     assert steps(digits) == prepared | {
         "tracking",
         "train_cnn",
