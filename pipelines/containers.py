@@ -102,7 +102,8 @@ class Containers:
         self.logs.mkdir(parents=True, exist_ok=True)
         log = self.logs / f"{next(self.numbers):02}-{name.replace(' ', '_')}.log"
         with log.open("w", encoding="utf-8") as kept:
-            code = Said(*self.said.streams, kept).run(started, environment)
+            # There, since podman leaves an empty file `oom` where it was called when a container has taken too much memory.
+            code = Said(*self.said.streams, kept).run(started, environment, self.logs)
         how = {
             KILLED: f": killed, perhaps out of memory (limit {self.memory}; --memory raises it)",
             STOPPED: ": told to stop; the same command goes on from here",

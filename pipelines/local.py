@@ -94,10 +94,10 @@ class Said:
 
         return self.run(replace_python_executable(command, sys.executable), environment)
 
-    def run(self, command: list[str], environment: dict[str, str]) -> int:
-        """Run a command to its end, and say what it says; its exit code."""
+    def run(self, command: list[str], environment: dict[str, str], folder: Path | None = None) -> int:
+        """Run a command to its end, in this folder where one is named, and say what it says; its exit code."""
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
-        with subprocess.Popen(command, env=os.environ | environment, **streams) as process:
+        with subprocess.Popen(command, cwd=folder, env=os.environ | environment, **streams) as process:
             try:
                 for line in process.stdout:
                     self.write(line)
