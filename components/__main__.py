@@ -74,7 +74,9 @@ def call(name: str, *, section: str = "", **values: object) -> None:
 
     step = getattr(importlib.import_module(STEPS[name].module), name)
     for parameter, hint in typing.get_type_hints(step).items():
-        if hint is Path or (hint == Path | None and values.get(parameter)):
+        if parameter not in values:  # it has a default, or the step itself says that it is missing
+            continue
+        if hint is Path or (hint == Path | None and values[parameter]):
             values[parameter] = Path(values[parameter])
         elif hint == list[Path]:
             values[parameter] = [Path(value) for value in values[parameter]]
