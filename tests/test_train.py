@@ -228,7 +228,8 @@ def test_every_recipe_runs(work, knobs, changes):
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_other_ones(work, knobs):
-    config = knobs(TrainConfig, "train.cnn", epochs=2, batch_size=32)
+    # Which precision is faster is told by the clock, and may be told otherwise the next time on a busy machine.
+    config = knobs(TrainConfig, "train.cnn", epochs=2, batch_size=32, precision="float32")
 
     def weights(name: str, seed: int) -> str:
         return files.read_json(train(work, config, name, seed) / "run.json")["model"]["weights_sha256"]

@@ -45,13 +45,14 @@ def embed(
     network = networks.chosen(config, model)
     inputs = [manifest, *([model] if model else []), *([Path(data)] if Path(data).exists() else [])]
     destination.check_folder(embeddings, kind="embeddings", inputs=inputs)
+    measured = manifests.shard_digests(manifest)
     if network is None:
         with files.whole_folder(embeddings, kind="embeddings") as fresh:
             _write_about(fresh, None)
         print(f"{embeddings}: none, as the knob embed.network says")
         return
     shards = Shards(data, digest)
-    shards.refuse_other_than(manifests.shard_digests(manifest), contents=True)
+    shards.refuse_other_than(measured, contents=True)
     sizes = {name: len(table) for name, table in manifests.parts(manifest, ["fault_code"])}
     kept = _parts(shards, network)
     new = kept.missing() if kept else [name for name in shards.names if not _is_whole(embeddings, shards, name, network)]
