@@ -300,7 +300,8 @@ def wait_for_checkpoint(work: Path, process: subprocess.Popen, count: int = 1) -
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM])
 def test_killed_and_called_again_it_ends_with_the_same_weights(work, kind):
-    recipe = {"epochs": 30, "batch_size": 16, "dropout": 0.2}
+    # Which precision is faster is told by the clock, and may be told otherwise the next time on a busy machine.
+    recipe = {"epochs": 30, "batch_size": 16, "dropout": 0.2, "precision": "float32"}
     straight = start_training(work, **recipe)
     assert straight.wait(timeout=300) == 0, straight.stdout.read()
     whole = files.read_json(work / "models/cnn/run.json")
