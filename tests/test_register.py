@@ -51,6 +51,15 @@ def test_the_better_one_on_validation_becomes_champion_whatever_the_test_split_s
     assert "champion of `darkroom`: version 1" in table
 
 
+@pytest.mark.parametrize(("begun", "said"), [
+    ("nothing", "began from nothing."), ("efficientnet-lite0", "began from ImageNet's weights (EfficientNet-Lite0, Apache-2.0)."),
+    ("mine@0123456789ab", "began from `mine@0123456789ab`, a network of your own."),
+])  # fmt: skip
+def test_the_card_says_what_a_training_began_from(candidate, registered, begun, said):
+    registered(candidate("cnn", tags={"architecture": "cnn", "git_commit": "abc", "data_digest": "d.dir", "begun_from": begun}))
+    assert said in champion().description
+
+
 def test_test_samples_with_twins_elsewhere_are_told_to_whoever_reads_the_figures(candidate, registered, capsys):
     folders = candidate("cnn")
     registered(folders)

@@ -410,7 +410,8 @@ def test_another_pod_finds_the_newest_checkpoint_in_the_store_and_what_the_train
 
     def pod(name: str, identity: str = "abc") -> tuple[Checkpoints, dict]:
         kept = Checkpoints(tmp_path / name / "cnn", identity)
-        return kept, kept.begun(lambda: {"training_id": name.replace(" ", ""), "precision": "float32", "preset": "default"})
+        begun = {word: kept.once(word, lambda: name.replace(" ", "")) for word in ("training_id", "precision", "samples")}
+        return kept, begun
 
     monkeypatch.setenv("DARKROOM_STORE", (tmp_path / "store").as_uri())
     first, begun = pod("pod 1")
@@ -420,7 +421,7 @@ def test_another_pod_finds_the_newest_checkpoint_in_the_store_and_what_the_train
     prefix, names = "checkpoints/abc/", ["0000000002.npz", "0000000003.npz", "begun.json"]
     assert open_store().names("checkpoints") == [prefix + name for name in names]
     second, again = pod("pod 2")
-    assert again == begun == {"training_id": "pod1", "precision": "float32", "preset": "default"}
+    assert again == begun == {"training_id": "pod1", "precision": "pod1", "samples": "pod1"}
     assert second.last({"w"}).progress["step"] == 3
     other, own = pod("pod 3", identity="xyz")
     assert (other.last({"w"}), own["training_id"]) == (None, "pod3")

@@ -6,6 +6,7 @@ from test_train import train, work  # noqa: F401 (a fixture)
 
 from components.shared import files
 from components.shared.data import arrays
+from components.shared.errors import Terminated
 from components.shared.models import backend, efficientnet, keras_file
 from components.train.config import TrainConfig
 
@@ -22,6 +23,7 @@ def test_the_trunk_stays_what_imagenet_made_it_and_the_rest_learns(work, knobs, 
     model = train(work, config, architecture)
     record = files.read_json(model / "run.json")
     assert record["validation"]["accuracy"] > 0.8
+    assert record["tags"]["begun_from"] == efficientnet.NAME
     network = keras_file.load(model / keras_file.FILE, sha256=record["model"]["sha256"])
     network = network if "head" in [layer.name for layer in network.layers] else network.get_layer(architecture)
     for name, weights in efficientnet.folded().items():
@@ -35,7 +37,9 @@ def test_what_is_kept_of_the_trunk_is_what_the_whole_network_would_see(work, kno
     layout = arrays.Layout.read(work / "prepared")
     training, validation = (arrays.load(work / "prepared" / name, layout) for name in ("train", "validation"))
     build = lambda **settings: presets.network("cnn", "pretrained", layout.shape, 3, dropout=0.0, **settings)  # noqa: E731
-    part = transfer.part(build, training, validation, config, tmp_path, precision="float32", seed=1)
+    part = transfer.part(
+        build, training, validation, config, tmp_path, precision="float32", seed=1, once=lambda _, decide: decide()
+    )
     _, probabilities = part.model(part.validation.images.astype(np.float32))
     np.testing.assert_allclose(probabilities, part.network(validation.images), atol=2e-3)
     assert (probabilities.numpy().argmax(1) == validation.labels).mean() > 0.7  # before any training: the regression alone
@@ -50,10 +54,29 @@ def test_a_short_budget_takes_the_samples_that_it_has_room_for(work, knobs, tmp_
     layout = arrays.Layout.read(work / "prepared")
     training, validation = (arrays.load(work / "prepared" / name, layout) for name in ("train", "validation"))
     build = lambda **settings: presets.network("cnn", "pretrained", layout.shape, 3, dropout=0.0, **settings)  # noqa: E731
-    part = transfer.part(build, training, validation, config, tmp_path, precision="float32", seed=1)
+    part = transfer.part(
+        build, training, validation, config, tmp_path, precision="float32", seed=1, once=lambda _, decide: decide()
+    )
     assert transfer.BATCH <= len(part.training) < len(training)
     assert "samples, drawn at random" in capsys.readouterr().out
     assert len(part.validation) == len(validation)
+
+
+def test_a_training_that_goes_on_has_the_samples_that_it_began_with(work, knobs, monkeypatch):  # noqa: F811
+    config = knobs(TrainConfig, "train.cnn", **PLAIN | {"budget_minutes": 0.2})
+    answers = iter([100, 150])  # as a machine says that is busier, or less busy, than it was
+    monkeypatch.setattr(transfer, "_affordable", lambda *_: next(answers))
+
+    def interrupted(*_):
+        raise Terminated("train: told to stop")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("components.train.loop.budget.is_open", interrupted)  # after some batches
+        patch.setattr("components.train.loop.budget.PROBE", 3)
+        with pytest.raises(Terminated):
+            train(work, config)
+    assert files.read_json(train(work, config) / "run.json")["training_samples"] == 100
+    assert files.read_json(train(work, config, name="another") / "run.json")["training_samples"] == 150
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])

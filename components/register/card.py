@@ -4,6 +4,8 @@ from components.register.candidates import Candidate
 
 _ROWS = ("accuracy", "balanced_accuracy", "macro_f1", "worst_class_recall", "expected_calibration_error", "log_loss")
 
+_BEGUN = {"nothing": "nothing", "efficientnet-lite0": "ImageNet's weights (EfficientNet-Lite0, Apache-2.0)"}
+
 
 def card(candidate: Candidate, reasons: list[str]) -> str:
     """Markdown for the version's description in the registry."""
@@ -15,7 +17,8 @@ def card(candidate: Candidate, reasons: list[str]) -> str:
     twins = {
         name: f"{candidate.twins[name]:,}" if name in candidate.twins else "not counted" for name in ("train", "validation")
     }
-    begun = ", begun from ImageNet's weights (EfficientNet-Lite0, Apache-2.0)" if record["name"].endswith("-pretrained") else ""
+    begun = record["tags"].get("begun_from", "nothing")
+    begun = _BEGUN.get(begun, f"`{begun}`, a network of your own")
     classes, more = ", ".join(f"`{name}`" for name in record["classes"][:50]), ", ..." if len(record["classes"]) > 50 else ""
     return f"""\
 **{record["name"]}** recognises {len(record["classes"])} classes of {kind}: {classes}{more}.
@@ -33,7 +36,7 @@ def card(candidate: Candidate, reasons: list[str]) -> str:
 **Input**: uint8 ({", ".join(map(str, shape))}), {"grey" if channels == 1 else "RGB"} of {width}x{height} px, resized as \
 `prepare` does; pixels are scaled inside the model. **Output**: a probability per class, in the order above.
 
-**Made from**: data `{record["data_digest"]}`, code `{record["tags"]["git_commit"]}`{begun}.
+**Made from**: data `{record["data_digest"]}`, code `{record["tags"]["git_commit"]}`; the training began from {begun}.
 
 **Limits**: The figures hold for pictures like those of the test split. On other pictures the model is less often right, and \
 no less confident. A picture of a class that is not in the list gets one of the classes in the list. On average, confidence \

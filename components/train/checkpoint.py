@@ -20,7 +20,7 @@ from components.shared.config import pipeline_run_name
 from components.shared.deadline import within
 from components.shared.errors import CannotRun
 
-BEGUN = "begun.json"  # beside the checkpoints: what is decided once for a training
+BEGUN = "begun.json"  # beside the checkpoints: what is decided once for a training, its id first
 KEPT = 2  # checkpoints, so that there is one when the newest is damaged
 SECONDS = 30.0  # for one look into the store while the training waits for it
 T = TypeVar("T")
@@ -56,19 +56,20 @@ class Checkpoints:
         self._said = False
         self._thread = threading.Thread(target=self._send, name="checkpoints", daemon=True)
 
-    def begun(self, begin: Callable[[], dict[str, str]]) -> dict[str, str]:
-        """What this training began with, as it was the first time; `begin()` says it when there was none."""
-        file = self.folder / BEGUN
+    def once(self, name: str, decide: Callable[[], T]) -> T:
+        """What `decide()` said of this training the first time it was asked: by the clock it might say otherwise today."""
+        file, key = self.folder / BEGUN, f"{self._prefix}/{BEGUN}"
         if not file.exists():
-            self._ask(lambda kept: kept.get(f"{self._prefix}/{BEGUN}", file), None)
-        try:
-            content = files.read_json(file, "training_id", "precision", "preset")
-        except CannotRun:  # none, or damaged
-            content = begin()
-            files.write_json(file, content)
-            # Before there is a run in MLflow: whoever takes over after a kill must know whose it is.
-            self._ask(lambda kept: kept.put(f"{self._prefix}/{BEGUN}", file), None)
-        return content
+            self._ask(lambda kept: kept.get(key, file), None)
+        decided = {}
+        with contextlib.suppress(CannotRun):  # none, or damaged
+            decided = files.read_json(file, "training_id")
+        if name not in decided:
+            decided[name] = decide()
+            files.write_json(file, decided)
+            # At once: whoever takes over after a kill must know whose run in MLflow it is.
+            self._ask(lambda kept: kept.put(key, file), None)
+        return decided[name]
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a new one, then let go of all but the one before it."""

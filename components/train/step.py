@@ -70,13 +70,6 @@ def _fit(
             **{"backbone": own} if preset == "pretrained" else {},
         )  # fmt: skip
 
-    def begin() -> dict[str, str]:
-        preset = config.preset if config.preset != "auto" else trial.CANDIDATES[0]
-        precision = choose(config, builder(preset))
-        if config.preset == "auto":
-            preset = trial.choose(config, builder, training, validation, precision=precision, seed=seed, stop=stop)
-        return {"training_id": uuid.uuid4().hex, "precision": precision, "preset": preset}
-
     onednn = backend.has_onednn()
     # All that decides the result, and nothing else of the machine: another pod goes on from these checkpoints.
     inputs = [config.model_dump_json(), seed, training.digest(), validation.digest(), layout.classes, keras.__version__, onednn]
@@ -88,28 +81,33 @@ def _fit(
             f"train {config.architecture}: is written out as an earlier pod of this pipeline run had finished it",
         )
     own = find(config.backbone, backbones, checkpoints.folder) if config.preset in USED_BY else None
-    begun = checkpoints.begun(begin)
-    precision, knobs, build = begun["precision"], config.model_dump(), builder(begun["preset"])
-    config = trial.rest(config, begun["preset"])
+    once, knobs = checkpoints.once, config.model_dump()
+    training_id = once("training_id", lambda: uuid.uuid4().hex)
+    tried = {"precision": once("precision", lambda: choose(config, builder(trial.first(config)))), "seed": seed}
+    if config.preset == "auto":
+        preset = once("preset", lambda: trial.choose(config, builder, training, validation, **tried, stop=stop))
+        config = trial.rest(config, preset)
+    build = builder(config.preset)
     # Anew: Keras draws its seeds from Python's generator, and so does whoever asked the store again when it did not answer.
     keras.utils.set_random_seed(seed)
-    part = transfer.part(build, training, validation, config, checkpoints.folder, precision=precision, seed=seed)
+    part = transfer.part(build, training, validation, config, checkpoints.folder, **tried, once=once)
     network = part.network
-    print(f"train {config.architecture} ({config.preset}): {network.count_params():,} parameters, {len(training):,} samples, "
-          f"{len(layout.classes)} classes, {precision}")  # fmt: skip
+    print(f"train {config.architecture} ({config.preset}): {network.count_params():,} parameters, {len(part.training):,} samples, "
+          f"{len(layout.classes)} classes, {tried['precision']}")  # fmt: skip
 
     record = {
-        "training_id": begun["training_id"],
+        "training_id": training_id,
         "name": f"{config.architecture}-{config.preset}",
         "knobs": {**_data_knobs(), **varied.knobs, "train": knobs, "seed": seed},
         "parameters": network.count_params(),
-        "training_samples": len(training),
+        "training_samples": len(part.training),
         "tags": {
             "architecture": config.architecture,
-            "precision": precision,
+            "precision": tried["precision"],
             "onednn": "on" if onednn else "off",
             "git_commit": tracking.code_version(),
             "data_digest": layout.data_digest,
+            "begun_from": config.backbone if config.preset == "pretrained" else "nothing",
         },
         "data_digest": layout.data_digest,
         "shape": list(layout.shape),

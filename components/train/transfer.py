@@ -42,9 +42,13 @@ class Part:
 
 
 def part(
-    build: Callable, training: Split, validation: Split, config: TrainConfig, folder: Path, *, precision: str, seed: int
-) -> Part:
-    """A new network, and the part of it that learns; what a frozen trunk says is written into `folder`."""
+    build: Callable, training: Split, validation: Split, config: TrainConfig, folder: Path, *, precision: str, seed: int,
+    once: Callable,
+) -> Part:  # fmt: skip
+    """A new network, and the part of it that learns; what a frozen trunk says is written into `folder`.
+
+    `once(name, decide)`: see `Checkpoints.once`; how many samples a budget has room for is told by the clock.
+    """
     _, keras = backend.start()
     pretrained = config.preset == "pretrained"
     # Gradients of depthwise convolutions take six times as long in bfloat16: there it is for the trunk alone, which has none.
@@ -59,7 +63,10 @@ def part(
         efficientnet.fill(model)
     trunk = keras.Model(seeing.input, [seeing.get_layer(TRUNK).output, seeing.get_layer("logits").input])
     known, checked = _seen(trunk, validation, folder / "validation.npy", np.arange(len(validation)))
-    chosen = _affordable(trunk, training, config, np.random.default_rng(seed))
+    count = once("samples", lambda: _affordable(trunk, training, config))
+    if count < len(training):
+        print(f"train: the budget has room for {count:,} of {len(training):,} samples, drawn at random")
+    chosen = np.random.default_rng(seed).permutation(len(training))[:count]
     learnt, features = _seen(trunk, training, folder / "training.npy", chosen)
     names = {layer.name for layer in keras.Model(network.input, network.get_layer(FEATURES).output).layers}
     if config.architecture == "cnn":
@@ -70,20 +77,17 @@ def part(
     return Part(network, model, learnt, known, frozenset(names), time.monotonic() - started)
 
 
-def _affordable(trunk, training: Split, config: TrainConfig, rng: np.random.Generator) -> np.ndarray:
-    """The samples that the trunk sees, in a random order: as many as a budget of time leaves."""
-    order = rng.permutation(len(training))
+def _affordable(trunk, training: Split, config: TrainConfig) -> int:
+    """How many samples the trunk sees: as many as a budget of time leaves."""
     if not config.budget_minutes:
-        return order
+        return len(training)
     look, times = _look(trunk, training), []
     for _ in range(PROBE):
         started = time.monotonic()
         look(training.images[:BATCH])
         times.append(time.monotonic() - started)
     count = int(SHARE * budget.seconds(config) / (min(times[1:]) / min(BATCH, len(training))))
-    if count < len(training):
-        print(f"train: the budget has room for {count:,} of {len(training):,} samples, drawn at random")
-    return order[: max(count, BATCH)]
+    return min(max(count, BATCH), len(training))
 
 
 def _look(trunk, split: Split) -> Callable:

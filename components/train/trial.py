@@ -27,7 +27,7 @@ def choose(
         print(f"train: trying preset {preset}")
         few = config.model_copy(update={"preset": preset, "budget_minutes": PART * config.budget_minutes})
         with scratch.folder("trial") as folder:
-            part = transfer.part(build(preset), training, validation, few, folder, precision=precision, seed=seed)
+            part = transfer.part(build(preset), training, validation, few, folder, precision=precision, seed=seed, once=_anew)
             progress = Loop(tf, keras, part, few, seed, _Forgotten()).run(lambda *_: None, stop.told)
         found[preset] = progress.best
         keras.backend.clear_session(free_memory=False)
@@ -37,12 +37,19 @@ def choose(
     return best
 
 
+def first(config: TrainConfig) -> str:
+    """The preset whose network is looked at before one is chosen."""
+    return CANDIDATES[0] if config.preset == "auto" else config.preset
+
+
 def rest(config: TrainConfig, preset: str) -> TrainConfig:
     """The knobs of the training that follows a trial: the preset that was chosen, and the time that is left."""
-    if config.preset != "auto":
-        return config
     left = config.budget_minutes * (1 - PART * len(CANDIDATES))
     return config.model_copy(update={"preset": preset, "budget_minutes": left})
+
+
+def _anew(_: str, decide: Callable) -> int:
+    return decide()
 
 
 class _Forgotten:
