@@ -15,6 +15,7 @@ from conftest import MEASURE, ROOT, draw_clips, draw_shards, draw_stills, drawin
 
 from components.__main__ import call, parts
 from components.embed.config import EmbedConfig
+from components.embed.reduction import index
 from components.embed.step import embed
 from components.ingest.step import ingest
 from components.measure.step import measure
@@ -237,3 +238,15 @@ def test_the_step_takes_what_a_pipeline_gives_it(made, tmp_path):
     assert {file.name: file.read_bytes() for file in alike} == {
         file.name: file.read_bytes() for file in (made / "embeddings").glob("*.*")
     }
+
+
+def test_many_copies_of_one_picture_do_not_hide_what_is_near_to_the_others(tmp_path):
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((4000, 64))
+    vectors[1000:] = vectors[1000] + 1e-4 * rng.standard_normal((3000, 64))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    index(vectors, np.ones(4000, bool), tmp_path)
+    facts = embeddings.EMPTY | {"network": "drawn", "dimensions": 64, "rows": 4000}
+    found, _ = embeddings.Embeddings(tmp_path, **facts).nearest(vectors[:300], 5)
+    true = np.argsort(-(vectors[:300].astype(np.float32) @ vectors.T.astype(np.float32)), axis=1, kind="stable")[:, :5]
+    assert np.mean([len(set(some) & set(others)) / 5 for some, others in zip(found, true, strict=True)]) > 0.99

@@ -3,12 +3,12 @@
 import numpy as np
 
 from components.shared import parallel
+from components.shared.data.embeddings import EXACT
 from components.shared.progress_bar import progress_bar
 
 FITTED = 100_000  # samples that the map is fitted on, in minutes; of more, the others are placed by their neighbours among them
 FEW = 50  # samples; fewer have no neighbourhoods to speak of
 NEAREST = 15  # neighbours that the map keeps near
-EXACT = 20_000  # samples; of more, the neighbours are found by a graph, which many copies of one picture lead astray
 FAR = 10  # neighbours whose mean distance says how odd a sample is
 NEXT = 1_000  # samples that are put in order for labelling: after so many labels, embed runs again
 CANDIDATES = 4_000  # that they are chosen from, since each is compared with each

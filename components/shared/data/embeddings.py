@@ -20,6 +20,7 @@ from components.shared.data import dataset
 from components.shared.errors import CannotRun
 
 ABOUT, VECTORS, PROJECTION, INDEX = "embeddings.json", "vectors.npy", "projection.npy", "index.usearch"
+EXACT = 20_000  # rows; of more, neighbours are found by a graph, which many copies of one picture lead astray
 LEVELS, WIDTH = "levels.npy", 224  # file, and how many levels a row
 SAMPLES, MAP, PARTS = "samples.parquet", "map.html", "parts"
 NONE = "none"
@@ -95,7 +96,7 @@ class Embeddings:
         if not len(index):
             return np.empty((len(vectors), 0), np.int64), np.empty((len(vectors), 0), np.float32)
         index.expansion_search = max(256, 2 * count)
-        found = index.search(np.asarray(vectors, np.float16), min(count, len(index)))
+        found = index.search(np.asarray(vectors, np.float16), min(count, len(index)), exact=len(index) <= EXACT)
         keys, distances = (np.atleast_2d(each) for each in (found.keys, found.distances))
         return keys.astype(np.int64), 1 - distances
 
