@@ -445,7 +445,7 @@ def test_another_pod_finds_the_newest_checkpoint_in_the_store_and_what_the_train
 def test_a_training_with_other_knobs_knows_in_whose_place_it_stands(tmp_path):
     from components.train.checkpoint import Checkpoints
 
-    Checkpoints(tmp_path / "cnn", "a" * 64).begun(lambda: {"training_id": "t1", "precision": "float32", "preset": "default"})
+    Checkpoints(tmp_path / "cnn", "a" * 64).once("training_id", lambda: "t1")
     assert Checkpoints(tmp_path / "cnn", "a" * 64).given_up == []
     assert Checkpoints(tmp_path / "cnn", "b" * 64).given_up == ["t1"]
     assert Checkpoints(tmp_path / "cnn", "b" * 64).given_up == []
@@ -534,7 +534,7 @@ def test_the_rest_of_a_budget_is_laid_out_by_the_speed_so_far():
 
 @pytest.mark.slow
 def test_told_to_stop_after_the_very_last_batch_loses_nothing(work):
-    changes = {"epochs": 2, "batch_size": 32}
+    changes = {"epochs": 2, "batch_size": 32, "precision": "float32"}  # by the clock the second might have another
     assert start_training(work, **changes).wait(timeout=300) == 0
     whole = files.read_json(work / "models/cnn/run.json")
     shutil.rmtree(work / "models")
