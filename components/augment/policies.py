@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from components.augment.config import AugmentConfig
-from components.shared.data import arrays
+from components.shared.pictures.padding import lifted
 
 
 def vary(images: np.ndarray, mirrored: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
@@ -27,7 +27,7 @@ def vary(images: np.ndarray, mirrored: np.ndarray, config: AugmentConfig, rng: n
         pixels = _erased(pixels, ~padding, config.erase, rng)
     pixels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
     if images.ndim == 5:
-        pixels = arrays.lifted(pixels)  # what became black is still a frame,
+        pixels = lifted(pixels)  # what became black is still a frame,
         pixels[padding] = 0  # and what stands for "no frame" stays that
     return pixels.reshape(images.shape)
 

@@ -12,14 +12,14 @@ import numpy as np
 
 from components.embed.config import EmbedConfig
 from components.shared import files, parallel
-from components.shared.data import arrays
 from components.shared.data.dataset import Sample
 from components.shared.data.embeddings import NONE, Embeddings
 from components.shared.data.parts import code_of
 from components.shared.errors import CannotRun
 from components.shared.models import backend, efficientnet, keras_file, torch_file
-from components.shared.pictures import decode, fit, formats, metadata, sample_frames
+from components.shared.pictures import decode, fit, formats, metadata, padding, preprocessing
 from components.shared.pictures.formats import Undecodable
+from components.shared.pictures.preprocessing import Preprocessing
 
 # What a network is given at once: a gigabyte of memory, and no slower than more. Small frames are enlarged, so their number counts.
 PIXELS, FRAMES = 32 * 224 * 224, 64
@@ -41,24 +41,19 @@ class Network:
     @property
     def decided_by(self) -> str:
         """What decides the features of a sample."""
-        code = code_of(sys.modules[__name__], decode, fit, formats, metadata, sample_frames, efficientnet, torch_file)
+        code = code_of(sys.modules[__name__], decode, fit, formats, metadata, padding, preprocessing, efficientnet, torch_file)
         return f"{code} {self.sha256} {self.shape} {self.resize} {self.max_frames}"
 
     def pixels(self, sample: Sample) -> np.ndarray | None:
         """uint8 (n, *shape): each frame, or the clip as a whole; None for what does not decode."""
-        height, width, channels = self.shape[-3:]
+        if not sample.frames:
+            return None
+        way = Preprocessing(*self.shape[-3:], self.resize, self.shape[0] if len(self.shape) == 4 else None)
         try:
-            frames = sample_frames.pixels(
-                sample, height=height, width=width, channels=channels, resize=self.resize, max_frames=self.max_frames,
-                max_pixels=decode.MAX_PIXELS,
-            )  # fmt: skip
+            frames = way.frames([content for content, _ in sample.frames], most=way.time or self.max_frames)
         except Undecodable:
             return None
-        if frames is None or len(self.shape) == 3:
-            return frames
-        whole = np.zeros((1, *self.shape), np.uint8)  # a short clip leaves its last places zero, which is padding
-        whole[0, : len(frames)] = arrays.lifted(frames)
-        return whole
+        return frames if way.time is None else way.whole(frames)[None]
 
     def features(self, samples: Iterable[Sample]) -> Iterator[np.ndarray | None]:
         """float32 (features,) of each sample in order, of a clip the mean of its frames'; None for what does not decode.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from components.shared.data import arrays
+from components.shared.pictures.padding import lifted
 
 HELD = 64 * 2**20  # bytes of pictures that are predicted at once
 
@@ -30,7 +30,7 @@ def occlusion(predict: Callable, image: np.ndarray, label: int, *, cells: int = 
         covered = frames.copy()
         covered[..., top:bottom, left:right, :] = mean
         changed = image.copy()
-        changed[shown] = arrays.lifted(covered) if image.ndim == 4 else covered
+        changed[shown] = lifted(covered) if image.ndim == 4 else covered
         return changed
 
     few, total = max(1, HELD // image.nbytes), 1 + cells * cells  # the first one is whole

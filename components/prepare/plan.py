@@ -15,6 +15,7 @@ from components.shared.data import arrays, seen
 from components.shared.data import manifest as manifests
 from components.shared.data.dataset import SPLITS
 from components.shared.errors import CannotRun, Refused
+from components.shared.pictures.preprocessing import Preprocessing
 
 FEW = 20  # test samples of a class; with fewer, what is said of the class says little
 
@@ -32,6 +33,7 @@ class Plan:
     rows: dict[str, slice]
     shards: dict[str, str]
     layout: arrays.Layout
+    way: Preprocessing
 
     def of(self, shard: str) -> tuple[np.ndarray, np.ndarray]:
         """Split and position of each sample of a shard, in its order."""
@@ -72,11 +74,11 @@ def make(*, manifest: Path, verdict: Path, pairs: Path, config: PrepareConfig, f
     leaks = leakage.leaking(manifest, key, split, summary["knobs"]["validate"])
 
     most = int(manifests.column(manifest, "frames")[usable].max())
-    shape = (config.height, config.width, config.channels)
-    shape = (min(most, config.max_frames), *shape) if most > 1 else shape
+    time = min(most, config.max_frames) if most > 1 else None
+    way = Preprocessing(config.height, config.width, config.channels, config.resize, time)
     classes = list(rows["label"].cat.categories)
     # Of the knobs these alone: a severity of validate that is changed must not train two networks again.
-    layout = arrays.Layout(classes, shape, summary["data_digest"], {"prepare": config.model_dump()})
+    layout = arrays.Layout(classes, way.shape, summary["data_digest"], {"prepare": config.model_dump()}, way.record())
     layout.write(folder)
     labels, sides, official = rows["label"].cat.codes.to_numpy(), split[usable], set(rows["split"].dropna().unique())
     for number, name in enumerate(SPLITS):
@@ -93,7 +95,7 @@ def make(*, manifest: Path, verdict: Path, pairs: Path, config: PrepareConfig, f
     shards = manifests.shard_digests(manifest)
     starts = itertools.pairwise(manifests.starts(manifest))
     rows_of = {part.stem: slice(start, end) for (start, part), (end, _) in starts}
-    return Plan(split, position, {name: rows_of[md5] for name, md5 in shards.items()}, shards, layout)
+    return Plan(split, position, {name: rows_of[md5] for name, md5 in shards.items()}, shards, layout, way)
 
 
 def _read(manifest: Path) -> pd.DataFrame:

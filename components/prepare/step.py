@@ -16,8 +16,9 @@ from components.shared import destination, files, parallel, scratch
 from components.shared.data import arrays, dataset
 from components.shared.data.parts import Parts, code_of
 from components.shared.data.remote import Shards, stale
-from components.shared.pictures import decode, fit, formats, metadata, sample_frames
+from components.shared.pictures import decode, fit, formats, metadata, preprocessing
 from components.shared.pictures.formats import Undecodable
+from components.shared.pictures.preprocessing import Preprocessing
 from components.shared.store import open_store
 
 Places = tuple[np.ndarray, np.ndarray]  # of the samples of a shard; see `Plan.of`
@@ -51,16 +52,16 @@ def prepare(
             arrays.create(fresh / name, int((made.split == number).sum()), made.layout.shape)
         if kept:
             kept.make(kept.missing())
-            _each(place, [(kept, name, made.of(name), config, fresh) for name in shards.names])
+            _each(place, [(kept, name, made.of(name), made.way, fresh) for name in shards.names])
         else:
             for few in shards.few(shards.names):
-                _each(fill, [(shard, made.shards[shard.name], made.of(shard.name), config, fresh) for shard in few])
+                _each(fill, [(shard, made.shards[shard.name], made.of(shard.name), config, made.way, fresh) for shard in few])
 
 
 def parts(shards: Shards, config: PrepareConfig) -> Parts | None:
     """What is kept of these shards, in no split's order; None without a store."""
     store = open_store()
-    modules = (sys.modules[__name__], decode, fit, formats, metadata, sample_frames)
+    modules = (sys.modules[__name__], decode, fit, formats, metadata, preprocessing)
     decided_by = f"{code_of(*modules)} {config.model_dump_json(include=SIZE)}"
     return store and Parts(store, "prepare", shards, decided_by, functools.partial(_decode_all, config=config))
 
@@ -70,38 +71,36 @@ def _each(work: Callable, items: list[tuple]) -> None:
         pass
 
 
-def fill(shard: Path, md5: str, places: Places, config: PrepareConfig, prepared: Path) -> None:
+def fill(shard: Path, md5: str, places: Places, config: PrepareConfig, way: Preprocessing, prepared: Path) -> None:
     """Decode one shard and write each sample to its place (see Plan): the same arrays, whoever does which shard.
 
     Raises CannotRun for another shard than the one that was measured.
     """
     if not shard.is_file() or files.digest(shard, "md5") != md5:
         raise stale(shard)
-    _write(_decoded(shard, config), shard, places, prepared)
+    _write(_decoded(shard, config), shard, places, way, prepared)
 
 
-def place(kept: Parts, name: str, places: Places, config: PrepareConfig, prepared: Path) -> None:
+def place(kept: Parts, name: str, places: Places, way: Preprocessing, prepared: Path) -> None:
     """The same out of the store, where the shard's pixels are decoded already."""
-    shape = (-1, config.height, config.width, config.channels)
+    shape = (-1, way.height, way.width, way.channels)
     with scratch.folder("parts") as folder:
         kept.get(name, folder / "part")
         with pa.memory_map(str(folder / "part")) as source, pa.ipc.open_file(source) as part:
             batches = (part.get_batch(number)["pixels"] for number in range(part.num_record_batches))
             values = (value.as_buffer() for batch in batches for value in batch)
             decoded = (None if value is None else np.frombuffer(value, np.uint8).reshape(shape) for value in values)
-            _write(decoded, name, places, prepared)
+            _write(decoded, name, places, way, prepared)
 
 
-def _write(decoded: Iterable[np.ndarray | None], shard: Path | str, places: Places, prepared: Path) -> None:
+def _write(decoded: Iterable[np.ndarray | None], shard: Path | str, places: Places, way: Preprocessing, prepared: Path) -> None:
     """Write the frames of each sample to its place. Raises CannotRun when samples are not those that have places."""
     images = [np.load(prepared / name / "images.npy", mmap_mode="r+") for name in dataset.SPLITS]
     for frames, side, place in itertools.zip_longest(decoded, *(each.tolist() for each in places)):
         if side is None or (side >= 0 and frames is None):
             raise stale(shard)
-        if side >= 0 and images[side].ndim == 4:
-            images[side][place] = frames[0]
-        elif side >= 0:  # a short clip leaves its last places zero, which is padding
-            images[side][place, : len(frames)] = arrays.lifted(frames)
+        if side >= 0:
+            images[side][place] = way.whole(frames)
     for pixels in images:
         pixels.flush()
 
@@ -123,12 +122,11 @@ def decode_shard(shard: Path, part: Path, config: PrepareConfig) -> None:
 
 
 def _decoded(shard: Path, config: PrepareConfig) -> Iterator[np.ndarray | None]:
-    """The frames of each sample, see `sample_frames.pixels`; None for one that does not decode."""
-    size = config.model_dump(include=SIZE)
+    """The frames of each sample, see `Preprocessing.frames`; None for one that does not decode."""
+    way = Preprocessing(config.height, config.width, config.channels, config.resize)
     for sample in dataset.read_samples(shard):
-        try:
-            yield sample_frames.pixels(
-                sample, **size, max_pixels=decode.LARGEST
-            )  # which sizes are welcome was measure's to say
+        encoded = [content for content, _ in sample.frames]
+        try:  # which sizes are welcome was measure's to say
+            yield way.frames(encoded, most=config.max_frames, max_pixels=decode.LARGEST) if encoded else None
         except Undecodable:
             yield None

@@ -112,6 +112,7 @@ def _fit(
         "data_digest": layout.data_digest,
         "shape": list(layout.shape),
         "classes": layout.classes,
+        "preprocessing": layout.preprocessing,
     }
     with tracking.live(record, given_up=checkpoints.given_up) as follower:
         stop.last = follower.kill

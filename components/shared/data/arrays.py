@@ -30,6 +30,9 @@ class Layout:
     shape: tuple[int, ...]  # of one sample
     data_digest: str
     knobs: dict = field(default_factory=dict)  # step -> its knobs, of all steps that these arrays went through
+    preprocessing: dict = field(
+        default_factory=dict
+    )  # how encoded frames became these pixels; see shared/pictures/preprocessing
 
     @property
     def is_clip(self) -> bool:
@@ -43,7 +46,7 @@ class Layout:
     @classmethod
     def read(cls, folder: Path) -> "Layout":
         """Read `layout.json`. Raises CannotRun when it is missing or damaged."""
-        names = ("classes", "shape", "data_digest", "knobs")
+        names = ("classes", "shape", "data_digest", "knobs", "preprocessing")
         content = files.read_json(folder / "layout.json", *names)
         return cls(**{name: content[name] for name in names} | {"shape": tuple(content["shape"])})
 
@@ -134,12 +137,3 @@ def describe(folder: Path, labels: np.ndarray, samples: list[dict] | Iterable[pa
                 writer.write_table(held[:_ROW_GROUP].combine_chunks())
                 held = held[_ROW_GROUP:]
         writer.write_table(held.combine_chunks())
-
-
-def lifted(frames: np.ndarray) -> np.ndarray:
-    """uint8 (..., h, w, c), frames that are there: those that are black all over are raised by one level in 255.
-
-    Zeros stand for padding. Whatever makes or changes frames of a clip has to end with this.
-    """
-    black = ~frames.any(axis=(-3, -2, -1))
-    return np.where(black[..., None, None, None], np.uint8(1), frames) if black.any() else frames

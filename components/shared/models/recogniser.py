@@ -1,0 +1,68 @@
+"""A package at work: pixels in, probabilities and answers out, by ONNX Runtime alone."""
+
+from pathlib import Path
+
+import numpy as np
+
+from components.shared.errors import CannotRun
+from components.shared.models.answers import Answer, answers
+from components.shared.models.package import MODEL, Package
+
+LARGEST = 2**30  # bytes of a model file; no network of ours comes near
+SPATIAL = 2**22  # values of input that are computed at once: no faster beyond, and memory stays flat
+
+
+class Recogniser:
+    """A model that is loaded. `threads`: for one call; as many processes as processors with one thread each do the most."""
+
+    def __init__(self, package: Package, *, threads: int = 1) -> None:
+        import onnxruntime
+
+        self.package = package
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 4
+        checked(package.folder / MODEL)
+        try:
+            self._session = onnxruntime.InferenceSession(
+                (package.folder / MODEL).read_bytes(), options, providers=["CPUExecutionProvider"]
+            )
+            (images,), (probabilities,) = self._session.get_inputs(), self._session.get_outputs()
+        except Exception as error:  # the runtime has a dozen kinds of its own
+            raise CannotRun(f"{package.folder / MODEL}: cannot be loaded ({type(error).__name__})") from None
+        expected = (list(package.preprocessing.shape), len(package.classes), "tensor(uint8)")
+        if (list(images.shape[1:]), probabilities.shape[-1], images.type) != expected:
+            raise CannotRun(f"{package.folder / MODEL}: is not the network of its package.json")
+        self._input = images.name
+        self._at_once = max(1, SPATIAL // int(np.prod(package.preprocessing.shape)))
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """uint8 (n, *shape) -> float32 (n, classes)."""
+        starts = range(0, len(images), self._at_once)
+        parts = [self._session.run(None, {self._input: images[at : at + self._at_once]})[0] for at in starts]
+        return np.concatenate(parts) if parts else np.empty((0, len(self.package.classes)), np.float32)
+
+    def answers(self, images: np.ndarray, *, top: int = 1) -> list[Answer]:
+        """uint8 (n, *shape) -> an answer each."""
+        return answers(self.probabilities(images), self.package.classes, self.package.calibration, top=top)
+
+
+def checked(file: Path) -> None:
+    """Refuse a model that is too large, has data elsewhere or operators of others than ONNX. Raises CannotRun."""
+    import onnx
+
+    if file.stat().st_size > LARGEST:
+        raise CannotRun(f"{file}: larger than {LARGEST // 2**20} MiB; no network of Darkroom is")
+    try:
+        model = onnx.load_model(str(file), load_external_data=False)
+    except Exception as error:
+        raise CannotRun(f"{file}: no ONNX model ({type(error).__name__})") from None
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        raise CannotRun(f"{file}: keeps its weights in another file; expected them inside")
+    if foreign := sorted({each.domain for each in model.opset_import} - {"", "ai.onnx", "ai.onnx.ml"}):
+        raise CannotRun(f"{file}: needs operators of {foreign[0]!r}, which ONNX has not")
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError:
+        raise CannotRun(f"{file}: no valid ONNX model") from None

@@ -1,0 +1,41 @@
+"""A package whose network is one matrix, drawn in a moment and without TensorFlow: what it says is easy to foretell."""
+
+from pathlib import Path
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper, save_model
+
+from components.shared import files
+from components.shared.models.answers import Calibration
+from components.shared.models.package import MODEL, Package, read
+from components.shared.pictures.preprocessing import Preprocessing
+
+CLASSES = ["circle", "square", "star"]
+STILLS = Preprocessing(12, 12, 1, "pad")
+CALIBRATION = Calibration(temperature=1.0, coverage=0.9, set_floor=0.2, answered=0.9, answer_floor=0.4)
+
+
+def make_package(
+    folder: Path, *, way: Preprocessing = STILLS, classes: list[str] = CLASSES, seed: int = 0, name: str = "toy"
+) -> Package:
+    """Softmax of (pixels / 255) times a seeded matrix."""
+    matrix = np.random.default_rng(seed).normal(size=(int(np.prod(way.shape)), len(classes))).astype(np.float32)
+    constants = {"shape": np.array([-1, len(matrix)]), "scale": np.float32(255), "matrix": matrix}
+    nodes = [
+        helper.make_node("Cast", ["images"], ["values"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["values", "scale"], ["scaled"]),
+        helper.make_node("Reshape", ["scaled", "shape"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "matrix"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
+    ]
+    graph = helper.make_graph(
+        nodes, "toy",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", *way.shape])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", len(classes)])],
+        [numpy_helper.from_array(np.asarray(value), key) for key, value in constants.items()],
+    )  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=10)
+    save_model(model, str(folder / MODEL))
+    Package(name, classes, way, CALIBRATION, {MODEL: files.digest(folder / MODEL)}, {"training_id": "0" * 32}).write(folder)
+    return read(folder)
