@@ -9,6 +9,7 @@ from toy_package import CLASSES, make_package
 
 from components.shared.errors import CannotRun
 from components.shared.models.answers import Calibration, answers
+from components.shared.models.observed import DIMENSIONS, observed
 from components.shared.models.package import FILE, MODEL, read
 from components.shared.models.recogniser import Recogniser, checked
 from components.shared.pictures.preprocessing import Preprocessing
@@ -113,3 +114,15 @@ def test_a_network_of_another_shape_is_refused(tmp_path):
     (tmp_path / MODEL).write_bytes((other.folder / MODEL).read_bytes())
     with pytest.raises(CannotRun, match="is not the network of"):
         Recogniser(made)
+
+
+def test_what_is_kept_of_answered_samples(tmp_path):
+    clips = make_package(tmp_path, way=Preprocessing(8, 8, 3, "pad", time=4))
+    images = np.random.default_rng(1).integers(1, 256, (5, 4, 8, 8, 3), np.uint8)
+    short = images.copy()
+    short[:, 2:] = 0  # padding
+    whole, padded = (observed(each, *Recogniser(clips).both(each)).to_pydict() for each in (images, short))
+    assert whole["brightness"] == pytest.approx((images / 255).mean((1, 2, 3, 4)).tolist())
+    assert padded["brightness"] == pytest.approx((images[:, :2] / 255).mean((1, 2, 3, 4)).tolist())
+    assert {len(row) for row in whole["features"]} == {DIMENSIONS}
+    assert {len(row) for row in whole["probabilities"]} == {3}

@@ -3,11 +3,15 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from onnx import TensorProto, helper, numpy_helper, save_model
 
 from components.shared import files
 from components.shared.models.answers import Calibration
-from components.shared.models.package import MODEL, Package, read
+from components.shared.models.observed import observed
+from components.shared.models.package import MODEL, VALIDATION, Package, read
+from components.shared.models.recogniser import Recogniser
 from components.shared.pictures.preprocessing import Preprocessing
 
 CLASSES = ["circle", "square", "star"]
@@ -24,18 +28,27 @@ def make_package(
     nodes = [
         helper.make_node("Cast", ["images"], ["values"], to=TensorProto.FLOAT),
         helper.make_node("Div", ["values", "scale"], ["scaled"]),
-        helper.make_node("Reshape", ["scaled", "shape"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "matrix"], ["logits"]),
+        helper.make_node("Reshape", ["scaled", "shape"], ["features"]),
+        helper.make_node("MatMul", ["features", "matrix"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
     ]
     graph = helper.make_graph(
         nodes, "toy",
         [helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", *way.shape])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", len(classes)])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", len(classes)]),
+         helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", len(matrix)])],
         [numpy_helper.from_array(np.asarray(value), key) for key, value in constants.items()],
     )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=10)
     save_model(model, str(folder / MODEL))
-    Package(name, classes, way, CALIBRATION, {MODEL: files.digest(folder / MODEL)}, {"training_id": "0" * 32}).write(folder)
+    facts = {"training_id": "0" * 32}
+    made = Package(name, classes, way, CALIBRATION, {MODEL: files.digest(folder / MODEL)}, facts, folder)
+    images = np.random.default_rng(seed + 1).integers(0, 256, (200, *way.shape), np.uint8)
+    probabilities, features = Recogniser(made).both(images)
+    rows = observed(images, probabilities, features)
+    labels = [classes[index] for index in probabilities.argmax(1)]
+    pq.write_table(rows.append_column("label", pa.array(labels)), folder / VALIDATION)
+    digests = {file: files.digest(folder / file) for file in (MODEL, VALIDATION)}
+    Package(name, classes, way, CALIBRATION, digests, facts).write(folder)
     return read(folder)

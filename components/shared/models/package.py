@@ -1,7 +1,8 @@
 """A package: the one folder that whoever answers needs of a model, without TensorFlow. Written by `package`, read by all others.
 
 `package.json` says everything of it: classes, preprocessing, calibration, what it was made from, and the digest of each file beside
-it; its own digest is the package's. `model.onnx` is the network: `images`, uint8 (n, *shape), to float32 (n, classes).
+it; its own digest is the package's. `model.onnx` is the network: `images`, uint8 (n, *shape), to `probabilities`, float32 (n, classes), and `features`, what its output
+layer sees, float32 (n, f). `validation.parquet` is what it made of the validation split (see `observed`), with the true `label`.
 """
 
 import re
@@ -13,7 +14,7 @@ from components.shared.errors import CannotRun
 from components.shared.models.answers import Calibration
 from components.shared.pictures.preprocessing import Preprocessing
 
-FILE, MODEL = "package.json", "model.onnx"
+FILE, MODEL, VALIDATION = "package.json", "model.onnx", "validation.parquet"
 FORMAT = 1
 FILES = re.compile(r"[\w.-]{1,100}")  # names beside package.json; no way out of the folder
 

@@ -28,20 +28,32 @@ class Recogniser:
             self._session = onnxruntime.InferenceSession(
                 (package.folder / MODEL).read_bytes(), options, providers=["CPUExecutionProvider"]
             )
-            (images,), (probabilities,) = self._session.get_inputs(), self._session.get_outputs()
+            (images,), outputs = self._session.get_inputs(), {each.name: each for each in self._session.get_outputs()}
+            probabilities, features = outputs["probabilities"], outputs["features"]
         except Exception as error:  # the runtime has a dozen kinds of its own
             raise CannotRun(f"{package.folder / MODEL}: cannot be loaded ({type(error).__name__})") from None
         expected = (list(package.preprocessing.shape), len(package.classes), "tensor(uint8)")
         if (list(images.shape[1:]), probabilities.shape[-1], images.type) != expected:
             raise CannotRun(f"{package.folder / MODEL}: is not the network of its package.json")
-        self._input = images.name
+        self._input, self._features = images.name, int(features.shape[-1])
         self._at_once = max(1, SPATIAL // int(np.prod(package.preprocessing.shape)))
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """uint8 (n, *shape) -> float32 (n, classes)."""
-        starts = range(0, len(images), self._at_once)
-        parts = [self._session.run(None, {self._input: images[at : at + self._at_once]})[0] for at in starts]
-        return np.concatenate(parts) if parts else np.empty((0, len(self.package.classes)), np.float32)
+        return self._run(images, {"probabilities": len(self.package.classes)})[0]
+
+    def both(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """uint8 (n, *shape) -> probabilities, float32 (n, classes), and what the output layer sees, float32 (n, f)."""
+        probabilities, features = self._run(images, {"probabilities": len(self.package.classes), "features": self._features})
+        return probabilities, features
+
+    def _run(self, images: np.ndarray, outputs: dict[str, int]) -> list[np.ndarray]:
+        parts = [[np.empty((0, size), np.float32)] for size in outputs.values()]
+        for at in range(0, len(images), self._at_once):
+            found = self._session.run(list(outputs), {self._input: images[at : at + self._at_once]})
+            for part, values in zip(parts, found, strict=True):
+                part.append(values)
+        return [np.concatenate(part) for part in parts]
 
     def answers(self, images: np.ndarray, *, top: int = 1) -> list[Answer]:
         """uint8 (n, *shape) -> an answer each."""
