@@ -1,8 +1,9 @@
 """A package: the one folder that whoever answers needs of a model, without TensorFlow. Written by `package`, read by all others.
 
 `package.json` says everything of it: classes, preprocessing, calibration, what it was made from, and the digest of each file beside
-it; its own digest is the package's. `model.onnx` is the network: `images`, uint8 (n, *shape), to `probabilities`, float32 (n, classes), and `features`, what its output
-layer sees, float32 (n, f). `validation.parquet` is what it made of the validation split (see `observed`), with the true `label`.
+it; its own digest is the package's. `model.onnx` is the network: `images`, uint8 (n, *shape), to `probabilities`, float32
+(n, classes), and `features`, what its output layer sees, float32 (n, f). `validation.parquet` is what it made of the validation
+split (see `observed`), with the true `label`.
 """
 
 import re
