@@ -1,10 +1,13 @@
 """Toys drawn by code: small pictures with something to learn in them, and a project folder to run steps in."""
 
+import contextlib
+import functools
 import io
 import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +33,16 @@ SHAPES = ("bar", "box", "cross")
 def cannot_run_here(reason: str) -> None:
     """Skip a test whose real part this machine does not allow; CI has all of them, so there it is a failure."""
     (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+@functools.cache
+def empty_store() -> bytes:
+    """A tracking store with all of its tables: MLflow takes seconds to make them."""
+    from components.shared.runs.connection import connect
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        connect()
+        return Path("mlflow/runs.db").read_bytes()
 
 
 def drawing(shape: str, rng: np.random.Generator, *, size: int = 16, at: int | None = None) -> np.ndarray:

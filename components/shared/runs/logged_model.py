@@ -14,6 +14,9 @@ from components.shared.models import keras_file
 
 GONE = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
 PLACE = "data"  # where MLflow's flavour for Keras keeps the file
+PACKAGE = "artifacts/package"  # where the package lies in a logged model
+DIGEST = "package_sha256"  # tag of a version, and of a logged model: which package it holds
+ID = "darkroom.model_id"  # tag of a run: its logged model
 
 
 class Unusable(Stop):
