@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from conftest import empty_store
 
 from components.register.config import RegisterConfig
 from components.register.step import register
