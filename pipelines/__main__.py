@@ -36,6 +36,11 @@ OPTIONS = {
     "--wait": {**FLAG, "help": "follow the run; the exit code says how it ended"},
     "--cron": {**TEXT, "required": True, "help": "when, in UTC: minute hour day month weekday, such as '0 2 * * *'"},
     "--now": {**FLAG, "help": "end the run that the schedule has going, instead of waiting for it"},
+    "--alias": {**TEXT, "default": "champion", "help": "which version (default: %(default)s)"},
+    "serve --name": {**TEXT, "default": "darkroom", "help": "the registered model (default: %(default)s)"},
+    "--kind": {"choices": ("deployment", "kserve"), "default": "deployment", "help": "what makes the pods (default: %(default)s)"},
+    "--replicas": {"type": checked(Annotated[int, Ge(1)]), "help": "pods (default: as infra/kubernetes/serving has it)"},
+    "--apply": {**FLAG, "help": "apply it with kubectl, and follow the rollout; the exit code says how it ended"},
     "--count": {"type": checked(Annotated[int, Ge(1)]), "default": 20, "help": "runs at most (default: %(default)s)"},
 }  # fmt: skip
 SENT = "--data --digest --unchecked --name --experiment --params --set --settings"
@@ -47,6 +52,8 @@ COMMANDS = {  # function, what it does, its options
     "submit": ("submit:submit", "start a run on Kubeflow, as a version named after the commit", f"--wait {SENT}"),
     "schedule": ("schedules:schedule", "run on Kubeflow again and again", f"--cron --follow --now {SENT}"),
     "publish": ("newest:publish", "push the data that data.dvc records, as the newest: schedules take it", ""),
+    "serve": ("serving:serve", "print what serves a registered version on Kubernetes: its version, digest and image in it",
+              "--alias --name --kind --replicas --apply"),
     "list": ("status:show", "list the latest runs and all schedules on Kubeflow", "--count"),
     "status": ("status:status", "show a run's steps; exit code 1 when it failed", "id"),
     "logs": ("status:logs", "print a step's log", "id step"),
@@ -82,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, (_, text, options) in COMMANDS.items():
         added = commands.add_parser(name, help=text, description=text)
         for option in options.split():
-            added.add_argument(option, **OPTIONS[option])
+            added.add_argument(option, **OPTIONS.get(f"{name} {option}") or OPTIONS[option])
     return parser
 
 
