@@ -148,8 +148,7 @@ def _of_container(container: dict) -> str:
     state = container.get("state") or {}
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
     if ended.get("exitCode"):
-        last = (ended.get("message") or "").strip().splitlines()[-1:]
-        killed = "OOMKilled: " if ended.get("reason") == "OOMKilled" else ""
-        return nodes.plain(f"{killed}Error (exit code {ended['exitCode']}): {''.join(last)}", "fetch")
+        said = [f"Error (exit code {ended['exitCode']})", *(ended.get("message") or "").strip().splitlines()[-1:]]
+        return nodes.plain("OOMKilled" if ended.get("reason") == "OOMKilled" else ": ".join(said), "fetch")
     waiting = state.get("waiting") or {}
     return "" if waiting.get("reason") in (None, *STARTS) else f"{waiting['reason']}: {waiting.get('message') or ''}"

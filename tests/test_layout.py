@@ -179,6 +179,7 @@ RUN_BY = {
     "python -m pipelines retry": "test_status.py",
     "python -m pipelines stop": "test_submit.py",
     "python -m pipelines publish": "test_server.py",
+    "python -m pipelines serve": "test_serving.py",
     "export": "",
 }
 

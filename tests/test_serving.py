@@ -1,21 +1,17 @@
 """Serving on Kubernetes: `pipelines serve` renders what infra/kubernetes/serving says of one version, applies it and follows it."""
 
-import argparse
 import json
-import re
 import subprocess
-import time
+from pathlib import Path
 
-import kubectl_double
 import pytest
 import yaml
-from conftest import ROOT
-from kubectl_double import condition, look, pod
+from conftest import ROOT, empty_store
 from test_kubernetes import MANIFESTS, admitted, faults, needs_tools, of_kind, pods, rendered
 
-from components.serve.fetch import fetch
-from components.shared.errors import CannotRun
-from pipelines import graph, rollout, serving, settings, status
+from components.shared.runs import tracking
+from components.shared.runs.logged_model import DIGEST as TAG
+from pipelines import graph, serving, settings
 from pipelines.__main__ import main
 
 DIGEST, OTHER = "ab" * 32, "cd" * 32
@@ -77,8 +73,10 @@ def test_a_version_its_digest_and_the_image_stand_in_what_is_rendered_and_twice_
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_mark_is_another_for_whatever_makes_other_pods_and_the_same_for_more_of_them(kind):
-    marks = [serving.rendered(service(kind, **changes))[1]
-             for changes in ({}, {"replicas": 5}, {"digest": OTHER}, {"image": "x:1"}, {"annotations": {"darkroom/model": "models:/darkroom/4"}})]  # fmt: skip
+    other = {"annotations": {"darkroom/model": "models:/darkroom/4"}}
+    marks = [
+        serving.rendered(service(kind, **one))[1] for one in ({}, {"replicas": 5}, {"digest": OTHER}, {"image": "x:1"}, other)
+    ]
     assert marks[0] == marks[1]
     assert len(set(marks)) == 4
 
@@ -219,3 +217,64 @@ def test_pods_are_told_where_the_servers_are_as_steps_are():
     named = {variable["name"]: variable["valueFrom"]["secretKeyRef"] for variable in fetching["env"] if "value" not in variable}
     for secret, keys in known.secrets.items():
         assert named == {name: {"name": secret, "key": key, "optional": True} for key, name in keys.items()}
+
+
+@pytest.fixture
+def registry(here: Path, monkeypatch):
+    """A registry beside the project: `darkroom` with a version for each place where its package may lie."""
+    monkeypatch.setenv(graph.IMAGE, IMAGE)
+    (here / "mlflow").mkdir()
+    (here / "mlflow/runs.db").write_bytes(empty_store())
+    client = tracking.connect().MlflowClient()
+    client.create_registered_model("darkroom")
+    places = {
+        "champion": "s3://mlflow/1/models/m-1/artifacts",
+        "proxied": "mlflow-artifacts:/1/models/m-1/artifacts",
+        "Home_Made": here.as_uri(),
+    }
+    for alias, source in places.items():
+        version = client.create_model_version("darkroom", source, tags={TAG: DIGEST}).version
+        client.set_registered_model_alias("darkroom", alias, version)
+    return client
+
+
+def test_the_version_that_an_alias_names_is_printed_and_nothing_else(registry, capsys):
+    assert main(["serve"]) == 0
+    documents = list(yaml.safe_load_all(capsys.readouterr().out))
+    assert {document["kind"] for document in documents} == {
+        "ServiceAccount",
+        "NetworkPolicy",
+        "Deployment",
+        "Service",
+        "PodDisruptionBudget",
+    }
+    assert "darkroom-champion" in of_kind("Deployment", documents)
+    (fetching,) = pod_of(documents)["initContainers"]
+    assert fetching["args"][0] == "s3://mlflow/1/models/m-1/artifacts/artifacts/package/", "KServe needs the slash"
+    assert main(["serve", "--alias", "proxied", "--kind", "kserve", "--replicas", "4"]) == 0
+    documents = list(yaml.safe_load_all(capsys.readouterr().out))
+    (fetching,) = pod_of(documents)["initContainers"]
+    assert fetching["args"][0] == "models:/darkroom/2"
+    assert pod_of(documents)["annotations"].items() >= {
+        "darkroom/model": "models:/darkroom/2", "darkroom/sha256": DIGEST,
+        "darkroom/artifacts": "mlflow-artifacts:/1/models/m-1/artifacts/artifacts/package/"}.items()  # fmt: skip
+    assert pod_of(documents)["maxReplicas"] == 4
+    assert "darkroom-proxied" in of_kind("InferenceService", documents)
+
+
+@pytest.mark.parametrize(("arguments", "image", "words"), [
+    (["--alias", "best"], IMAGE, "models:/darkroom@best: there is no such version; there are: models:/darkroom@"),
+    (["--name", "birds"], IMAGE, "models:/birds@champion: there is no such version"),
+    (["--alias", "Home_Made"], IMAGE, "its files lie on this machine, where no cluster reaches them"),
+    ([], "localhost/darkroom:latest", "Kubernetes would pull it for each pod"),
+    (["--name", "3birds"], IMAGE, "'3birds-champion' is no name of a service"),
+    (["--kind", "knative"], IMAGE, "invalid choice: 'knative'"),
+    (["--replicas", "0"], IMAGE, "--replicas: "),
+])  # fmt: skip
+def test_what_cannot_be_served_is_one_line_and_exit_code_two(registry, monkeypatch, capsys, arguments, image, words):
+    monkeypatch.setenv(graph.IMAGE, image)
+    assert main(["serve", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert words in err
+    assert out == ""
+    assert len(err.splitlines()) == 1

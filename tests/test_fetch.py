@@ -1,0 +1,98 @@
+"""The pod that answers: `darkroom fetch` before it starts, and all of it as a real pod of the image (podman kube play)."""
+
+import json
+import secrets
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from conftest import ROOT, png
+from test_server import free_port
+from test_serving import service
+from toy_package import make_package
+
+from components.__main__ import main as darkroom
+from components.shared.models.recogniser import Recogniser
+from pipelines import graph, serving
+
+
+def test_a_package_is_fetched_whole_with_what_it_names_alone_and_another_one_is_refused(tmp_path, capsys):
+    made, folder = make_package(tmp_path / "made"), tmp_path / "volume/package"
+    (made.folder / "stray.py").write_text("what nobody packaged")
+    assert darkroom(["fetch", str(made.folder), str(folder), "--sha256", made.digest]) == 0
+    assert made.digest in capsys.readouterr().out
+    names = {file.name for file in folder.iterdir()} - {".darkroom"}
+    assert names == {"package.json", *made.files}
+    assert all((folder / name).read_bytes() == (made.folder / name).read_bytes() for name in names)
+    assert darkroom(["fetch", str(made.folder), str(folder), "--sha256", made.digest]) == 0, "a pod that starts again"
+    other = make_package(tmp_path / "other", seed=9)
+    assert darkroom(["fetch", str(other.folder), str(folder), "--sha256", made.digest]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "is another package" in line
+    assert (folder / "package.json").read_bytes() == (made.folder / "package.json").read_bytes(), "what was there stays"
+    shutil.rmtree(made.folder)
+    assert darkroom(["fetch", str(made.folder), str(tmp_path / "new")]) == 2
+    assert not (tmp_path / "new").exists()
+
+
+def as_podman_takes_it(deployment: dict, source: Path, port: int) -> dict:
+    """What a test alone needs: a folder in the place of a registry, a port of this machine, volumes that no other run has."""
+    pod = deployment["spec"]["template"]["spec"]
+    (fetching,), (answering,) = pod["initContainers"], pod["containers"]
+    unique = secrets.token_hex(4)
+    for named in [*pod["volumes"], *fetching["volumeMounts"], *answering["volumeMounts"]]:
+        named["name"] += unique
+    pod["volumes"].append({"name": "source", "hostPath": {"path": str(source)}})
+    fetching["volumeMounts"].append({"name": "source", "mountPath": "/source", "readOnly": True})
+    answering["ports"][0]["hostPort"] = port
+    return deployment
+
+
+def answered(address: str, content: bytes | None = None) -> dict:
+    request = urllib.request.Request(address, content, {"Content-Type": "image/png"} if content else {})
+    return json.load(urllib.request.urlopen(request, timeout=10))
+
+
+@pytest.mark.slow
+def test_a_pod_of_the_image_fetches_a_package_and_answers_a_picture(image, tmp_path, monkeypatch):
+    made = make_package(tmp_path / "made")
+    monkeypatch.setenv("CONTAINERS_CONF", str(ROOT / "infra/containers.conf"))
+    wanted = service("deployment", name="toys-champion", model="/source", digest=made.digest, image=graph.image(), replicas=1)
+    (deployment,) = [document for document in serving.rendered(wanted)[0] if document["kind"] == "Deployment"]
+    port, file = free_port(), tmp_path / "pod.yaml"
+    file.write_text(yaml.safe_dump(as_podman_takes_it(deployment, made.folder, port)))
+    try:
+        for _ in range(3):  # podman 4.3 does not always see that a container which runs first has ended
+            if subprocess.run(["podman", "kube", "play", file], capture_output=True).returncode == 0:
+                break
+            subprocess.run(["podman", "kube", "down", file], capture_output=True)
+        address, end = f"http://127.0.0.1:{port}", time.monotonic() + 120
+        while True:
+            try:
+                assert answered(f"{address}/v2/health/ready") == {"ready": True}
+                break
+            except OSError:
+                logs = subprocess.run(["podman", "logs", "toys-champion-pod-0-darkroom"], capture_output=True, text=True)
+                assert time.monotonic() < end, logs.stdout + logs.stderr
+                time.sleep(0.5)
+        picture = png(np.random.default_rng(1).integers(0, 256, (20, 30), np.uint8))
+        (expected,) = Recogniser(made).answers(np.stack([made.preprocessing.sample([picture])]), top=1)
+        found = answered(address, picture)
+        assert (found["label"], found["probability"]) == (expected.label, pytest.approx(expected.probability, abs=1e-6))
+        look = "id -u; touch /opt/x; touch /mnt/models/x; env"
+        inside = subprocess.run(
+            ["podman", "exec", "toys-champion-pod-0-darkroom", "sh", "-c", look], capture_output=True, text=True
+        )
+        assert inside.stdout.startswith("10001\n")
+        assert inside.stderr.count("Read-only file system") == 2
+        assert "AWS_" not in inside.stdout
+    finally:
+        subprocess.run(["podman", "kube", "down", file], capture_output=True)
+        names = [volume["name"] for volume in deployment["spec"]["template"]["spec"]["volumes"]]
+        subprocess.run(["podman", "volume", "rm", *names], capture_output=True)
