@@ -30,10 +30,11 @@ class Target(NamedTuple):
 
 
 class Stand(NamedTuple):
-    """How a rollout stands: `ended` is None while it goes, then an exit code; the new pods, and why it does not go on."""
+    """How a rollout stands: each new pod, with how often a container of it began again; whether all is done, or too late; why."""
 
-    ended: int | None
-    pods: list[nodes.Step]
+    pods: list[tuple[nodes.Step, int]]
+    done: bool = False
+    late: bool = False
     reason: str = ""
 
 
@@ -64,20 +65,23 @@ def follow(target: Target) -> int:
 
 def _follow(target: Target) -> int:
     seen: dict[str, str] = {}
-    begun = time.monotonic()
+    begun, before = time.monotonic(), None
     for stand in patience.answers(lambda: look(target), every=EVERY, outage=status.OUTAGE):
-        for pod in stand.pods:
+        before = before or stand  # what failed before may go well now
+        for pod, _ in stand.pods:
             key = f"{pod.state} {pod.tries} {pod.reason}"
             if seen.get(pod.name) != key and (pod.reason or pod.state == "ready"):
-                print(_line(pod, target), flush=True)
+                print(_told(pod, target), flush=True)
             seen[pod.name] = key
         if stand.reason and seen.get("") != stand.reason:
             print(f"{target.deployment}: {stand.reason}", flush=True)
             seen[""] = stand.reason
         took = time.monotonic() - begun
-        if stand.ended is not None or took > WHOLE:
+        known = {pod.name: count for pod, count in before.pods}
+        broken = any(pod.state != "ready" and count - known.get(pod.name, 0) >= RESTARTS for pod, count in stand.pods)
+        if stand.done or broken or took > WHOLE or (stand.late and not before.late):
             break
-    if stand.ended == status.DONE:
+    if stand.done:
         print(f"{target.deployment}: all its pods are ready, and of this version alone, after {status.span(took)}")
         return status.DONE
     print(f"{target.deployment}: failed after {status.span(took)}; pods of before, where there are any, answer on; mend it, or set "
@@ -85,7 +89,7 @@ def _follow(target: Target) -> int:
     return status.FAILED
 
 
-def _line(pod: nodes.Step, target: Target) -> str:
+def _told(pod: nodes.Step, target: Target) -> str:
     """As `status` tells of a step; what mends it stands elsewhere."""
     described = f"`kubectl -n {target.namespace} describe pod {pod.name}` says more"
     return status.line(pod).replace(advice.STEPS, "in infra/kubernetes/serving").replace(advice.CHECK, described)
@@ -95,20 +99,15 @@ def look(target: Target) -> Stand:
     """One look at the Deployment and its new pods. Raises CannotRun."""
     found = _get(target, "deployment", target.deployment, "--ignore-not-found")
     if not found or not _is_new(found["spec"]["template"], target):
-        return Stand(None, [], "not made yet")  # by KServe
-    pods = [_pod(pod, target) for pod in _get(target, "pods", "-l", target.selector)["items"] if _is_new(pod, target)]
-    now, wanted = found.get("status") or {}, found["spec"].get("replicas", 1)
-    conditions = {each["type"]: each for each in now.get("conditions") or []}
-    refused = conditions.get("ReplicaFailure") or {}
-    reason = masked(" ".join(refused["message"].split()))[:1000] if refused.get("status") == "True" else ""
-    if now.get("observedGeneration", 0) < found["metadata"]["generation"]:
-        return Stand(None, pods, reason)
-    counts = [now.get(key, 0) for key in ("updatedReplicas", "replicas", "availableReplicas")]
-    if counts == [wanted] * 3:
-        return Stand(status.DONE, pods, reason)
-    late = (conditions.get("Progressing") or {}).get("reason") == "ProgressDeadlineExceeded"
-    broken = any(pod.state == "failed" for pod in pods)
-    return Stand(status.FAILED if late or broken else None, pods, reason)
+        return Stand([], reason="not made yet")  # by KServe
+    pods = [_step(pod, target) for pod in _get(target, "pods", "-l", target.selector)["items"] if _is_new(pod, target)]
+    conditions = _conditions(found)
+    stand = Stand(pods, reason=_line(conditions.get("ReplicaFailure", {}).get("message", "")))
+    if found["status"].get("observedGeneration", 0) < found["metadata"]["generation"]:
+        return stand
+    counts = [found["status"].get(key, 0) for key in ("updatedReplicas", "replicas", "availableReplicas")]
+    late = conditions.get("Progressing", {}).get("reason") == "ProgressDeadlineExceeded"
+    return stand._replace(done=counts == [found["spec"]["replicas"]] * 3, late=late)
 
 
 def _get(target: Target, *what: str) -> dict:
@@ -119,36 +118,40 @@ def _get(target: Target, *what: str) -> dict:
 def _is_new(made: dict, target: Target) -> bool:
     """Whether a pod, or what pods are made from, is of the new version."""
     key, value = target.mark
-    return (made["metadata"].get("annotations") or {}).get(key) == value
+    return made["metadata"].get("annotations", {}).get(key) == value
 
 
-def _pod(pod: dict, target: Target) -> nodes.Step:
-    """A pod as a step: ready, running, waiting for what, or failed since it always ends again."""
-    name, now = pod["metadata"]["name"], pod.get("status") or {}
-    conditions = {each["type"]: each for each in now.get("conditions") or []}
-    containers = (now.get("initContainerStatuses") or []) + (now.get("containerStatuses") or [])
-    restarts = max([each.get("restartCount", 0) for each in containers], default=0)
-    begun = pod["metadata"]["creationTimestamp"]
-    if (conditions.get("Ready") or {}).get("status") == "True":
-        return nodes.Step(name, "ready", begun=begun)
+def _conditions(of: dict) -> dict[str, dict]:
+    return {each["type"]: each for each in of["status"].get("conditions", [])}
+
+
+def _line(text: str) -> str:
+    return masked(" ".join(text.split()))[:1000]
+
+
+def _step(pod: dict, target: Target) -> tuple[nodes.Step, int]:
+    """A pod as a step that is ready, or waits for what; and how often a container of it began again."""
+    name, conditions = pod["metadata"]["name"], _conditions(pod)
+    containers = pod["status"].get("initContainerStatuses", []) + pod["status"].get("containerStatuses", [])
+    restarts = max([each["restartCount"] for each in containers], default=0)
+    step = nodes.Step(name, "waiting", begun=pod["metadata"]["creationTimestamp"])
+    if conditions.get("Ready", {}).get("status") == "True":
+        return step._replace(state="ready"), restarts
     reasons = [reason for each in containers if (reason := _of_container(each))]
-    unscheduled = conditions.get("PodScheduled") or {}
-    if unscheduled.get("status") == "False":
-        reasons.append(f"{unscheduled.get('reason')}: {unscheduled.get('message')}")
-    step = nodes.Step(name, "waiting", tries=f"restart {restarts}" if restarts else "", begun=begun)
+    if (unscheduled := conditions.get("PodScheduled", {})).get("status") == "False":
+        reasons.append(f"{unscheduled['reason']}: {unscheduled['message']}")
     if not reasons and step.seconds() > status.SILENCE:  # a probe that fails, a volume that is not there
         own = f"involvedObject.name={name},type=Warning"
         reasons = [each["message"] for each in _get(target, "events", f"--field-selector={own}")["items"]][-1:]
-    reason = masked(" ".join(reasons[0].split()))[:1000] if reasons else ""
-    return step._replace(reason=reason, state="failed" if restarts >= RESTARTS else "waiting")
+    return step._replace(reason=_line("".join(reasons[:1])), tries=f"restart {restarts}" if restarts else ""), restarts
 
 
 def _of_container(container: dict) -> str:
     """Why a container does not run: what it said last where it ended, what Kubernetes says where it has not begun."""
-    state = container.get("state") or {}
-    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
+    state = container["state"]
+    ended = state.get("terminated") or container.get("lastState", {}).get("terminated", {})
     if ended.get("exitCode"):
-        said = [f"Error (exit code {ended['exitCode']})", *(ended.get("message") or "").strip().splitlines()[-1:]]
+        said = [f"Error (exit code {ended['exitCode']})", *ended.get("message", "").strip().splitlines()[-1:]]
         return nodes.plain("OOMKilled" if ended.get("reason") == "OOMKilled" else ": ".join(said), "fetch")
-    waiting = state.get("waiting") or {}
-    return "" if waiting.get("reason") in (None, *STARTS) else f"{waiting['reason']}: {waiting.get('message') or ''}"
+    waiting = state.get("waiting", {})
+    return "" if waiting.get("reason", STARTS[0]) in STARTS else f"{waiting['reason']}: {waiting.get('message', '')}"

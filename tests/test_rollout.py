@@ -65,7 +65,6 @@ def test_a_package_that_is_refused_is_told_with_its_reason_and_ends_it_while_the
     assert len([line for line in lines if line.startswith("a ")]) == 3, "what has not changed is not said again"
     assert "waiting" in lines[1]
     assert lines[1].endswith(": models:/darkroom/3: is another package (sha256 9f86d0..., expected 2c26b4...)")
-    assert "failed after" in lines[3]
     assert "restart 3: models:/darkroom/3: is another package" in lines[3]
     assert "pods of before, where there are any, answer on; mend it, or set the alias back" in lines[-1]
 
@@ -95,9 +94,18 @@ def test_why_a_pod_waits_is_told_with_what_mends_it_and_the_deadline_ends_it(kub
     assert remedy in line
 
 
+def test_what_failed_before_it_is_asked_for_again_may_go_well(kubectl, applied):
+    before = {"old": 2, "conditions": (LATE,)}
+    kubectl.shows(
+        look([pod("a", fetching=ENDED, restarts=7)], **before), look([pod("a", restarts=8)], **before), look(WELL, ready=2)
+    )
+    assert applied()[0] == 0
+
+
 def test_pods_that_may_not_be_made_are_told_in_kubernetes_own_words(kubectl, applied):
     said = 'pods "x" is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false'
-    kubectl.shows(look([], old=2, conditions=(condition("ReplicaFailure", "True", "FailedCreate", said), LATE)))
+    refused = condition("ReplicaFailure", "True", "FailedCreate", said)
+    kubectl.shows(look([], old=2, conditions=(refused,)), look([], old=2, conditions=(refused, LATE)))
     code, lines = applied("kserve")
     assert code == 1
     assert lines[1] == f"darkroom-champion-predictor: {said}"
