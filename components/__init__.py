@@ -51,6 +51,7 @@ STEPS = {
 TOOLS = {
     "export": Command("components.ingest.export", "Write the pictures of data/ back as the tree they came from"),
     "checks": Command("components.validate.checks", "List what validate looks for: code, severity, meaning, example"),
+    "predict": Command("components.predict.step", "Answer pictures by a model: a file of answers, a row each", workers=True),
     "fix": Command("components.fix.step", "Apply chosen fixes of validate's findings as a new data version"),
     "knobs": Command("components.__main__", "Check all of params.yaml, before a step has run"),
     "backbone": Command(

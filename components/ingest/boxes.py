@@ -19,8 +19,9 @@ from components.ingest import kinds
 from components.ingest.form import MARKED, Fit, Form, Options
 from components.ingest.listing import Listing, head
 from components.ingest.sample_reader import escaped, refused
-from components.ingest.source import Entry, LeftOut, Source, as_folder
+from components.ingest.source import Entry, LeftOut, Source
 from components.shared.errors import CannotRun, Refused
+from components.shared.files import as_folder
 from components.shared.pictures import decode, formats, metadata
 from components.shared.pictures.encode import encode_png
 

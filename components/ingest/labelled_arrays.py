@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from components.ingest.source import Entry, LeftOut, Source, as_folder
+from components.ingest.source import Entry, LeftOut, Source
 from components.shared.errors import CannotRun, Refused
+from components.shared.files import as_folder
 from components.shared.pictures.encode import encode_png
 
 _EXACT = 2**53  # above it a float is no exact number

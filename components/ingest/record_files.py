@@ -6,8 +6,9 @@ from pathlib import Path
 
 from components.ingest.kinds import kind_of_bytes
 from components.ingest.listing import Listing
-from components.ingest.source import LeftOut, as_folder, split_of
+from components.ingest.source import LeftOut, split_of
 from components.shared.errors import Refused
+from components.shared.files import as_folder
 
 _MOST_NUMBERED = 100_000  # files of one split
 _CLASS_LISTS = ("classnames.txt", "classes.txt", "labels.txt", "label.labels.txt", "label_map.txt")

@@ -28,11 +28,6 @@ def split_of(path: str) -> str | None:
     return None
 
 
-def as_folder(label: str) -> str:
-    """A label as the name of a folder, whatever it is: it must not lead elsewhere when it is exported."""
-    return re.sub(r"^\.+$|[/\\\x00-\x1f]", "-", label).encode(errors="replace")[:100].decode(errors="ignore")
-
-
 @dataclass(slots=True)
 class Entry:
     """One sample before its bytes are read: by its files, in the order of frames, or by a function that gives its frames.

@@ -37,9 +37,12 @@ def whole_file(final: Path, *, ours: Callable[[Path], bool] | None = None) -> It
     target = destination.check_file(final, ours=ours) if ours else destination.followed(final)
     with _locked(final, target) if ours else contextlib.nullcontext():
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _beside(target, secrets.token_hex(4))
+        # Where a lock is held, what a killed one left behind is nobody's.
+        temporary = _beside(target, "new" if ours else secrets.token_hex(4))
         try:
             with room(target):
+                if ours:
+                    temporary.unlink(missing_ok=True)
                 temporary.touch(exist_ok=False)
                 yield temporary
                 _sync(temporary)
@@ -187,6 +190,11 @@ def write_csv(file: Path, rows: Iterable[dict]) -> None:
 def no_formula(value: object) -> object:
     """A text that a spreadsheet does not take for a formula; other values as they are."""
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+def as_folder(label: str) -> str:
+    """A label as the name of a folder, whatever it is: it must not lead elsewhere."""
+    return re.sub(r"^\.+$|[/\\\x00-\x1f]", "-", label).encode(errors="replace")[:100].decode(errors="ignore")
 
 
 def read_json(file: Path, *keys: str) -> Any:

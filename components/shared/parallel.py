@@ -1,11 +1,13 @@
 """Work that grows with the data, shard by shard over all processors, with a progress bar."""
 
 import contextlib
+import itertools
 import math
 import multiprocessing
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from components.shared.progress_bar import progress_bar
 CPUS = "DARKROOM_CPUS"  # processors that a step may use, set by those who start it
 CGROUP = Path("/sys/fs/cgroup")
 WORKER = 2**28  # bytes of memory that a worker process needs, and a large picture
+AHEAD = 4  # items of each worker that are begun before the first of them is done
 # Not forked from this process: Arrow and TensorFlow run threads that do not survive it. From one that only imports, where there is
 # one; it is reached by a socket in the folder for temporary files, whose path must fit into 108 bytes.
 METHOD = (
@@ -75,14 +78,38 @@ def each(work: Callable, items: Sequence[tuple], *, weights: Sequence[int], name
                 yield index, work(*item)
                 bar.update(weights[index])
             return
-        with ProcessPoolExecutor(workers, mp_context=_context(), initializer=_begin) as pool:
+        with _pool(workers) as pool:
             running = {pool.submit(work, *item): index for index, item in enumerate(items)}
-            try:
-                for done in as_completed(running):
-                    yield running[done], done.result()
-                    bar.update(weights[running[done]])
-            finally:
-                pool.shutdown(cancel_futures=True)
+            for done in as_completed(running):
+                yield running[done], done.result()
+                bar.update(weights[running[done]])
+
+
+def in_order(work: Callable, items: Iterable[tuple]) -> Iterator[Any]:
+    """Yield `work(*item)` of each item in order. Items are taken as they are needed, so that there may be any number.
+
+    Raises what `work` raises, and BrokenProcessPool when a worker process dies.
+    """
+    workers, running = processors(), deque()
+    if workers == 1:
+        yield from itertools.starmap(work, items)
+        return
+    with _pool(workers) as pool:
+        for item in items:
+            running.append(pool.submit(work, *item))
+            if len(running) > AHEAD * workers:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+
+
+@contextlib.contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(workers, mp_context=_context(), initializer=_begin) as pool:
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _begin() -> None:

@@ -1,5 +1,7 @@
 """What is kept of a sample that was answered, so that `watch` can tell whether the world has moved: numbers, no picture."""
 
+import math
+
 import numpy as np
 import pyarrow as pa
 
@@ -17,7 +19,7 @@ COLUMNS = [
 
 def observed(images: np.ndarray, probabilities: np.ndarray, features: np.ndarray) -> pa.Table:
     """A row a sample: `images` uint8 (n, *shape), `probabilities` float32 (n, classes), `features` float32 (n, f)."""
-    pixels = images.reshape(len(images), -1, *images.shape[-3:])  # stills as clips of one frame
+    pixels = images.reshape(len(images), math.prod(images.shape[1:-3]), *images.shape[-3:])  # stills as clips of one frame
     there = pixels.any(axis=(2, 3, 4))  # frames of zeros are padding
     weights = there / np.maximum(there.sum(1, keepdims=True), 1)
     levels = pixels.astype(np.float32) / 255

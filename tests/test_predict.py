@@ -1,0 +1,345 @@
+"""`darkroom predict`: every picture is a row, answered as the package answers its pixels, in order, whatever happens on the way."""
+
+import csv
+import io
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from conftest import draw_clips, draw_stills, png
+from PIL import Image
+from toy_package import make_package
+
+from components.predict import lots, sorting
+from components.predict.step import predict
+from components.shared import destination
+from components.shared.data import dataset
+from components.shared.data.dataset import Sample
+from components.shared.errors import CannotRun
+from components.shared.models import package
+from components.shared.models.observed import COLUMNS
+from components.shared.models.recogniser import Recogniser
+from components.shared.pictures.preprocessing import Preprocessing
+
+
+@pytest.fixture(autouse=True)
+def toy(tmp_path, monkeypatch):
+    """A package, in a folder to work in; this process does the work."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DARKROOM_CPUS", "1")
+    return make_package(tmp_path / "toy")
+
+
+def rows(output: str = "a.parquet") -> list[dict]:
+    return pq.read_table(output).to_pylist()
+
+
+def encode(image: Image.Image, form: str, **options) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, form, **options)
+    return stream.getvalue()
+
+
+def odd_pictures() -> dict[str, bytes]:
+    """Every way in which bytes become pixels, by name."""
+    rng = np.random.default_rng(5)
+    photo = Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8))
+    turned = Image.Exif()
+    turned[274] = 6
+    clear = Image.fromarray(rng.integers(0, 256, (20, 20, 4), np.uint8), "RGBA")
+    return {
+        "a.png": encode(photo, "PNG"), "b.jpg": encode(photo, "JPEG"), "c.jpg": encode(photo, "JPEG", exif=turned),
+        "d.png": encode(clear, "PNG"), "e.png": encode(photo.quantize(16), "PNG"), "f.png": encode(photo.convert("1"), "PNG"),
+        "g.png": encode(Image.fromarray(rng.integers(0, 256, (12, 12), np.uint8)), "PNG"),
+        "h.jpg": encode(photo.resize((900, 700)), "JPEG"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("resize", ["pad", "stretch"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_answers_are_those_of_the_pixels_to_the_bit(tmp_path, resize, channels):
+    made = make_package(tmp_path / "other", way=Preprocessing(12, 10, channels, resize))
+    Path("in").mkdir()
+    for name, content in odd_pictures().items():
+        Path("in", name).write_bytes(content)
+    predict("other", ["in"], output=Path("a.parquet"), top=2)
+    images = np.stack([made.preprocessing.sample([content]) for content in odd_pictures().values()])
+    model = Recogniser(made)
+    for name, row, answer, probabilities in zip(
+        odd_pictures(), rows(), model.answers(images, top=2), model.probabilities(images), strict=True
+    ):
+        assert row["source"] == f"in/{name}"
+        assert row["id"] == Sample(None, "", ((odd_pictures()[name], ""),)).id
+        assert (row["label"], row["prediction_set"], row["abstained"]) == (
+            answer.label,
+            answer.prediction_set,
+            answer.abstained,
+        )
+        assert np.float32(row["probability"]) == np.float32(answer.probability)
+        assert [(each["label"], each["probability"]) for each in row["top"]] == answer.top
+        assert np.array_equal(np.float32(row["probabilities"]), probabilities)
+        assert row["fault"] is None
+    about = json.loads(pq.read_schema("a.parquet").metadata[b"darkroom"])
+    assert about == {"model": "toy", "version": "", "package": made.digest}
+
+
+def test_what_cannot_be_answered_is_a_row_with_its_fault(capsys):
+    Path("in/deep").mkdir(parents=True)
+    good = odd_pictures()["a.png"]
+    sixteen = encode(Image.fromarray(np.full((20, 20), 999, np.uint16)), "PNG")
+    broken = {"0.png": good[:-20], "1.png": sixteen, "2.jpg": b"", "3.gif": b"GIF89a", "deep/4.png": b"<html>"}
+    for name, content in broken.items():
+        Path("in", name).write_bytes(content)
+    for name in ("x.txt", "y", ".hidden.png"):
+        Path("in", name).write_bytes(b"no picture")
+    Path("in/z").write_bytes(good)
+    os.mkfifo("in/pipe.png")
+    Path("in/linked").symlink_to("deep")
+    predict("toy", ["in"], output=Path("a.parquet"))
+    found = {row["source"]: row["fault"] for row in rows()}
+    assert list(found) == ["in/0.png", "in/1.png", "in/2.jpg", "in/3.gif", "in/z", "in/deep/4.png"]
+    codes = [fault and fault.partition(":")[0] for fault in found.values()]
+    assert codes == ["E_TRUNCATED", "E_BIT_DEPTH", "E_EMPTY", "E_FORMAT", None, "E_NOT_IMAGE"]
+    assert rows()[0]["label"] is rows()[0]["features"] is None
+    said = capsys.readouterr().out
+    assert "1 answered" in said
+    assert "5 faults, such as in/0.png: E_TRUNCATED" in said
+    assert "4 other files left out" in said
+
+
+def test_where_nothing_can_be_answered_the_exit_code_is_2_and_the_rows_say_why(monkeypatch):
+    Path("x.png").write_bytes(b"text")
+    with pytest.raises(CannotRun, match=r"0 answered.* 1 faults, such as x.png: E_NOT_IMAGE"):
+        predict("toy", ["x.png"], output=Path("a.csv"))
+    assert "E_NOT_IMAGE" in Path("a.csv").read_text()
+    Path("empty").mkdir()
+    with pytest.raises(CannotRun, match="none could be answered; expected pictures, folders"):
+        predict("toy", ["empty"], output=Path("b.csv"))
+
+
+def test_order_is_that_of_the_inputs_over_processes_and_lots(monkeypatch):
+    draw_stills(Path("in"), each=20)
+    monkeypatch.setattr(lots, "SIZE", 7)
+    predict("toy", ["in/cross", "in/bar/3.png", "in/box"], output=Path("a.jsonl"))
+    monkeypatch.setenv("DARKROOM_CPUS", "2")
+    predict("toy", ["in/cross", "in/bar/3.png", "in/box"], output=Path("b.jsonl"))
+    alone = [json.loads(line) for line in Path("a.jsonl").read_text().splitlines()]
+    crosses, boxes = (sorted(map(str, Path("in", name).iterdir())) for name in ("cross", "box"))
+    assert [row["source"] for row in alone] == [*crosses, "in/bar/3.png", *boxes]
+    assert Path("a.jsonl").read_bytes() == Path("b.jsonl").read_bytes()
+    assert not set(alone[0]) & {name for name, _ in COLUMNS}
+
+
+def packed(folder: Path, form: str) -> str:
+    """The pictures of a folder as what else holds them."""
+    names = sorted(path for path in folder.rglob("*") if path.is_file())
+    if form == "zip":
+        with zipfile.ZipFile("in.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in names:
+                archive.write(name, name.relative_to(folder))
+        return "in.zip"
+    if form == "tar":
+        with tarfile.open("in.tar", "w") as archive:
+            for name in names:
+                archive.add(name, name.relative_to(folder))
+        return "in.tar"
+    if form == "store":
+        store = fsspec.filesystem("memory")
+        for name in names:
+            store.pipe(f"/bucket/in/{name.relative_to(folder)}", name.read_bytes())
+        return "memory://bucket/in"
+    Path("data").mkdir()
+    samples = [Sample(None, str(name.relative_to(folder)), ((name.read_bytes(), name.name),)) for name in names]
+    dataset.write_shard(samples[:10], Path("data/00000.parquet"))
+    dataset.write_shard(samples[10:], Path("data/00001.parquet"))
+    return "data"
+
+
+@pytest.mark.parametrize("form", ["zip", "tar", "store", "shards"])
+def test_archives_stores_and_shards_are_answered_as_the_folder_is(form, monkeypatch):
+    monkeypatch.setattr(lots, "SIZE", 7)
+    folder = draw_stills(Path("in"), each=5)
+    Path("in/[1] *.png").write_bytes(odd_pictures()["a.png"])
+    Path("in/bar/empty.png").write_bytes(b"")
+    predict("toy", ["in"], output=Path("a.parquet"))
+    named = packed(folder, form)
+    predict("toy", [named], output=Path("b.parquet"), sort_into=Path("sorted"))
+    key = "id"
+    expected = {row[key]: row | {"source": ""} for row in rows()}
+    assert {row[key]: row | {"source": ""} for row in rows("b.parquet")} == expected
+    assert len(list(Path("sorted").rglob("*.png"))) == len(expected) - 1
+    if form != "shards":
+        assert {row["source"] for row in rows("b.parquet")} == {f"{named}{row['source'][2:]}" for row in rows()}
+
+
+def test_shards_in_a_store_are_read_there():
+    packed(draw_stills(Path("in"), each=5), "shards")
+    store = fsspec.filesystem("memory")
+    store.put("data", "/lake", recursive=True)
+    predict("toy", ["memory://lake"], output=Path("a.parquet"))
+    predict("toy", ["data"], output=Path("b.parquet"))
+    assert rows() == rows("b.parquet")
+    assert len(rows()) == 15
+
+
+def test_a_folder_of_frames_is_a_clip(tmp_path):
+    made = make_package(tmp_path / "clips", way=Preprocessing(12, 12, 3, "pad", time=5))
+    folder = draw_clips(Path("in"), each=2)
+    for number in range(11):
+        path = Path(f"in/left/long/{number}.png")
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(png(np.full((16, 16, 3), 20 * number, np.uint8)))
+    Path("in/left/notes.txt").write_text("not a clip")
+    Path("in/left/clip0/Thumbs.db").write_text("not a frame")
+    Path("in/right/broken").mkdir()
+    for number, content in enumerate([odd_pictures()["g.png"], b"text"]):
+        Path(f"in/right/broken/{number}.png").write_bytes(content)
+    predict("clips", ["in"], output=Path("a.parquet"), sort_into=Path("sorted"))
+    found = {row["source"]: row for row in rows()}
+    assert list(found) == [
+        f"in/{path}" for path in ("left/clip0", "left/clip1", "left/long", "right/broken", "right/clip0", "right/clip1")
+    ]
+    assert found["in/right/broken"]["fault"].startswith("E_NOT_IMAGE")
+    frames = [(folder / f"left/long/{number}.png").read_bytes() for number in range(11)]
+    answer = Recogniser(made).answers(made.preprocessing.sample(frames)[None])[0]
+    assert found["in/left/long"]["label"] == answer.label
+    assert found["in/left/long"]["id"] == Sample(None, "", [(frame, "") for frame in frames]).id
+    (place,) = Path("sorted").glob("*/left/long")
+    assert len(list(place.iterdir())) == 11
+
+
+def test_killed_it_goes_on_where_it_was(toy):
+    folder = draw_stills(Path("in"), each=3)
+    content = (folder / "bar/0.png").read_bytes()
+    for number in range(6000):
+        Path(f"in/box/{number:05}.png").write_bytes(content)
+    command = [sys.executable, "-m", "components", "predict", "toy", "in", "--output", "a.parquet"]
+    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+    parts = Path(".a.parquet.parts.tmp")
+    while process.poll() is None and len(list(parts.glob("*[0-9a-f]"))) < 4:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = {part: part.stat().st_mtime_ns for part in parts.iterdir()}
+    assert len(kept) >= 4
+    assert not Path("a.parquet").exists()
+    (damaged, *_) = (part for part in kept if not part.name.startswith("."))
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    before = int(done.stdout.split("; ")[-1].split()[0].replace(",", ""))
+    assert 256 <= before < 6009
+    predict("toy", ["in"], output=Path("b.parquet"))
+    assert rows() == rows("b.parquet")
+    assert {path.name for path in Path().glob(".a*")} == {".a.parquet.lock"}
+
+
+def test_other_pictures_models_and_options_are_answered_anew(tmp_path):
+    make_package(tmp_path / "other", seed=9)
+    draw_stills(Path("in"), each=2)
+    whole = lots.lots(lots.places(["in"]), clips=False)
+    (before,) = whole
+    os.utime("in/bar/1.png", ns=(1, 1))
+    (after,) = lots.lots(lots.places(["in"]), clips=False)
+    assert before != after
+
+
+def test_pictures_are_sorted_and_nothing_leaves_the_folder_or_is_overwritten(tmp_path):
+    labels = ["../../out", "/etc", "..", "_abstained", "a/b", "A-b", "", "x" * 300, "tab\there"]
+    make_package(tmp_path / "hostile", classes=labels)
+    folders = sorting.folders(labels)
+    assert len({name.casefold() for name in folders.values()} | {sorting.ABSTAINED}) == len(labels) + 1
+    assert all("/" not in name and name.strip(".") and len(name) < 120 for name in folders.values())
+    Path("data").mkdir()
+    rng = np.random.default_rng(0)
+    pictures = [png(rng.integers(0, 256, (12, 12), np.uint8)) for _ in range(60)]
+    sources = itertools.cycle(["../../../up.png", "/abs.png", "a/./b.png", "..", "../..", "C:\\x.png", "n\nl.png"])
+    dataset.write_shard(
+        [Sample(None, str(number), ((picture, next(sources)),)) for number, picture in enumerate(pictures)],
+        Path("data/00000.parquet"),
+    )
+    before = set(tmp_path.rglob("*"))
+    predict("hostile", ["data"], output=Path("a.parquet"), sort_into=Path("sorted"))
+    new = (
+        {path for path in tmp_path.rglob("*") if path.is_file()}
+        - before
+        - {tmp_path / "a.parquet", tmp_path / ".a.parquet.lock"}
+    )
+    assert all(path.is_relative_to(tmp_path / "sorted") for path in new)
+    assert sorted(path.read_bytes() for path in new if path.name != destination.MARKER) == sorted(pictures)
+    assert not list(Path("sorted").rglob("*.tmp"))
+    mine = next(path for path in new if path.name == "up.png")
+    mine.write_bytes(b"mine")
+    predict("hostile", ["data"], output=Path("a.parquet"), sort_into=Path("sorted"))
+    assert mine.read_bytes() == b"mine"
+    assert len([path for path in Path("sorted").rglob("*") if path.is_file()]) == len(pictures) + 2
+
+
+def test_sorted_pictures_of_this_disk_take_no_room_and_a_folder_with_other_things_is_refused(toy):
+    draw_stills(Path("in"), each=4)
+    predict("toy", ["in"], output=Path("a.csv"), sort_into=Path("sorted"))
+    predict("toy", ["in"], output=Path("a.csv"), sort_into=Path("sorted"))
+    linked = list(Path("sorted").rglob("*.png"))
+    assert len(linked) == 12
+    assert all(path.stat().st_nlink == 2 for path in linked)
+    for row in csv.DictReader(Path("a.csv").read_text().splitlines()):
+        folder = "_abstained" if row["abstained"] == "True" else row["label"]
+        assert Path("sorted", folder, row["source"].removeprefix("in/")).exists()
+    Path("mine").mkdir()
+    Path("mine/letter.txt").write_text("dear")
+    for place in ("mine", "in", "in/bar/new"):
+        with pytest.raises(CannotRun, match=place):
+            predict("toy", ["in"], output=Path("a.csv"), sort_into=Path(place))
+
+
+def test_a_spreadsheet_takes_no_label_for_a_formula(tmp_path):
+    make_package(tmp_path / "formulas", classes=["=1+1", "@x", "-2"])
+    Path("in").mkdir()
+    Path("in/=cmd.png").write_bytes(odd_pictures()["a.png"])
+    os.chdir("in")
+    predict("../formulas", ["=cmd.png"], output=Path("../a.csv"))
+    (row,) = csv.DictReader(Path("../a.csv").read_text().splitlines())
+    assert row["source"] == "'=cmd.png"
+    assert row["label"][:2] in ("'=", "'@", "'-")
+    assert json.loads(row["top"])[0]["label"] == row["label"][1:]
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".jsonl"])
+def test_only_answers_are_overwritten(ending):
+    draw_stills(Path("in"), each=1)
+    output = Path(f"a{ending}")
+    output.write_text("a,b\n1,2\n")
+    with pytest.raises(CannotRun, match="darkroom did not write"):
+        predict("toy", ["in"], output=output)
+    assert output.read_text() == "a,b\n1,2\n"
+    output.unlink()
+    for _ in range(2):
+        predict("toy", ["in"], output=output)
+    assert sorted(path.name for path in Path().iterdir()) == sorted([f".{output.name}.lock", output.name, "in", "toy"])
+
+
+def test_what_cannot_be_read_as_it_is_is_refused_at_once():
+    Path("film.mp4").write_bytes(b"")
+    with pytest.raises(CannotRun) as refused:
+        predict("toy", ["film.mp4", "nowhere"], output=Path("a.csv"))
+    assert len(refused.value.faults) == 2
+    assert "`darkroom ingest` it" in refused.value.faults[0]
+    with pytest.raises(CannotRun, match=r"ends in \.parquet, \.csv, \.jsonl"):
+        predict("toy", ["film.mp4"], output=Path("a.txt"))
+    with pytest.raises(CannotRun, match=r"secretless://x: .* are the address and its credentials right"):
+        predict("toy", ["secretless://x"], output=Path("a.csv"))
+    Path("toy", package.MODEL).write_bytes(b"other")
+    draw_stills(Path("in"), each=1)
+    with pytest.raises(CannotRun, match="is not what was packaged"):
+        predict("toy", ["in"], output=Path("a.csv"))
