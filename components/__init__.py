@@ -62,5 +62,6 @@ TOOLS = {
     "digest": Command("components.shared.data.dataset", "Print the digest of a folder of shards, as data.dvc records it"),
     "similar": Command("components.embed.similar", "Find the samples that look most like a picture, by what embed wrote"),
     "fetch": Command("components.serve.fetch", "Bring a model's package into a folder, its digest checked"),
+    "serve": Command("components.serve.step", "Answer over HTTP: pictures, KServe's v2 protocol, MLflow's; a page to try it"),
     "summary": Command("components.register.summary", "Show CNN against LSTM, the verdict, and what to type next"),
 }

@@ -5,8 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.evaluate import tables
-from components.evaluate.explain import occlusion
 from components.shared.errors import CannotRun
+from components.shared.models.occlusion import occlusion
 from components.shared.models.scores import calibration, calibration_error, scores
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2, 2])
@@ -113,7 +113,7 @@ def test_a_patch_makes_no_frame_padding_and_no_padding_a_frame(monkeypatch):
     occlusion(predict, clip, 0)
     assert asked[1].tolist() == asked[0].tolist()
     assert occlusion(predict, np.zeros_like(clip), 0).shape == (7, 7)
-    monkeypatch.setattr("components.evaluate.explain.HELD", 8 * clip.nbytes)
+    monkeypatch.setattr("components.shared.models.occlusion.HELD", 8 * clip.nbytes)
     occlusion(predict, clip, 0)
     assert [len(some) for some in asked[3:]] == [8] * 6 + [2]
     assert np.concatenate(asked[3:]).tolist() == asked[1].tolist()

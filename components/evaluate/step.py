@@ -108,7 +108,7 @@ def _mistakes(
     network, test: arrays.Split, probabilities: np.ndarray, classes: list[str], config: EvaluateConfig, folder: Path
 ) -> None:
     from components.evaluate import charts
-    from components.evaluate.explain import occlusion
+    from components.shared.models.occlusion import occlusion
 
     predicted = probabilities.argmax(1)
     wrong = np.flatnonzero(predicted != test.labels)

@@ -12,16 +12,16 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _ROWS = 600  # of one table: a page of ten thousand classes would not open
 
 
-def render(template: Path, **values: object) -> str:
+def render(template: Path, *, server: bool = False, **values: object) -> str:
     """Fill in a template that extends `base.html`. Every value is escaped; `| plain` also spells out what cannot be seen.
 
-    A script runs only if it stands in the template itself, word for word.
+    A script runs only if it stands in the template itself, word for word; it may ask the page's `server`, where there is one.
     """
     import jinja2
 
     own = re.findall(r"<script>(.*?)</script>", template.read_text(encoding="utf-8"), re.S)
     hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in own]
-    policy = _POLICY + (f"; script-src {' '.join(hashes)}" if own else "")
+    policy = _POLICY + (f"; script-src {' '.join(hashes)}" if own else "") + ("; connect-src 'self'" if server else "")
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([template.parent, HERE]), autoescape=True, trim_blocks=True, lstrip_blocks=True,
