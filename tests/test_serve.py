@@ -360,8 +360,9 @@ def test_a_newer_model_is_taken_without_losing_a_request_and_a_bad_one_is_not(tm
                     seen.add(found["digest"]) if status == 200 else wrong.append(found)
                 except (OSError, http.client.HTTPException) as error:
                     wrong.append(error)
+                    return
 
-        clients = [threading.Thread(target=client) for _ in range(3)]
+        clients = [threading.Thread(target=client, daemon=True) for _ in range(3)]
         for each in clients:
             each.start()
         second = replace(first.folder, seed=1)

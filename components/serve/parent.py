@@ -94,6 +94,12 @@ class _Workers(Multiprocess):
         time.sleep(DRAIN)
         self.should_exit.set()
 
+    def keep_subprocess_alive(self) -> None:
+        """Start again what was killed, at once: as long as this process holds a worker's end of their pipe, too, no end is seen."""
+        for worker in self.processes:
+            worker.child_conn.close()
+        super().keep_subprocess_alive()
+
     handle_int = handle_term
     handle_hup = handle_ttin = handle_ttou = None  # uvicorn would start and stop workers
 
