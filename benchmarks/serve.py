@@ -126,14 +126,8 @@ def main() -> None:
         command = ("mlflow", "models", "serve", "-m", given.mlflow, "-p", PORT, "--env-manager", "local")
         with serving(*command, ready="/ping") as server:
             for clients in (1, 4, 32):
-                print(
-                    row.format(
-                        "mlflow models serve",
-                        "/invocations",
-                        clients,
-                        *measure(protocols["/invocations"], clients, given.seconds),
-                    )
-                )
+                found = measure(protocols["/invocations"], clients, given.seconds)
+                print(row.format("mlflow models serve", "/invocations", clients, *found))
             print(f"memory: {memory(server)}")
 
 

@@ -326,7 +326,8 @@ def test_a_worker_that_is_killed_is_started_again(tmp_path, toy):
         parent = psutil.Process(running.process.pid)
 
         def workers():
-            return {each.pid for each in parent.children() if "spawn_main" in " ".join(each.cmdline())}
+            alive = [each for each in parent.children() if each.status() != psutil.STATUS_ZOMBIE]
+            return {each.pid for each in alive if "spawn_main" in " ".join(each.cmdline())}
 
         before = workers()
         os.kill(min(before), signal.SIGKILL)
