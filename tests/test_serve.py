@@ -197,6 +197,7 @@ def test_what_the_server_says_of_itself(server, toy):
     assert toy.digest.encode() in numbers
 
 
+@pytest.mark.slow
 def test_clips_are_several_parts_or_a_second_dimension(tmp_path):
     package = make_package(tmp_path / "clips", way=Preprocessing(12, 12, 1, "pad", time=4))
     way, parts = package.preprocessing, b""
@@ -274,6 +275,7 @@ def raw(server: Server, content: bytes) -> socket.socket:
     return connection
 
 
+@pytest.mark.slow
 def test_slow_and_endless_heads_and_slow_bodies_end(server):
     slow_head, idle = raw(server, b"POST /predict HTTP/1.1\r\n"), raw(server, b"")
     slow_body = raw(server, b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\n1")
@@ -297,6 +299,7 @@ def ask_large(server: Server) -> http.client.HTTPConnection:
     return connection
 
 
+@pytest.mark.slow
 def test_a_full_queue_tells_to_come_again(tmp_path, toy):
     with serving(tmp_path, toy.folder, "--workers", 1, "--queue", 1) as running:
         asked = [ask_large(running) for _ in range(3)]
@@ -306,6 +309,7 @@ def test_a_full_queue_tells_to_come_again(tmp_path, toy):
         assert running.predict(PICTURES[0])[0] == 200
 
 
+@pytest.mark.slow
 def test_sigterm_says_not_ready_first_and_answers_what_was_accepted(tmp_path, toy):
     with serving(tmp_path, toy.folder, "--workers", 2) as running:
         asked = [ask_large(running) for _ in range(3)]
@@ -321,6 +325,7 @@ def test_sigterm_says_not_ready_first_and_answers_what_was_accepted(tmp_path, to
             running.ask("GET", "/v2/health/live")
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_started_again(tmp_path, toy):
     with serving(tmp_path, toy.folder, "--workers", 2) as running:
         parent = psutil.Process(running.process.pid)
@@ -348,6 +353,7 @@ def replace(folder: Path, **how) -> str:
     return new.digest
 
 
+@pytest.mark.slow
 def test_a_newer_model_is_taken_without_losing_a_request_and_a_bad_one_is_not(tmp_path):
     first = make_package(tmp_path / "model")
     with serving(tmp_path, first.folder, "--workers", 2, "--follow", 0.2) as running:
@@ -384,6 +390,7 @@ def test_a_newer_model_is_taken_without_losing_a_request_and_a_bad_one_is_not(tm
         assert (seen, wrong) == ({first.digest, second, third}, [])
 
 
+@pytest.mark.slow
 def test_a_webhook_of_mlflow_brings_the_newest_at_once(tmp_path):
     from mlflow.webhooks.delivery import _generate_hmac_signature
 
@@ -407,6 +414,7 @@ def test_a_webhook_of_mlflow_brings_the_newest_at_once(tmp_path):
         assert SECRET not in running.log.read_text()
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_start_says_why_in_a_line(tmp_path, toy, server):
     for options, reason in (
         (("--port", server.port), "choose another --host or --port"),
