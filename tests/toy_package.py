@@ -1,5 +1,6 @@
 """A package whose network is one matrix, drawn in a moment and without TensorFlow: what it says is easy to foretell."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,13 @@ CALIBRATION = Calibration(temperature=1.0, coverage=0.9, set_floor=0.2, answered
 
 
 def make_package(
-    folder: Path, *, way: Preprocessing = STILLS, classes: list[str] = CLASSES, seed: int = 0, name: str = "toy"
-) -> Package:
-    """Softmax of (pixels / 255) times a seeded matrix."""
-    matrix = np.random.default_rng(seed).normal(size=(int(np.prod(way.shape)), len(classes))).astype(np.float32)
+    folder: Path, *, way: Preprocessing = STILLS, classes: list[str] = CLASSES, seed: int = 0, name: str = "toy",
+    matrix: np.ndarray | None = None, validation: tuple[np.ndarray, list[str]] | None = None,
+) -> Package:  # fmt: skip
+    """Softmax of (pixels / 255) times a matrix, a seeded one unless it is given. `validation`: images and labels, or noise."""
+    if matrix is None:
+        matrix = np.random.default_rng(seed).normal(size=(int(np.prod(way.shape)), len(classes)))
+    matrix = matrix.astype(np.float32)
     constants = {"shape": np.array([-1, len(matrix)]), "scale": np.float32(255), "matrix": matrix}
     nodes = [
         helper.make_node("Cast", ["images"], ["values"], to=TensorProto.FLOAT),
@@ -44,11 +48,12 @@ def make_package(
     save_model(model, str(folder / MODEL))
     facts = {"training_id": "0" * 32}
     made = Package(name, classes, way, CALIBRATION, {MODEL: files.digest(folder / MODEL)}, facts, folder)
-    images = np.random.default_rng(seed + 1).integers(0, 256, (200, *way.shape), np.uint8)
+    images, labels = validation or (np.random.default_rng(seed + 1).integers(0, 256, (200, *way.shape), np.uint8), None)
     probabilities, features = Recogniser(made).both(images)
     rows = observed(images, probabilities, features)
-    labels = [classes[index] for index in probabilities.argmax(1)]
+    labels = labels or [classes[index] for index in probabilities.argmax(1)]
+    floor = float(np.quantile(probabilities.max(1), 0.1)) if validation else CALIBRATION.answer_floor
     pq.write_table(rows.append_column("label", pa.array(labels)), folder / VALIDATION)
     digests = {file: files.digest(folder / file) for file in (MODEL, VALIDATION)}
-    Package(name, classes, way, CALIBRATION, digests, facts).write(folder)
+    Package(name, classes, way, replace(CALIBRATION, answer_floor=floor), digests, facts).write(folder)
     return read(folder)

@@ -15,6 +15,10 @@ from components.shared.errors import CannotRun, Refused
 # What the columns may be called. Of paths the first counts: a table may well have a `path` and an `image`.
 PATHS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img_path", "image_name",
          "img")  # fmt: skip
+ANSWERED = (
+    "source",
+    "prediction_set",
+)  # of a table of answers of `predict`, whose labels a person corrected: its id is no name
 IDS = ("id", "image_id", "img_id", "id_code", "imageid", "video_id", "uid")
 LABELS = ("label", "class", "category", "labels", "class_name", "classname", "label_name", "classid", "class_id", "breed", "species",
           "diagnosis", "target", "dx")  # fmt: skip
@@ -35,7 +39,7 @@ class Columns(NamedTuple):
     @property
     def by_id(self) -> bool:
         """Whether samples are named by an id, which may be a folder's name, not by a file's path."""
-        return bool(self.path) and self.names[self.path[0]].strip().lower() not in PATHS
+        return bool(self.path) and self.names[self.path[0]].strip().lower() not in (*PATHS, ANSWERED[0])
 
     @property
     def classes(self) -> dict[int, str]:
@@ -53,9 +57,9 @@ def columns_of(header: list[str]) -> Columns:
         return [place for place, name in enumerate(names) if name == first]
 
     others = {key: places(wanted) for key, wanted in OTHERS.items()}
-    path = places((*PATHS, *IDS))
+    path = places(ANSWERED[:1] if {*ANSWERED} <= {*names} else (*PATHS, *IDS))
     if not path:  # each row is a whole clip
-        path, others["clip"] = others["clip"], []
+        path, others["clip"] = others["clip"] or places(ANSWERED[:1]), []
     taken = {*path, *(place for some in others.values() for place in some)}
     # `class_id` says again in numbers what `class` says, and `class` what `class_name` says.
     plain = places(("class_name", "label_name")) or [

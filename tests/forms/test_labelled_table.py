@@ -3,8 +3,13 @@
 import json
 import unicodedata
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from components.ingest.step import ingest
+from components.shared.data import dataset
 from forms.conftest import labels, read_all, refused, told
 
 PATHS = {  # what the table says -> the file that is meant
@@ -172,3 +177,36 @@ def test_a_table_in_a_folder_of_pictures_may_name_those_beside_that_folder(place
     assert "'train/1.png' stands in line 2 too" in refused(folder)
     (folder / "train/labels.csv").write_text("path,label\ntrain/1.png,cat\nval/2.png,dog\n")
     assert labels(folder) == {"train/1.png": "cat", "val/2.png": "dog"}
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_answers_that_people_corrected_become_new_shards_beside_the_old(place, tmp_path, ending):
+    """As `predict` writes them, with its own labels where they were right: paths as they were named there, ids that name no file."""
+    folder = place("old/cat/1.png", "old/dog/2.png", "pictures/3.png", "pictures/4.png", "pictures/5.png")
+    ingest(str(folder / "old"), tmp_path / "data")
+    before = (tmp_path / "data/00000.parquet").read_bytes()
+    rows = [
+        {"id": "f" * 64, "source": f"s/pictures/{number}.png", "label": label, "probability": 0.4, "prediction_set": ["dog", "cat"],
+         "abstained": False, "top": [{"label": "dog", "probability": 0.4}], "fault": None}
+        for number, label in ((3, "cat"), (4, "dog"))
+    ]  # fmt: skip
+    table = folder / f"pictures/corrected.{ending}"
+    if ending == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), table)
+    elif ending == "jsonl":
+        table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        lines = [{name: json.dumps(value) if isinstance(value, list) else value for name, value in row.items()} for row in rows]
+        pd.DataFrame(lines).to_csv(table, index=False)
+    ingest(str(table), tmp_path / "data", add=True)
+    assert (tmp_path / "data/00000.parquet").read_bytes() == before
+    found = [(sample.source, sample.label) for sample in dataset.read_samples(tmp_path / "data/00001.parquet")]
+    assert found == [("3.png", "cat"), ("4.png", "dog")]
+
+
+def test_a_column_source_is_a_path_only_where_nothing_else_is(place):
+    folder = place("a/1.png", "a/2.png")
+    (folder / "t.csv").write_text("source,label\na/1.png,cat\na/2.png,dog\n")
+    assert labels(folder) == {"a/1.png": "cat", "a/2.png": "dog"}
+    (folder / "t.csv").write_text("id,source,label\na/1.png,a camera,cat\na/2.png,a phone,dog\n")
+    assert labels(folder) == {"a/1.png": "cat", "a/2.png": "dog"}
