@@ -63,6 +63,6 @@ TOOLS = {
     "similar": Command("components.embed.similar", "Find the samples that look most like a picture, by what embed wrote"),
     "fetch": Command("components.serve.fetch", "Bring a model's package into a folder, its digest checked"),
     "serve": Command("components.serve.step", "Answer over HTTP: pictures, KServe's v2 protocol, MLflow's; a page to try it"),
-    "watch": Command("components.watch.step", "Tell from answers whether the world has moved: drift, and how often they are right"),
+    "watch": Command("components.watch.step", "Tell from answers whether the world has moved: exit code 1 for drift"),
     "summary": Command("components.register.summary", "Show CNN against LSTM, the verdict, and what to type next"),
 }

@@ -70,8 +70,9 @@ def for_cluster(options: argparse.Namespace, *, newest: bool = False):
     data, digest = default_data()
     digest = f"{data.rstrip('/')}/data.dvc" if newest else digest
     made = training_pipeline(
-        knobs(options), image=pinning.pinned(image()), code=code_digest(), data=data, digest=digest, settings=how, newest=newest
-    )
+        knobs(options), image=pinning.pinned(image()), code=code_digest(), data=data, digest=digest, settings=how, newest=newest,
+        answers=vars(options).get("when_drifted", ""),
+    )  # fmt: skip
     return made, how
 
 

@@ -12,7 +12,7 @@ from components.shared import deadline, yaml_reader
 from components.shared.errors import CannotRun
 from components.shared.masking import masked
 from components.shared.store import Store, open_store
-from pipelines import graph
+from pipelines import drifted, graph
 
 AGAIN = "again"  # where the store keeps which artifacts were found damaged
 DONE = "done"  # where the store keeps when a schedule's run ended well, under its data, code and knobs
@@ -22,9 +22,13 @@ WHOLE = 86_400  # seconds for the data
 NEW = "new"
 
 
-def newest(address: str, code: str, knobs: Sequence[int | str]) -> tuple[str, str, str, str]:
+def newest(
+    address: str, code: str, knobs: Sequence[int | str], answers: str = "", model: str = ""
+) -> tuple[str, str, str, str]:
     """The digest that the data.dvc at an address names, the code (with a suffix where something must be made again), the key of
     such a run, by these knobs, and the news: `new`, or what a person is told.
+
+    With `answers`, the address of answers that `model` gave, it is news only where they drift.
 
     `address` is anything that fsspec reads: `s3://bucket/path/data.dvc`, or a raw file of a branch by https. Ends the process when
     it cannot be read.
@@ -39,6 +43,10 @@ def newest(address: str, code: str, knobs: Sequence[int | str]) -> tuple[str, st
         key = hashlib.sha256(json.dumps([digest, code, *knobs]).encode()).hexdigest()[:16]
         at = store.read(f"{DONE}/{key}") if store else ""
         news = f"nothing changed since {at}: {digest} was run by code {code} with these knobs" if at else NEW
+        if answers:
+            moved = drifted.reason(answers, model)
+            news = news if moved else f"no drift in the answers below {masked(answers)}: nothing to train for"
+            print("\n".join(moved))
         print(f"newest: {address}: {digest}, {news}")
     return digest, code, key, news
 

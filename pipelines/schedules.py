@@ -21,6 +21,8 @@ def schedule(options: argparse.Namespace) -> int:
     """
     if options.digest and options.follow:
         raise CannotRun("--digest, --follow: a schedule takes always the same data, or the newest; name one of them")
+    if options.digest and options.when_drifted:
+        raise CannotRun("--digest, --when-drifted: against drift helps the newest data alone; leave out --digest")
     cron = _cron(options.cron)
     kind = {"newest": not options.digest}
     content, _ = prepared(options, **kind)

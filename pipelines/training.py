@@ -17,6 +17,7 @@ def training_pipeline(
     digest: str = "",
     settings: Settings | None = None,
     newest: bool = False,
+    answers: str = "",
 ):
     """From shards to a registered model. Returns the pipeline; `params` (params.yaml) gives the defaults of its parameters.
 
@@ -32,7 +33,8 @@ def training_pipeline(
 
     `data` is a DVC remote (or a folder of shards) and `digest` what data.dvc records: data comes by reference.
     With `newest`, for schedules, `digest` is the address of a data.dvc, which is read when a run starts: where a run of that data by
-    this code has ended well before, there is nothing to do, and the run ends at once.
+    this code has ended well before, there is nothing to do, and the run ends at once. So it does, with `answers`, the address of
+    answers of the champion, where these do not drift from what it has learnt.
     Without `settings` the tasks have no resources, retries or secrets, as a run on this machine needs.
     """
     default_code, default_data, default_digest = code, data, digest
@@ -120,6 +122,7 @@ def training_pipeline(
             task = wrappers.newest(
                 address=digest, code=code, seed=seed, measure=measure, embed=embed, validate=validate, prepare=prepare,
                 augment=augment, train_cnn=train_cnn, train_lstm=train_lstm, evaluate=evaluate, register=register,
+                answers=answers,
             )  # fmt: skip
             found = add(task, "newest")
             task.set_caching_options(False)

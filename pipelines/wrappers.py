@@ -25,12 +25,13 @@ def component(function):
 
 @component
 def newest(address: str, code: str, seed: int, measure: str, embed: str, validate: str, prepare: str, augment: str,
-           train_cnn: str, train_lstm: str, evaluate: str, register: str) -> NamedTuple(
+           train_cnn: str, train_lstm: str, evaluate: str, register: str, answers: str) -> NamedTuple(
     "Newest", [("digest", str), ("code", str), ("key", str), ("Output", str)]
 ):  # fmt: skip
     from pipelines.newest import newest
 
-    return newest(address, code, (seed, measure, embed, validate, prepare, augment, train_cnn, train_lstm, evaluate, register))
+    knobs = (seed, measure, embed, validate, prepare, augment, train_cnn, train_lstm, evaluate, register)
+    return newest(address, code, knobs, answers, f"models:/{execution.knobs(register, 'register')['model']}@champion")
 
 
 @component

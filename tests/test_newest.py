@@ -1,12 +1,19 @@
 """A schedule reads which data is newest when it runs, and ends at once when nothing changed since a run that ended well."""
 
+import json
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from test_pipelines import PARAMS, dags, leaves
+from toy_package import make_package
 
 from components.shared.errors import CannotRun
+from components.shared.models.observed import observed
+from components.shared.models.recogniser import Recogniser
 from components.shared.store import STORE, open_store
 from pipelines import execution, graph, local, newest
 from pipelines.training import training_pipeline
@@ -48,6 +55,33 @@ def test_what_was_found_damaged_makes_the_code_another_one_for_the_cache_alone(p
     assert newest.newest(pointer.as_uri(), CODE, ())[3].startswith("nothing changed")
 
 
+def test_new_data_is_trained_on_only_when_the_answers_drift(pointer, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "runs").as_uri())
+    package = make_package(tmp_path / "package")
+    places = []
+    for darker in (1, 2):
+        images = np.random.default_rng(7).integers(0, 256, (200, *package.preprocessing.shape), np.uint8) // darker
+        table = observed(images, *Recogniser(package).both(images)).append_column("fault", pa.nulls(len(images), pa.string()))
+        about = {"darkroom": json.dumps({"model": package.name, "package": package.digest})}
+        (tmp_path / f"{darker}/monday").mkdir(parents=True)
+        pq.write_table(table.replace_schema_metadata(about), tmp_path / f"{darker}/monday/answers.parquet")
+        places.append((tmp_path / f"{darker}").as_uri())
+    usual, odd = places
+
+    def news(answers: str) -> str:
+        return newest.newest(pointer.as_uri(), CODE, (), answers, str(package.folder))[3]
+
+    assert news(usual) == f"no drift in the answers below {usual}: nothing to train for"
+    assert news(odd) == "new"
+    newest.keep(newest.newest(pointer.as_uri(), CODE, ())[2])
+    assert news(odd).startswith("nothing changed since 20")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(SystemExit) as stopped:
+        news((tmp_path / "none").as_uri())
+    assert stopped.value.code == 2
+    assert "holds no Parquet file; expected what `darkroom predict" in (tmp_path / "words").read_text()
+
+
 def test_an_address_that_holds_no_data_dvc_ends_the_step_with_what_to_do(pointer, tmp_path):
     with pytest.raises(CannotRun, match=r"cannot be read .*`python -m pipelines publish` puts it there"):
         newest.digest_of((tmp_path / "none.dvc").as_uri())
@@ -60,7 +94,8 @@ def test_an_address_that_holds_no_data_dvc_ends_the_step_with_what_to_do(pointer
 
 
 def test_the_steps_of_a_schedule_take_what_the_first_step_found(tmp_path):
-    pipeline = training_pipeline(PARAMS, image="i", code="c", data="s3://b", digest="s3://b/data.dvc", newest=True)
+    pipeline = training_pipeline(PARAMS, image="i", code="c", data="s3://b", digest="s3://b/data.dvc", newest=True,
+                                 answers="s3://b/answers")  # fmt: skip
     graph.write(pipeline, tmp_path / "p.yaml")
     compiled = next(yaml.safe_load_all((tmp_path / "p.yaml").read_text()))
     tasks = {task["taskInfo"]["name"]: (task, above) for task, _, above, _ in leaves(compiled)}
@@ -75,7 +110,9 @@ def test_the_steps_of_a_schedule_take_what_the_first_step_found(tmp_path):
         given = tasks["measure"][0]["inputs"]["parameters"][name]["componentInputParameter"]
         assert given == f"pipelinechannel--newest-{name}"
     assert tasks["register"][0]["inputs"]["parameters"]["last"] == {"componentInputParameter": "pipelinechannel--newest-key"}
-    assert tasks["newest"][0]["inputs"]["parameters"].keys() >= {"address", "code", *graph.parameters(PARAMS)}
+    given = tasks["newest"][0]["inputs"]["parameters"]
+    assert given.keys() >= {"address", "code", *graph.parameters(PARAMS)}
+    assert given["answers"]["runtimeValue"]["constant"] == "s3://b/answers"
 
 
 @pytest.mark.slow

@@ -246,6 +246,11 @@ def test_a_schedule_reads_the_newest_data_each_time_unless_it_is_given_some(doub
         double.uploaded[of[name].pipeline_version_reference.pipeline_version_id] for name in ("pointer", "branch", "fixed")
     ]
     assert ["newest" in graph for graph in graphs] == [True, True, False]
+    assert main([*command, "--name", "pointer", "--when-drifted", "s3://b/answers"]) == 0
+    (made,) = (made for made in double.schedules.values() if made.display_name == "pointer")
+    assert "constant: s3://b/answers" in double.uploaded[made.pipeline_version_reference.pipeline_version_id]
+    assert main([*command, "--when-drifted", "a", "--digest", "b"]) == 2
+    assert "--digest, --when-drifted: " in said()
     assert main([*command, "--follow", "a", "--digest", "b"]) == 2
 
 

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from components.shared.models.package import Package
 from components.shared.runs import one_run, values
 from components.shared.runs.connection import ask, connect, experiment_id
-from components.watch import answered, quantities
+from components.watch import answered, estimates, quantities
 from components.watch.answered import Side
-from components.watch.class_shares import Accuracy, ClassShares, accuracy, class_shares
 from components.watch.quantities import Comparison
 
 WATCH = "darkroom.watch"  # the run of a watch; the same answers by the same package are one run
@@ -18,27 +19,37 @@ WATCH = "darkroom.watch"  # the run of a watch; the same answers by the same pac
 
 @dataclass(frozen=True)
 class Outcome:
-    """`before`: validation, `now`: the answers; `samples`: that were looked at, `unreadable`: of them."""
+    """`before`: validation, `now`: the answers; `samples`: that were looked at, `unreadable`: of them.
+
+    `shares`: of each class before and now, (2, classes), and `accuracy`, as in `estimates`.
+    """
 
     package: Package
     before: Side
     now: Side
     samples: int
     unreadable: int
+    shares: np.ndarray
+    accuracy: dict[str, float]
     comparisons: list[Comparison]
-    shares: ClassShares
-    accuracy: Accuracy
 
     @classmethod
     def of(cls, answers: Sequence[Path], package: Package) -> "Outcome":
         """Compare answers with the validation data of the package that gave them. Raises CannotRun."""
         before, labels = answered.validation(package)
         now, samples, unreadable = answered.answers(answers, package)
-        shares, right = class_shares(before, labels, now), accuracy(before, labels, now)
-        comparisons = quantities.compared(
-            before, now, package.classes, package.calibration, shares=shares, accuracy=right, samples=samples, unreadable=unreadable
-        )  # fmt: skip
-        return cls(package, before, now, samples, unreadable, comparisons, shares, right)
+        was, has, of_shares = estimates.class_shares(before, labels, now)
+        accuracy, of_accuracy = estimates.accuracy(before, labels, now)
+        most, moved = np.abs(has - was).argmax(), float(np.abs(has - was).sum() / 2)
+        true, estimated = accuracy["validation"], accuracy["estimated"]
+        comparisons = [
+            *quantities.compared(before, now, unreadable, package.calibration.answer_floor),
+            Comparison("class shares", "BBSE, total variation", float(was[most]), float(has[most]), moved, quantities.MIX, of_shares,
+                       what=package.classes[most]),
+            Comparison("estimated accuracy", "Welch, drop", true, estimated, true - estimated, quantities.DROP, of_accuracy),
+        ]  # fmt: skip
+        shares = np.stack([was, has])
+        return cls(package, before, now, samples, unreadable, shares, accuracy, quantities.corrected(comparisons))
 
     @property
     def moved(self) -> list[Comparison]:
@@ -46,51 +57,50 @@ class Outcome:
         return [one for one in self.comparisons if one.moved]
 
     @property
+    def name(self) -> str:
+        """The model, its version and its digest."""
+        version = self.package.facts.get("version", "")
+        return f"{self.package.name}{version and f' version {version}'} ({self.package.digest[:12]})"
+
+    @property
     def summary(self) -> str:
         """Of how many samples, and how often the answers are right, in one line."""
         said = self.accuracy
-        return (f"{self.samples:,} answers by {self.name}, {self.unreadable:,} unreadable; estimated accuracy {said.now:.3f} "
-                f"({said.low:.3f} to {said.high:.3f}), in validation {said.before:.3f}")  # fmt: skip
+        return (f"{self.samples:,} answers by {self.name}, {self.unreadable:,} unreadable; estimated accuracy {said['estimated']:.3f} "
+                f"({said['low']:.3f} to {said['high']:.3f}), in validation {said['validation']:.3f}")  # fmt: skip
 
-    @property
-    def version(self) -> str:
-        """The number in the registry; empty for a folder."""
-        return str(self.package.facts.get("version", ""))
+    def figures(self) -> dict[str, float]:
+        """What changes from watch to watch: `brightness_effect`, `brightness_p`, `accuracy_estimated`, `drift` (1 or 0) ..."""
+        found = {"drift": int(bool(self.moved)), "samples": self.samples, "unreadable": self.unreadable}
+        found |= {f"accuracy_{name}": value for name, value in self.accuracy.items()}
+        for one in self.comparisons:
+            name = one.quantity.replace(" ", "_")
+            found |= {f"{name}_effect": one.effect, f"{name}_p": one.corrected}
+        return found
 
-    @property
-    def name(self) -> str:
-        """The model, its version and its digest."""
-        return f"{self.package.name}{self.version and f' version {self.version}'} ({self.package.digest[:12]})"
+    def tags(self) -> dict[str, str]:
+        """Of which model it is."""
+        version = str(self.package.facts.get("version", ""))
+        return {"model": self.package.name, "version": version, "package_sha256": self.package.digest}
 
     def record(self) -> dict:
         """All of it as JSON takes it."""
-        shares = zip(self.package.classes, self.shares.before.tolist(), self.shares.now.tolist(), strict=True)
-        return {
-            "accuracy": vars(self.accuracy), "drift": bool(self.moved), "samples": self.samples, "unreadable": self.unreadable,
-            "model": self.package.name, "version": self.version, "package": self.package.digest,
+        shares = zip(self.package.classes, *self.shares.tolist(), strict=True)
+        return self.tags() | {
+            "accuracy": self.accuracy, "drift": bool(self.moved), "samples": self.samples, "unreadable": self.unreadable,
             "findings": [one.line() for one in self.moved],
             "comparisons": [vars(one) | {"moved": one.moved} for one in self.comparisons],
             "class_shares": {name: {"validation": was, "estimated": has} for name, was, has in shares},
         }  # fmt: skip
 
     def gauges(self, file: Path) -> None:
-        """Write them as node exporter's textfile collector reads them."""
+        """Write the figures as node exporter's textfile collector reads them."""
         from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
         registry = CollectorRegistry()
-        labels = {"model": self.package.name, "version": self.version}
-
-        def gauge(name: str, text: str, rows: dict, label: str = "") -> None:
-            made = Gauge(f"darkroom_watch_{name}", text, [*labels, *([label] if label else [])], registry=registry)
-            for key, value in rows.items():
-                made.labels(**labels, **({label: key} if label else {})).set(value)
-
-        gauge("drift", "1 when it calls for a new training", {"": bool(self.moved)})
-        gauge("answers", "answers that were looked at", {"": self.samples})
-        gauge("accuracy", "of validation, and of the answers as estimated, with its interval", vars(self.accuracy), "of")
-        gauge("effect", "how far it moved", {one.quantity: one.effect for one in self.comparisons}, "quantity")
-        gauge("p_value", "corrected by Holm", {one.quantity: one.corrected for one in self.comparisons}, "quantity")
-        gauge("class_share", "as estimated", dict(zip(self.package.classes, self.shares.now, strict=True)), "label")
+        for name, value in self.figures().items():
+            text = "as `darkroom watch` found it"
+            Gauge(f"darkroom_watch_{name}", text, list(self.tags()), registry=registry).labels(**self.tags()).set(value)
         write_to_textfile(str(file), registry)
 
     def send(self) -> None:
@@ -98,16 +108,10 @@ class Outcome:
         mlflow = connect()
         client = mlflow.MlflowClient()
         key = self.package.digest[:32] + hashlib.sha256(self.now.features.tobytes()).hexdigest()[:32]
-        tags = {"model": self.package.name, "version": self.version, "package_sha256": self.package.digest}
-        metrics = {"drift": int(bool(self.moved)), "samples": self.samples, "unreadable": self.unreadable}
-        metrics |= {f"estimated_accuracy_{name}": value for name, value in vars(self.accuracy).items()}
-        for one in self.comparisons:
-            name = one.quantity.replace(" ", "_")
-            metrics |= {f"{name}_effect": one.effect, f"{name}_p": one.corrected}
 
         def send() -> None:
-            run = one_run.find_or_make(client, experiment_id(mlflow), WATCH, key, name="watch", tags=lambda: tags)
-            values.log_metrics(client, run, metrics)
+            run = one_run.find_or_make(client, experiment_id(mlflow), WATCH, key, name="watch", tags=self.tags)
+            values.log_metrics(client, run, self.figures())
             client.set_tag(run, "verdict", "; ".join(one.line() for one in self.moved)[:5000] or "no drift")
             client.set_terminated(run)
 

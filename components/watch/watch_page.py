@@ -16,19 +16,19 @@ CLASSES = 30  # that are shown, those that moved most first
 
 def write(outcome: Outcome, file: Path, *, ours: Callable[[Path], bool]) -> None:
     """Fill in `watch.html` beside this module. Raises CannotRun."""
-    before, now, shares = outcome.before, outcome.now, outcome.shares
+    before, now, (was, has) = outcome.before, outcome.now, outcome.shares
     histograms = {name: (before.levels[name], now.levels[name]) for name in before.levels}
     histograms["confidence"] = before.confidence, now.confidence
     away = now.features.mean(0) - before.features.mean(0)
     histograms["features"] = before.features @ away, now.features @ away  # where they differ most
-    order = np.argsort(-np.abs(shares.now - shares.before), kind="stable")[:CLASSES]
+    order = np.argsort(-np.abs(has - was), kind="stable")[:CLASSES]
     named = {one.quantity: one for one in outcome.comparisons}
     bars = {
-        "class shares": [(outcome.package.classes[at], float(shares.before[at]), float(shares.now[at])) for at in order],
+        "class shares": [(outcome.package.classes[at], float(was[at]), float(has[at])) for at in order],
         "shares of all": [(name, named[name].before, named[name].now) for name in ("abstained", "unreadable", "estimated accuracy")],
     }  # fmt: skip
     text = render.render(
-        Path(__file__).with_name("watch.html"), outcome=outcome, bars=bars, hidden=max(0, len(shares.now) - CLASSES), limit=FALSE_ALARMS,
+        Path(__file__).with_name("watch.html"), outcome=outcome, bars=bars, hidden=max(0, len(has) - CLASSES), limit=FALSE_ALARMS,
         histograms=[_histogram(name, *pair) | {"moved": named[name].moved} for name, pair in histograms.items()],
     )  # fmt: skip
     with files.whole_file(file, ours=ours) as temporary:
