@@ -17,9 +17,9 @@ _BATCH = Histogram("darkroom_batch_samples", "Samples computed at once", buckets
 
 
 class Batches:
-    """The queue of one model. `busy`: samples that wait or are computed."""
+    """The queue of one model."""
 
-    def __init__(self, recogniser: Recogniser, executor: Executor) -> None:
+    def __init__(self, recogniser: Recogniser, executor: Executor | None) -> None:
         self._recogniser, self._executor = recogniser, executor
         self._waiting: deque[tuple[np.ndarray, asyncio.Future]] = deque()
         self._task: asyncio.Task | None = None

@@ -6,13 +6,16 @@ import re
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from prometheus_client import Counter, Histogram
+from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+AGAIN = {"Retry-After": "1"}  # seconds
 CONNECTIONS = 2_000  # of one worker, idle ones too
 HEAD, HEAD_SECONDS = 2**16, 5.0  # of the lines before a body: bytes, and how long they may take
 _SANE = re.compile(rb"[\w.-]{1,64}")  # a request id that may stand in a log
@@ -80,39 +83,37 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
 
-class Bodies:
-    """Reads the bodies of requests: each within `largest` bytes and `seconds`, all that are held together within `held` bytes."""
+class Gate:
+    """ASGI: gives each request its id and its body, and leaves a line and numbers of it.
 
-    def __init__(self, *, largest: int, seconds: float) -> None:
-        self.largest, self.seconds, self.room = largest, seconds, 16 * largest
+    A body is of `largest` bytes at most, and comes within `seconds`; all that are held until they are answered are sixteen times as
+    large at most. While `closing()`, connections end with their answer.
+    """
 
-    async def read(self, request: Request) -> bytes:
+    def __init__(self, app: Starlette, *, largest: int, seconds: float, closing: Callable[[], bool]) -> None:
+        self._app, self._largest, self._seconds, self._closing = app, largest, seconds, closing
+        self._room = 16 * largest
+        app.state.gate = self
+
+    async def body(self, request: Request) -> bytes:
         """The whole body. Raises Refusal (408, 413, 503)."""
-        content = bytearray()
-        too_large = Refusal(413, f"the body is larger than {self.largest / 1e6:g} MB")
-        if int(request.headers.get("content-length", 0)) > self.largest:
+        content, state = bytearray(), request.state
+        too_large = Refusal(413, f"the body is larger than {self._largest / 1e6:g} MB")
+        if int(request.headers.get("content-length", 0)) > self._largest:
             raise too_large
         try:
-            async with asyncio.timeout(self.seconds):
+            async with asyncio.timeout(self._seconds):
                 async for piece in request.stream():
-                    self.room -= len(piece)
                     content += piece
-                    if len(content) > self.largest:
+                    self._room -= len(piece)
+                    state.held += len(piece)
+                    if len(content) > self._largest:
                         raise too_large
-                    if self.room < 0:
-                        raise Refusal(503, "too many large bodies at once", {"Retry-After": "1"})
+                    if self._room < 0:
+                        raise Refusal(503, "too many large bodies at once", AGAIN)
         except TimeoutError:
-            raise Refusal(408, f"the body took longer than {self.seconds:g} s") from None
-        finally:
-            self.room += len(content)
+            raise Refusal(408, f"the body took longer than {self._seconds:g} s") from None
         return bytes(content)
-
-
-class Gate:
-    """ASGI: gives each request its id, and leaves a line and numbers of it. While `closing()`, connections end with their answer."""
-
-    def __init__(self, app: ASGIApp, closing) -> None:
-        self._app, self._closing = app, closing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request through."""
@@ -121,20 +122,20 @@ class Gate:
         started, status = time.perf_counter(), 0
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         request_id = given if _SANE.fullmatch(given) else uuid.uuid4().hex.encode()
-        scope["state"]["id"] = request_id.decode()
+        scope["state"] |= {"id": request_id.decode(), "held": 0}
 
         async def sent(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
-                if self._closing():
-                    message["headers"].append((b"connection", b"close"))
+                closing = [(b"connection", b"close")] if self._closing() else []
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id), *closing]
             await send(message)
 
         try:
             await self._app(scope, receive, sent)
         finally:
+            self._room += scope["state"]["held"]
             seconds = time.perf_counter() - started
             route = getattr(scope.get("endpoint"), "__name__", "none")
             _REQUESTS.labels(route, status).inc()

@@ -38,33 +38,25 @@ class Source:
         self.state: State | None = None
 
     def take(self) -> None:
-        """Fetch the model, and tell the workers where it lies. Raises CannotRun."""
+        """Fetch the model, try it where another one is served, and tell the workers where it lies. Raises CannotRun."""
         with packages.fetched(self.model, digest=self._expected) as found:
-            if self.state:
-                self._try(found)
             folder = self._place.keep(found)
         version = str(found.facts.get("version") or found.digest[:12])
-        closing = bool(self.state and self.state.closing)
-        self.state = State(self._name, version, found.digest, str(folder), closing)
-        self._place.write(self.state)
+        new = State(self._name, version, found.digest, str(folder))
+        if self.state:
+            from components.serve.worker import Model
+
+            served = package.read(Path(self.state.folder)).preprocessing.shape
+            if (shape := Model(new).package.preprocessing.shape) != served:
+                raise CannotRun(f"it takes pictures of {shape}, what is served {served}; start the server again for it")
+            new = replace(new, closing=self.state.closing)
+        self.state = new
+        self._place.write(new)
 
     def close(self) -> None:
         """Tell the workers to be ready no more."""
         self.state = replace(self.state, closing=True)
         self._place.write(self.state)
-
-    def _try(self, found: package.Package) -> None:
-        """Answer one blank picture. Raises CannotRun."""
-        import numpy as np
-
-        from components.shared.models.recogniser import Recogniser
-
-        served = package.read(Path(self.state.folder)).preprocessing.shape
-        if (shape := found.preprocessing.shape) != served:
-            raise CannotRun(f"it takes pictures of {shape}, what is served {served}; start the server again for it")
-        answered = Recogniser(found).probabilities(np.zeros((1, *shape), np.uint8))
-        if not np.isfinite(answered).all():
-            raise CannotRun("it answers with numbers that are none")
 
     def newest(self) -> None:
         """Take the model if it is another one by now; what fails is said once, and the old one stays."""

@@ -76,14 +76,14 @@ async def _frames(request: Request) -> list[bytes]:
     kind = request.headers.get("content-type", "")
     if not kind.startswith(("image/", "multipart/form-data")):
         plain.pictures(b"", kind)  # refuses it before the body is read
-    return plain.pictures(await worker_of(request).bodies.read(request), kind)
+    return plain.pictures(await request.app.state.gate.body(request), kind)
 
 
 async def invocations(request: Request) -> Response:
     """MLflow's protocol."""
     _json_only(request)
     worker = worker_of(request)
-    samples = plain.invocations(await worker.bodies.read(request))
+    samples = plain.invocations(await request.app.state.gate.body(request))
     found, _ = await worker.answer(worker.model, samples)
     return JSONResponse({"predictions": [record(each) for each in found]})
 
@@ -94,7 +94,7 @@ async def infer(request: Request) -> Response:
     if length is None:
         _json_only(request)
     worker, model = worker_of(request), _named(request)
-    question = v2.read(await worker.bodies.read(request), length, model.package.preprocessing.shape)
+    question = v2.read(await request.app.state.gate.body(request), length, model.package.preprocessing.shape)
     found, probabilities = await worker.answer(model, question.encoded if question.pixels is None else question.pixels)
     facts = {"version": model.version, "digest": model.digest, "abstained": sum(each.abstained for each in found)}
     content, headers = v2.write(
@@ -182,7 +182,7 @@ async def reload(request: Request) -> Response:
     if not secret:
         raise Refusal(403, f"reloading is off; start the server with {WEBHOOK} set")
     sent, stamp, signature = (request.headers.get(f"x-mlflow-{name}", "") for name in ("delivery-id", "timestamp", "signature"))
-    content = await worker.bodies.read(request)
+    content = await request.app.state.gate.body(request)
     expected = hmac.digest(secret.encode(), f"{sent}.{stamp}.".encode() + content, "sha256")
     genuine = hmac.compare_digest(signature.encode(), b"v1," + base64.b64encode(expected))
     if not genuine or not stamp.isdecimal() or abs(time.time() - int(stamp)) > _OLDEST:
@@ -224,4 +224,5 @@ def create(options: Options, place: Place) -> Gate:
     handlers = {Refusal: _refused, HTTPException: _refused, Exception: _refused}
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
     app.state.worker = worker
-    return Gate(app, closing=lambda: worker.state.closing)
+    largest = int(options.max_megabytes * 1e6)
+    return Gate(app, largest=largest, seconds=options.deadline, closing=lambda: worker.state.closing)

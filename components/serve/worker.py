@@ -14,7 +14,7 @@ from prometheus_client import Counter, Gauge
 from starlette.requests import Request
 
 from components.serve.batching import Batches
-from components.serve.gate import Bodies, Refusal, log
+from components.serve.gate import AGAIN, Refusal, log
 from components.serve.place import Options, Place, State
 from components.shared.errors import CannotRun
 from components.shared.models import package
@@ -34,15 +34,16 @@ _SERVED = Gauge(
 
 
 class Model:
-    """A package that is loaded and has answered once."""
+    """A package that is loaded and has answered once. Raises CannotRun."""
 
-    def __init__(self, state: State, executor: ThreadPoolExecutor) -> None:
+    def __init__(self, state: State, executor: ThreadPoolExecutor | None = None) -> None:
         self.package = package.read(Path(state.folder), digest=state.digest)
         self.name, self.version, self.digest = state.name, state.version, state.digest
         self.recogniser = Recogniser(self.package)
         way = self.package.preprocessing
         blank = encode_png(np.zeros((way.height, way.width, way.channels), np.uint8))
-        self.recogniser.answers(way.sample([blank])[None])
+        if not np.isfinite(self.recogniser.probabilities(way.sample([blank])[None])).all():
+            raise CannotRun(f"{self.package.folder}: answers a blank picture with numbers that are none")
         self.batches = Batches(self.recogniser, executor)
 
     @property
@@ -56,7 +57,6 @@ class Worker:
 
     def __init__(self, options: Options, place: Place) -> None:
         self.options, self.place = options, place
-        self.bodies = Bodies(largest=int(options.max_megabytes * 1e6), seconds=options.deadline)
         self.computing, self.decoding = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
         self.busy = 0  # samples that wait or are worked on
         self.state = place.read()
@@ -68,7 +68,7 @@ class Worker:
         if samples > SAMPLES:
             raise Refusal(413, f"{samples} samples in one request; expected {SAMPLES} at most")
         if self.busy and self.busy + samples > self.options.queue:
-            raise Refusal(503, "busy; try again in a second", {"Retry-After": "1"})
+            raise Refusal(503, "busy; try again in a second", AGAIN)
         self.busy += samples
         try:
             yield
@@ -83,7 +83,7 @@ class Worker:
                 async with asyncio.timeout(self.options.deadline):
                     yield
             except TimeoutError:
-                raise Refusal(504, f"no answer within {self.options.deadline:g} s", {"Retry-After": "1"}) from None
+                raise Refusal(504, f"no answer within {self.options.deadline:g} s", AGAIN) from None
 
     async def pixels(self, model: Model, samples: list[list[bytes]]) -> np.ndarray:
         """uint8 (n, *shape) of n samples, each its encoded frames. Raises Refusal (400, 413, 422), or TimeoutError."""
