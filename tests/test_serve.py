@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from conftest import ROOT, png
+from conftest import ROOT, empty_store, png
 from hypothesis import given
 from hypothesis import strategies as st
 from test_report import browser  # noqa: F401
@@ -28,6 +28,8 @@ from components.serve import plain, v2
 from components.serve.gate import Refusal
 from components.shared.models.recogniser import Recogniser
 from components.shared.pictures.preprocessing import Preprocessing
+from components.shared.runs import tracking
+from components.shared.runs.logged_model import DIGEST
 
 SECRET = "a secret of the test"
 INFER = "/v2/models/darkroom/infer"
@@ -457,3 +459,28 @@ def test_the_page_shows_what_the_model_says_and_where_it_looked(server, toy, tmp
     assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     field.send_keys(str(tmp_path / "b.png"))
     WebDriverWait(browser, 60).until(lambda page: "PNG or JPEG" in page.find_element(By.ID, "status").text)
+
+
+@pytest.mark.slow
+def test_an_alias_that_moves_brings_its_version_and_one_that_is_gone_stops_nobody(here):
+    (here / "mlflow").mkdir()
+    (here / "mlflow/runs.db").write_bytes(empty_store())
+    client, digests = tracking.connect().MlflowClient(), []
+    client.create_registered_model("toys")
+    for number in (1, 2):
+        made = make_package(here / f"logged{number}/artifacts/package", seed=number)
+        client.create_model_version("toys", (here / f"logged{number}").as_uri(), tags={DIGEST: made.digest})
+        digests.append(made.digest)
+    client.set_registered_model_alias("toys", "champion", "1")
+    with serving(here, "models:/toys@champion", "--workers", 1, "--follow", 0.5) as running:
+        found = running.predict(PICTURES[0])[1]
+        assert (found["model"], found["version"], found["digest"]) == ("toys", "1", digests[0])
+        client.set_registered_model_alias("toys", "champion", "2")
+        running.said("version 2 .* is served now")
+        while (found := running.predict(PICTURES[0])[1])["version"] != "2":
+            time.sleep(0.1)
+        assert found["digest"] == digests[1]
+        assert running.ask("GET", "/v2/models/toys/versions/2/ready")[0] == 200
+        client.delete_registered_model_alias("toys", "champion")
+        running.said("not taken, version 2 is served on: .*there is no such version")
+        assert running.predict(PICTURES[0])[1]["version"] == "2"

@@ -28,7 +28,7 @@ def pictures(content: bytes, kind: str) -> list[bytes]:
 
 
 def invocations(content: bytes) -> list[list[bytes]]:
-    """Of `dataframe_split`, `dataframe_records`, `inputs` or `instances`: pictures in base64, in a column `image` or the only one.
+    """Of `dataframe_split`, `dataframe_records`, `inputs` or `instances`: pictures in base64, in a column `image` or the first.
 
     A cell of clips is a list of frames. https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally. Raises Refusal (400).
     """
@@ -38,10 +38,8 @@ def invocations(content: bytes) -> list[list[bytes]]:
             columns, rows = asked["dataframe_split"]["columns"], asked["dataframe_split"]["data"]
             cells = [dict(zip(columns, row, strict=True)) for row in rows]
         else:
-            cells = next(asked[name] for name in ("dataframe_records", "inputs", "instances") if name in asked)
-        if isinstance(cells, dict):
-            (cells,) = [cells["image"]] if "image" in cells else cells.values()
-        cells = [_cell(each) for each in cells]
+            cells = _column(next(asked[name] for name in ("dataframe_records", "inputs", "instances") if name in asked))
+        cells = [cell if isinstance(cell, list) else [cell] for cell in map(_column, cells)]
     except (KeyError, TypeError, ValueError, StopIteration):
         raise Refusal(400, "expected dataframe_split, dataframe_records, inputs or instances with a column image") from None
     if not cells or not all(cells):
@@ -49,7 +47,6 @@ def invocations(content: bytes) -> list[list[bytes]]:
     return [[from_base64(text, where=f"row {row}") for text in cell] for row, cell in enumerate(cells)]
 
 
-def _cell(cell: object) -> list:
-    if isinstance(cell, dict):
-        (cell,) = [cell["image"]] if "image" in cell else cell.values()
-    return cell if isinstance(cell, list) else [cell]
+def _column(values: object) -> object:
+    """Of columns, the one that MLflow's model takes: image, or the first; what has none is it already."""
+    return values.get("image", next(iter(values.values()), None)) if isinstance(values, dict) else values
