@@ -452,6 +452,7 @@ def test_the_page_shows_what_the_model_says_and_where_it_looked(server, toy, tmp
     rows = [row.text for row in browser.find_elements(By.CSS_SELECTOR, "#rows tr")]
     assert rows[0].startswith(f"{answer.label} {100 * probabilities.max():.1f} %")
     assert len(rows) == len(CLASSES)
+    assert browser.execute_script("return document.querySelector('#rows i').offsetWidth") > 0
     assert browser.find_element(By.ID, "set").text == "Prediction set: " + ", ".join(answer.prediction_set)
     marked = browser.execute_script("return document.getElementById('seen').toDataURL()")
     browser.find_element(By.ID, "looked").click()
