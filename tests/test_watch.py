@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 from sklearn.linear_model import LogisticRegression
+from test_report import browser  # noqa: F401
 from toy_package import CLASSES, make_package
 
 from components.__main__ import main
@@ -17,9 +18,11 @@ from components.shared.errors import CannotRun
 from components.shared.models.observed import observed
 from components.shared.models.package import Package
 from components.shared.models.recogniser import Recogniser
+from components.watch import watch_page
 from components.watch.outcome import Outcome
 
 SEEDS = range(20)
+SESSIONS: dict[str, Recogniser] = {}  # by the package's digest
 SIDE = 12
 
 
@@ -81,23 +84,22 @@ def package(tmp_path_factory) -> Package:
     return make_package(tmp_path_factory.mktemp("package"), matrix=fitted.coef_.T, validation=drawn(600, 1001))
 
 
+def answers_file(folder: Path, of: Package, images: np.ndarray, *, name: str = "answers.parquet", faults: int = 0) -> Path:
+    """What `predict` would answer to these images, as far as `watch` reads it; the first `faults` are unreadable."""
+    session = SESSIONS.setdefault(of.digest, Recogniser(of))
+    table = observed(images, *session.both(images))
+    nothing = pa.Table.from_pylist([dict.fromkeys(table.column_names)] * faults, schema=table.schema)
+    reasons = ["does not decode"] * faults + [None] * len(images)
+    table = pa.concat_tables([nothing, table]).append_column("fault", pa.array(reasons, pa.string()))
+    said = json.dumps({"model": of.name, "version": "", "package": of.digest})
+    pq.write_table(table.replace_schema_metadata({"darkroom": said}), folder / name)
+    return folder / name
+
+
 @pytest.fixture
 def answered(package, tmp_path) -> Callable[..., Path]:
-    """Write what `predict` would answer to these images; the first `faults` are unreadable."""
-
-    sessions = {}
-
-    def write(images: np.ndarray, *, name: str = "answers.parquet", of: Package = package, faults: int = 0) -> Path:
-        session = sessions.setdefault(of.digest, Recogniser(of))
-        table = observed(images, *session.both(images))
-        nothing = pa.Table.from_pylist([dict.fromkeys(table.column_names)] * faults, schema=table.schema)
-        reasons = ["does not decode"] * faults + [None] * len(images)
-        table = pa.concat_tables([nothing, table]).append_column("fault", pa.array(reasons, pa.string()))
-        said = json.dumps({"model": of.name, "version": "", "package": of.digest})
-        pq.write_table(table.replace_schema_metadata({"darkroom": said}), tmp_path / name)
-        return tmp_path / name
-
-    return write
+    """`answers_file` by this package."""
+    return lambda images, of=package, **more: answers_file(tmp_path, of, images, **more)
 
 
 def moved(outcome: Outcome) -> set[str]:
@@ -134,19 +136,27 @@ def test_other_shares_of_the_classes_are_found_and_estimated(package, answered):
         assert outcome.shares[1] == pytest.approx([4 / 6, 1 / 6, 1 / 6], abs=0.1)
 
 
-def test_the_command_says_what_moved_and_leaves_it_everywhere(package, answered, here, capsys):
+def test_the_command_says_what_moved_and_leaves_it_everywhere(package, here, capsys, monkeypatch):
     from components.shared.runs import tracking
 
-    usual, odd = answered(drawn(300, 0)[0]), answered(darker(drawn(300, 1)[0], 0), name="odd.parquet")
+    monkeypatch.setenv("DARKROOM_CPUS", "1")
+    usual, odd = drawn(300, 0)[0], darker(drawn(300, 1)[0], 0)
+    for name, images in (("usual", usual), ("odd", odd)):
+        Path(name).mkdir()
+        for number, image in enumerate(images[..., 0]):
+            Image.fromarray(image).save(f"{name}/{number}.png")
+        assert main(["predict", str(package.folder), name, "--output", f"{name}.parquet"]) == 0
+    assert main(["predict", str(package.folder), "odd", "--output", "odd.csv"]) == 0
+    capsys.readouterr()
     outputs = ["--page", "page.html", "--prometheus", "darkroom.prom", "--json", "watch.json"]
-    assert main(["watch", str(usual), "--model", str(package.folder), *outputs]) == 0
+    assert main(["watch", "usual.parquet", "--model", str(package.folder), *outputs]) == 0
     assert capsys.readouterr().out.endswith("watch: no drift\n")
     assert "No drift" in Path("page.html").read_text()
     assert (
         f'darkroom_watch_drift{{model="toy",package_sha256="{package.digest}",version=""}} 0.0'
         in Path("darkroom.prom").read_text()
     )
-    assert main(["watch", str(odd), "--model", str(package.folder), *outputs]) == 1
+    assert main(["watch", "odd.parquet", "--model", str(package.folder), *outputs]) == 1
     said = capsys.readouterr()
     assert "watch: 300 answers by toy (" in said.out
     assert "watch: brightness: 0.5" in said.err
@@ -168,8 +178,10 @@ def test_the_command_says_what_moved_and_leaves_it_everywhere(package, answered,
     assert {run.data.tags["package_sha256"] for run in runs} == {package.digest}
     assert {run.info.run_name for run in runs} == {"watch"}
     assert {run.info.status for run in runs} == {"FINISHED"}
+    assert main(["watch", "odd.csv", "--model", str(package.folder)]) == 2
+    assert "odd.csv: no Parquet file of answers" in capsys.readouterr().err
     Path("page.html").write_text("of somebody else")
-    assert main(["watch", str(usual), "--model", str(package.folder), *outputs]) == 2
+    assert main(["watch", "usual.parquet", "--model", str(package.folder), *outputs]) == 2
     assert "page.html: holds something that darkroom did not write" in capsys.readouterr().err
 
 
@@ -220,3 +232,17 @@ def test_confidences_tell_how_often_the_answers_are_right(package, answered):
     right = np.mean([CLASSES[index] == label for index, label in zip(outcome.now.predicted, labels, strict=True)])
     assert outcome.accuracy["low"] < outcome.accuracy["estimated"] < outcome.accuracy["high"]
     assert outcome.accuracy["estimated"] == pytest.approx(right, abs=0.05)
+
+
+@pytest.mark.slow
+def test_the_page_is_right_in_a_browser_whatever_a_class_is_called(tmp_path, browser):  # noqa: F811
+    hostile = '<img src=x onerror="document.title=1">'
+    odd = make_package(tmp_path / "odd", classes=["a", "b", hostile])
+    before = Outcome.of([answers_file(tmp_path, odd, drawn(150, 1)[0])], odd)
+    watch_page.write(before, tmp_path / "page.html", ours=lambda _: True)
+    browser.get((tmp_path / "page.html").as_uri())
+    assert browser.title == "Drift: Darkroom"
+    assert browser.find_element("tag name", "h1").text.startswith("✗ Drift")
+    assert hostile in browser.find_element("id", "charts").text
+    assert len(browser.find_elements("css selector", "figure svg")) == 5
+    assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]

@@ -49,16 +49,11 @@ class Side:
 def validation(package: Package) -> tuple[Side, np.ndarray]:
     """What the package keeps of its validation split, and the true classes, int (n,). Raises CannotRun."""
     file = package.folder / VALIDATION
-    try:
-        table = pq.read_table(file)
-        labels = np.array([package.classes.index(label) for label in table["label"].to_pylist()], int)
-        side = _side(table, package)
-    except (OSError, KeyError, ValueError, pa.ArrowInvalid) as error:
-        raise CannotRun(
-            f"{file}: damaged, or missing ({type(error).__name__}); `dvc repro package` writes the package anew"
-        ) from None
-    _refuse_few(len(labels), f"{file}: holds", "a larger validation split")
-    return side, labels
+    if VALIDATION not in package.files:
+        raise CannotRun(f"{file}: is not in the package; `dvc repro package` writes it anew")
+    table = pq.read_table(file)
+    _refuse_few(len(table), f"{file}: holds", "a larger validation split")
+    return Side.of(table), np.array([package.classes.index(label) for label in table["label"].to_pylist()])
 
 
 def answers(paths: Sequence[Path], package: Package) -> tuple[Side, int, int]:
@@ -77,19 +72,9 @@ def answers(paths: Sequence[Path], package: Package) -> tuple[Side, int, int]:
     read = table.filter(pc.is_null(table["fault"])) if kept else table
     where = f"{files[0]}{f' and {len(files) - 1} more' if files[1:] else ''}: holds"
     _refuse_few(len(read), where, f"answers of more samples ({len(table) - len(read)} could not be read)")
-    try:
-        return _side(read, package), len(table), len(table) - len(read)
-    except ValueError:
-        raise CannotRun(
-            f"{where} answers with other classes than {package.name}; `darkroom predict` writes them anew"
-        ) from None
-
-
-def _side(table: pa.Table, package: Package) -> Side:
-    side = Side.of(table)
-    if side.probabilities.shape[1:] != (len(package.classes),):
-        raise ValueError("another number of classes")
-    return side
+    if set(pc.list_value_length(read["probabilities"]).to_pylist()) != {len(package.classes)}:
+        raise CannotRun(f"{where} answers with other classes than {package.name}; `darkroom predict` writes them anew")
+    return Side.of(read), len(table), len(table) - len(read)
 
 
 def _files(path: Path, package: Package) -> list[Path]:

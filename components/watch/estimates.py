@@ -41,6 +41,9 @@ def accuracy(before: Side, labels: np.ndarray, now: Side) -> tuple[dict[str, flo
     right, sure = before.predicted == labels, now.confidence.astype(np.float64)
     above = before.confidence - right.astype(np.float64)
     interval = ttest_ind(sure, above, equal_var=False).confidence_interval(0.95)
-    found = {"validation": right.mean(), "estimated": sure.mean() - above.mean(), "low": interval.low, "high": interval.high}
+    estimated = sure.mean() - above.mean()
+    # Where all confidences are the same there is no interval.
+    low, high = np.nan_to_num([interval.low, interval.high], nan=estimated)
+    found = {"validation": right.mean(), "estimated": estimated, "low": low, "high": high}
     p = ttest_ind(sure, before.confidence, equal_var=False, alternative="less").pvalue
     return {name: float(np.clip(value, 0, 1)) for name, value in found.items()}, 1.0 if np.isnan(p) else float(p)
