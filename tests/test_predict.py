@@ -191,6 +191,9 @@ def test_shards_in_a_store_are_read_there():
     predict("toy", ["data"], output=Path("b.parquet"))
     assert rows() == rows("b.parquet")
     assert len(rows()) == 15
+    store.pipe("/lake/a.png", odd_pictures()["a.png"])
+    predict("toy", ["memory://lake/a.png"], output=Path("a.parquet"))
+    assert [row["source"] for row in rows()] == ["memory://lake/a.png"]
 
 
 def test_a_folder_of_frames_is_a_clip(tmp_path):

@@ -48,15 +48,13 @@ class Place:
     def folders(self) -> Iterator[dict[str, File | None]]:
         """The files of each folder in order, hidden ones left out; of a store, also what it tells about each. Raises CannotRun."""
         if self.address:
-            with self._reached() as system:
-                found = system.find(self.root, detail=True)
-            names = [name for name in found if not posixpath.basename(name).startswith(".")]
-            for _, inside in itertools.groupby(sorted(names, key=posixpath.split), posixpath.dirname):
-                about = {name: found[name] for name in inside}
-                yield {
-                    name: File(name, int(each["size"]), repr([each.get(key) for key in _STAMPS]))
-                    for name, each in about.items()
-                }
+            with _reached(self.path, self.address) as (system, _):
+                told = {name: about or system.info(name) for name, about in system.find(self.root, detail=True).items()}
+            files = [File(name, told[name]["size"] or 0, repr([told[name].get(key) for key in _STAMPS])) for name in told]
+            shown = [file for file in files if not posixpath.basename(file.name).startswith(".")]
+            shown.sort(key=lambda file: posixpath.split(file.name))
+            for _, inside in itertools.groupby(shown, lambda file: posixpath.dirname(file.name)):
+                yield {file.name: file for file in inside}
         elif not Path(self.path).is_dir():
             yield {self.root: None}
         else:
@@ -71,15 +69,14 @@ class Place:
 
     def shown(self, name: str) -> str:
         """The path of a file, or a folder, as a person knows it, without secrets and bytes that are no text."""
-        below = name[len(self.root) :].lstrip("/")
-        path = f"{masked(self.path).rstrip('/')}/{below}" if below else masked(self.path)
-        return os.fsencode(path).decode(errors="backslashreplace")
+        path, below = masked(self.path) if self.address else self.path, name[len(self.root) :].lstrip("/")
+        return os.fsencode(f"{path.rstrip('/')}/{below}" if below else path).decode(errors="backslashreplace")
 
     @contextlib.contextmanager
     def opened(self, name: str) -> Iterator:
         """What Parquet can be read from."""
         if self.address:
-            with self._reached() as system, system.open(name) as stream:
+            with _reached(self.path, self.address) as (system, _), system.open(name) as stream:
                 yield stream
         else:
             yield Path(name)
@@ -89,22 +86,10 @@ class Place:
         if not self.address:
             return [_read(*file) for file in files]
         some = [(name, size) for name, size in files if size]  # an object store takes no range of nothing
-        with self._reached() as system:
+        with _reached(self.path, self.address) as (system, _):
             names, sizes = [name for name, _ in some], [size for _, size in some]
             found = iter(system.cat_ranges(names, [0] * len(some), sizes, on_error="raise") if some else ())
         return [next(found) if size else b"" for _, size in files]
-
-    @contextlib.contextmanager
-    def _reached(self) -> Iterator:
-        import fsspec
-
-        try:
-            yield fsspec.core.url_to_fs(self.address)[0]
-        except CannotRun:
-            raise
-        except Exception as error:  # each kind of store has its own
-            reason = masked(str(error).splitlines()[0]) if str(error) else type(error).__name__
-            raise CannotRun(f"{masked(self.path)}: {reason}; are the address and its credentials right?") from None
 
 
 class Lot(NamedTuple):
@@ -130,8 +115,6 @@ class Encoded(NamedTuple):
 
 def places(paths: Sequence[str]) -> list[Place]:
     """Raises CannotRun for what is not there, and for what cannot be read as it is."""
-    import fsspec
-
     found, faults = [], []
     for path in paths:
         ending, packed = posixpath.splitext(path)[1].lower(), Path(path).is_file()
@@ -141,14 +124,27 @@ def places(paths: Sequence[str]) -> list[Place]:
             faults.append(f"{path}: {EXPECTED}; unpack it, or `darkroom ingest` it and name the folder of shards")
         elif "://" in path or (packed and ending in ARCHIVES):
             address = path if "://" in path else f"{ending[1:]}://::{Path(path).resolve()}"
-            place = Place(path, address, "")
-            with place._reached():
-                found.append(Place(path, address, fsspec.core.url_to_fs(address)[1].rstrip("/")))
+            with _reached(path, address) as (_, root):
+                found.append(Place(path, address, root.rstrip("/")))
         else:
             found.append(Place(path, "", path.rstrip("/")))
     if faults:
         raise CannotRun(*faults)
     return found
+
+
+@contextlib.contextmanager
+def _reached(path: str, address: str) -> Iterator[tuple]:
+    """The file system and the path in it. What a store raises becomes a CannotRun."""
+    import fsspec
+
+    try:
+        yield fsspec.core.url_to_fs(address)
+    except CannotRun:
+        raise
+    except Exception as error:  # each kind of store has its own
+        reason = masked(str(error).splitlines()[0]) if str(error) else type(error).__name__
+        raise CannotRun(f"{masked(path)}: {reason}; are the address and its credentials right?") from None
 
 
 def count(named: Sequence[Place], *, clips: bool) -> int:
@@ -211,7 +207,7 @@ def encoded(lot: Lot) -> Iterator[Encoded]:
     contents = iter(_contents(lot.place, [file for _, files in lot.samples for file in files]))
     for source, files in lot.samples:
         read = [(content, file) for file, content in zip(files, contents, strict=False) if content is not None]
-        faults = [f"{content}{_frame(file, files)}" for content, file in read if isinstance(content, Undecodable)]
+        faults = [f"{content} in {file.name}" for content, file in read if isinstance(content, Undecodable)]
         frames = [] if faults else [(content, lot.place.below(file.name)) for content, file in read]
         here = [] if lot.place.address else [file.name for _, file in read]
         yield Encoded(source, frames, here, faults[0] if faults else None, len(files) - len(read))
@@ -240,15 +236,11 @@ def _read(name: str, size: int) -> bytes | Undecodable:
 
 def _about(name: str) -> File:
     try:
-        about = Path(name).stat()
+        about = os.stat(name)  # noqa: PTH116, as in _read
     except OSError:  # whoever reads it says why
         return File(name, 0, "")
     # What is no file, such as a pipe, is not opened: it could wait for ever.
     return File(name if stat.S_ISREG(about.st_mode) else os.devnull, about.st_size, str(about.st_mtime_ns))
-
-
-def _frame(file: File, files: list[File]) -> str:
-    return f" (frame {posixpath.basename(file.name)})" if len(files) > 1 else ""
 
 
 def _stop(error: OSError) -> None:
