@@ -27,6 +27,7 @@ BATCH = 256
 
 def draw(folder: Path, count: int, way: Preprocessing) -> None:
     """Different pictures of noise that is smooth, as photographs are."""
+    folder.mkdir()
     rng = np.random.default_rng(0)
     for index in tqdm(range(count), desc="draw", disable=None):
         coarse = Image.fromarray(rng.integers(0, 256, (7, 7, way.channels), np.uint8).squeeze())
@@ -60,9 +61,9 @@ def main() -> None:
     )
     way = package.read(given.package).preprocessing
     with scratch.folder("benchmark") as folder:
-        where = given.photos or folder
+        where = given.photos or folder / "drawn"
         if not given.photos:
-            draw(folder, given.pictures, way)
+            draw(where, given.pictures, way)
         pictures = sorted(path for path in where.rglob("*") if path.is_file())
         begun = time.monotonic()
         count = sum(parallel.in_order(decode, ((lot, way) for lot in lots.lots(lots.places([str(where)]), clips=False))))
