@@ -215,13 +215,13 @@ def test_what_cannot_be_compared_is_refused_in_a_line(package, answered, tmp_pat
     assert "No such file" in refused(tmp_path / "nowhere.parquet") or "no Parquet file" in refused(tmp_path / "nowhere.parquet")
 
 
-def test_unreadable_samples_are_a_finding_and_files_of_one_folder_are_one_watch(package, answered, tmp_path):
+def test_unreadable_samples_are_said_but_no_drift_and_files_of_one_folder_are_one_watch(package, answered, tmp_path):
     (tmp_path / "more").mkdir()
     for number in range(2):
         answered(drawn(150, number)[0], name=f"more/{number}.parquet", faults=20)
     outcome = Outcome.of([tmp_path / "more"], package)
     assert moved(outcome) == {"unreadable"}
-    assert (outcome.samples, outcome.unreadable) == (340, 40)
+    assert (outcome.samples, outcome.unreadable, outcome.drift) == (340, 40, False)
     assert "unreadable: 0 -> 0.118" in outcome.moved[0].line()
 
 

@@ -53,8 +53,13 @@ class Outcome:
 
     @property
     def moved(self) -> list[Comparison]:
-        """What calls for a new training."""
+        """What is not as it was."""
         return [one for one in self.comparisons if one.moved]
+
+    @property
+    def drift(self) -> bool:
+        """Whether that calls for a new training: broken files do not."""
+        return any(one.quantity != "unreadable" for one in self.moved)
 
     @property
     def name(self) -> str:
@@ -71,7 +76,7 @@ class Outcome:
 
     def figures(self) -> dict[str, float]:
         """What changes from watch to watch: `brightness_effect`, `brightness_p`, `accuracy_estimated`, `drift` (1 or 0) ..."""
-        found = {"drift": int(bool(self.moved)), "samples": self.samples, "unreadable": self.unreadable}
+        found = {"drift": int(self.drift), "samples": self.samples, "unreadable": self.unreadable}
         found |= {f"accuracy_{name}": value for name, value in self.accuracy.items()}
         for one in self.comparisons:
             name = one.quantity.replace(" ", "_")
@@ -87,7 +92,7 @@ class Outcome:
         """All of it as JSON takes it."""
         shares = zip(self.package.classes, *self.shares.tolist(), strict=True)
         return self.tags() | {
-            "accuracy": self.accuracy, "drift": bool(self.moved), "samples": self.samples, "unreadable": self.unreadable,
+            "accuracy": self.accuracy, "drift": self.drift, "samples": self.samples, "unreadable": self.unreadable,
             "findings": [one.line() for one in self.moved],
             "comparisons": [vars(one) | {"moved": one.moved} for one in self.comparisons],
             "class_shares": {name: {"validation": was, "estimated": has} for name, was, has in shares},

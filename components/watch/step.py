@@ -42,9 +42,10 @@ def watch(
     except CannotRun as error:
         print(f"tracking: {error}; this watch is no run there")
     print(f"watch: {outcome.summary}")
-    if outcome.moved:
-        raise Refused(*(f"watch: {one.line()}" for one in outcome.moved))
-    print("watch: no drift")
+    lines = [f"watch: {one.line()}" for one in outcome.moved]
+    if outcome.drift:
+        raise Refused(*lines)
+    print("\n".join([*lines, "watch: no drift"]))
 
 
 def _holds(mark: bytes) -> Callable[[Path], bool]:
