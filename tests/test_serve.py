@@ -345,6 +345,9 @@ def test_a_worker_that_is_killed_is_started_again(tmp_path, toy):
                 break
             time.sleep(0.1)
         assert len(now & before) == 1
+        running.process.kill()
+        _, alive = psutil.wait_procs([psutil.Process(each) for each in now], timeout=60)
+        assert not alive, "workers outlive their parent"
 
 
 def replace(folder: Path, **how) -> str:

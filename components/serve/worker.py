@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
+import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from starlette.requests import Request
 from components.serve.batching import Batches
 from components.serve.gate import AGAIN, Refusal, log
 from components.serve.place import Options, Place, State
+from components.shared import failures
 from components.shared.errors import CannotRun
 from components.shared.models import package
 from components.shared.models.answers import Answer, answers
@@ -63,27 +64,21 @@ class Worker:
         self.model = Model(self.state, self.computing)
         self._say(self.model, 1)
 
-    @contextlib.contextmanager
-    def _room(self, samples: int) -> Iterator[None]:
+    @contextlib.asynccontextmanager
+    async def at_work(self, samples: int):
+        """A place in the queue for so many samples, and the time to answer. Raises Refusal (413, 503, 504)."""
         if samples > SAMPLES:
             raise Refusal(413, f"{samples} samples in one request; expected {SAMPLES} at most")
         if self.busy and self.busy + samples > self.options.queue:
             raise Refusal(503, "busy; try again in a second", AGAIN)
         self.busy += samples
         try:
-            yield
+            async with asyncio.timeout(self.options.deadline):
+                yield
+        except TimeoutError:
+            raise Refusal(504, f"no answer within {self.options.deadline:g} s", AGAIN) from None
         finally:
             self.busy -= samples
-
-    @contextlib.asynccontextmanager
-    async def at_work(self, samples: int):
-        """A place in the queue for so many samples, and the time to answer. Raises Refusal (413, 503, 504)."""
-        with self._room(samples):
-            try:
-                async with asyncio.timeout(self.options.deadline):
-                    yield
-            except TimeoutError:
-                raise Refusal(504, f"no answer within {self.options.deadline:g} s", AGAIN) from None
 
     async def pixels(self, model: Model, samples: list[list[bytes]]) -> np.ndarray:
         """uint8 (n, *shape) of n samples, each its encoded frames. Raises Refusal (400, 413, 422), or TimeoutError."""
@@ -128,7 +123,7 @@ class Worker:
 
     async def follow(self) -> None:
         """Take each model that the parent offers, and end when the parent is gone."""
-        parent = os.getppid()
+        parent = multiprocessing.parent_process().pid  # which may be gone already
         while True:
             await asyncio.sleep(POLL)
             if os.getppid() != parent:
@@ -141,8 +136,8 @@ class Worker:
     async def _take(self, state: State) -> None:
         try:
             model = await asyncio.to_thread(Model, state, self.computing)
-        except CannotRun as error:  # the parent has tried it, so the disk or the memory must have gone
-            log(f"serve: version {state.version} is not taken: {error}")
+        except Exception as error:  # the parent has tried it; whatever it is, what is served goes on
+            log(f"serve: version {state.version} is not taken: {failures.explain(error).reason}")
             return
         old, self.model = self.model, model  # whoever waits for the old one keeps it
         self._say(old, 0)
