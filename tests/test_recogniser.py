@@ -1,10 +1,14 @@
 """A package: read whole or refused, and its network's answers."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import onnx
 import pytest
+from conftest import ROOT
 from toy_package import CLASSES, make_package
 
 from components.shared.errors import CannotRun
@@ -27,6 +31,16 @@ def test_a_package_answers(tmp_path):
         assert set(answer.prediction_set) == {name for name, p in zip(CLASSES, row, strict=True) if p >= 0.2}
         assert answer.abstained == (row.max() < 0.4)
     assert model.answers(images[:0]) == []
+
+
+def test_the_runtime_tells_nobody(tmp_path):
+    make_package(tmp_path / "package")
+    code = ("from pathlib import Path; from components.shared.models import package, recogniser; "
+            "recogniser.Recogniser(package.read(Path('package')))")  # fmt: skip
+    home = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORT_", "CI"))}
+    home |= {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], env=home, cwd=tmp_path, check=True)
+    assert [each.name for each in tmp_path.iterdir()] == ["package"]  # else .cache, with what is to be sent
 
 
 def test_many_at_once_are_answered_as_one_by_one(tmp_path, monkeypatch):

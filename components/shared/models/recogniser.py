@@ -1,5 +1,6 @@
 """A package at work: pixels in, probabilities and answers out, by ONNX Runtime alone."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ class Recogniser:
     """A model that is loaded. `threads`: for one call; as many processes as processors with one thread each do the most."""
 
     def __init__(self, package: Package, *, threads: int = 1) -> None:
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else it tells its maker of every session, since 1.29
         import onnxruntime
 
         self.package = package
