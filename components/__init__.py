@@ -44,6 +44,7 @@ STEPS = {
         "components.train.step", "Fit one architecture, a CNN or an LSTM; track the run in MLflow",
         supervised="lower batch_size, or prepare.height and width", sections=("train.cnn", "train.lstm"),
     ),
+    "package": Command("components.package.step", "Export the model as ONNX, hold it against Keras, fit how sure an answer has to be"),
     "evaluate": Command("components.evaluate.step", "Score the model on the test split: metrics, plots, worst mistakes"),
     "register": Command("components.register.step", "Register what passes the gates; the better one becomes champion"),
 }  # fmt: skip

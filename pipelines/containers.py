@@ -20,7 +20,7 @@ from pipelines import graph
 from pipelines.execution import REASON_FILE, leave
 from pipelines.local import Said
 
-TRACKED = ("train", "evaluate", "register")  # the steps that talk to the tracking server
+TRACKED = ("train", "package", "evaluate", "register")  # the steps that talk to the tracking server
 # By SIGKILL, as the kernel does to what passes its memory; by SIGTERM; not begun.
 KILLED, STOPPED, NO_CONTAINER = 137, 143, 125
 MEMORY = re.compile(r"[1-9][0-9]*[bkmg]?")

@@ -27,9 +27,10 @@ def training_pipeline(
     4. prepare: split, decoded and resized into arrays
     5. augment: rebalance and vary the training split
     6. train: a CNN and an LSTM, side by side
-    7. evaluate: each on the test split
-    8. register: the better one becomes champion
-    9. report: however the run ends
+    7. package: each as ONNX, with all that predicting and serving need
+    8. evaluate: each on the test split
+    9. register: the better one becomes champion
+    10. report: however the run ends
 
     `data` is a DVC remote (or a folder of shards) and `digest` what data.dvc records: data comes by reference.
     With `newest`, for schedules, `digest` is the address of a data.dvc, which is read when a run starts: where a run of that data by
@@ -52,6 +53,7 @@ def training_pipeline(
         augment: str = given["augment"],
         train_cnn: str = given["train_cnn"],
         train_lstm: str = given["train_lstm"],
+        package: str = given["package"],
         evaluate: str = given["evaluate"],
         register: str = given["register"],
         code: str = default_code,
@@ -69,6 +71,7 @@ def training_pipeline(
             augment: Knobs of augment, as JSON.
             train_cnn: Knobs of the CNN's training, as JSON.
             train_lstm: Knobs of the LSTM's training, as JSON.
+            package: Knobs of package, as JSON.
             evaluate: Knobs of evaluate, as JSON.
             register: Knobs of register, as JSON.
             code: The version of the code; each step refuses an image that holds another.
@@ -104,14 +107,16 @@ def training_pipeline(
             prepared = add(task, "prepare")["prepared"]
             task = wrappers.augment(prepared=prepared, config=augment, seed=seed, code=code)
             augmented = add(task, "augment")["augmented"]
-            models, evaluations = {}, {}
+            made = {}
             for name, knobs in zip(ARCHITECTURES, (train_cnn, train_lstm), strict=True):
-                train, score = getattr(wrappers, f"train_{name}"), getattr(wrappers, f"evaluate_{name}")
+                train, pack, score = (getattr(wrappers, f"{step}_{name}") for step in ("train", "package", "evaluate"))
                 task = train(augmented=augmented, prepared=prepared, config=knobs, seed=seed, code=code)
-                models[name] = add(task, f"train {name}")[f"model_{name}"]
-                task = score(model=models[name], prepared=prepared, config=evaluate, code=code)
-                evaluations[f"{name}_evaluation"] = add(task, f"evaluate {name}")[f"evaluation_{name}"]
-            task = wrappers.register(**models, **evaluations, prepared=prepared, config=register, code=code, last=last)
+                made[name] = add(task, f"train {name}")[f"model_{name}"]
+                task = pack(model=made[name], prepared=prepared, config=package, code=code)
+                made[f"{name}_package"] = add(task, f"package {name}")[f"package_{name}"]
+                task = score(model=made[name], prepared=prepared, config=evaluate, code=code)
+                made[f"{name}_evaluation"] = add(task, f"evaluate {name}")[f"evaluation_{name}"]
+            task = wrappers.register(**made, prepared=prepared, config=register, code=code, last=last)
             add(task, "register")
             task.set_caching_options(False)
 
@@ -121,8 +126,8 @@ def training_pipeline(
                 return
             task = wrappers.newest(
                 address=digest, code=code, seed=seed, measure=measure, embed=embed, validate=validate, prepare=prepare,
-                augment=augment, train_cnn=train_cnn, train_lstm=train_lstm, evaluate=evaluate, register=register,
-                answers=answers,
+                augment=augment, train_cnn=train_cnn, train_lstm=train_lstm, package=package, evaluate=evaluate,
+                register=register, answers=answers,
             )  # fmt: skip
             found = add(task, "newest")
             task.set_caching_options(False)

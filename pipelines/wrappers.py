@@ -25,12 +25,12 @@ def component(function):
 
 @component
 def newest(address: str, code: str, seed: int, measure: str, embed: str, validate: str, prepare: str, augment: str,
-           train_cnn: str, train_lstm: str, evaluate: str, register: str, answers: str) -> NamedTuple(
+           train_cnn: str, train_lstm: str, package: str, evaluate: str, register: str, answers: str) -> NamedTuple(
     "Newest", [("digest", str), ("code", str), ("key", str), ("Output", str)]
 ):  # fmt: skip
     from pipelines.newest import newest
 
-    knobs = (seed, measure, embed, validate, prepare, augment, train_cnn, train_lstm, evaluate, register)
+    knobs = (seed, measure, embed, validate, prepare, augment, train_cnn, train_lstm, package, evaluate, register)
     return newest(address, code, knobs, answers, f"models:/{execution.knobs(register, 'register')['model']}@champion")
 
 
@@ -81,6 +81,16 @@ def train_lstm(
 
 
 @component
+def package_cnn(model: Input[Model], prepared: Input[Dataset], config: str, code: str, package_cnn: Output[Model]):
+    call("package cnn", model=model, prepared=prepared, config=config, code=code, package=package_cnn)
+
+
+@component
+def package_lstm(model: Input[Model], prepared: Input[Dataset], config: str, code: str, package_lstm: Output[Model]):
+    call("package lstm", model=model, prepared=prepared, config=config, code=code, package=package_lstm)
+
+
+@component
 def evaluate_cnn(model: Input[Model], prepared: Input[Dataset], config: str, code: str, evaluation_cnn: Output[Dataset],
                  metrics_cnn: Output[Metrics], curves_cnn: Output[ClassificationMetrics], report_cnn: Output[HTML]):  # fmt: skip
     call("evaluate cnn", model=model, prepared=prepared, config=config, code=code, evaluation=evaluation_cnn,
@@ -95,11 +105,12 @@ def evaluate_lstm(model: Input[Model], prepared: Input[Dataset], config: str, co
 
 
 @component
-def register(cnn: Input[Model], lstm: Input[Model], cnn_evaluation: Input[Dataset], lstm_evaluation: Input[Dataset],
-             prepared: Input[Dataset], config: str, code: str, last: str, registration: Output[Dataset],
-             verdict: Output[Markdown]) -> str:  # fmt: skip
-    return call("register", models=[cnn, lstm], evaluations=[cnn_evaluation, lstm_evaluation], prepared=prepared, config=config,
-                code=code, last=last, registration=registration, shown=[verdict])  # fmt: skip
+def register(cnn: Input[Model], lstm: Input[Model], cnn_package: Input[Model], lstm_package: Input[Model],
+             cnn_evaluation: Input[Dataset], lstm_evaluation: Input[Dataset], prepared: Input[Dataset], config: str, code: str,
+             last: str, registration: Output[Dataset], verdict: Output[Markdown]) -> str:  # fmt: skip
+    return call("register", models=[cnn, lstm], packages=[cnn_package, lstm_package],
+                evaluations=[cnn_evaluation, lstm_evaluation], prepared=prepared, config=config, code=code,
+                last=last, registration=registration, shown=[verdict])  # fmt: skip
 
 
 @component

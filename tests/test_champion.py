@@ -7,7 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from trained import champion, keras, knobs_of_register, learn_from, make, network, project, register_these, split_of, versions
+from toy_package import make_package
+from trained import (
+    champion,
+    keras,
+    knobs_of_register,
+    learn_from,
+    make,
+    network,
+    package_of,
+    project,
+    register_these,
+    split_of,
+    versions,
+)
 
 from components.register.candidates import read
 from components.register.summary import summary
@@ -28,7 +41,7 @@ def model_file(version) -> Path:
     """Where the store keeps the file of a version's model."""
     client = tracking.connect().MlflowClient()
     address = client.get_model_version_download_uri(version.name, version.version)
-    return Path(address.removeprefix("file://")) / "data/model.keras"
+    return Path(address.removeprefix("file://")) / "artifacts/model.keras"
 
 
 def stays(verdict: dict, *words: str) -> str:
@@ -77,13 +90,26 @@ def smuggle(file: Path) -> None:
     ("harm", "words"),
     [
         (lambda file: shutil.rmtree(file.parents[1]), "its files are gone"),
-        (Path.unlink, "its files are gone: the store has no data/model.keras"),
+        (Path.unlink, "its files are gone: the store has no artifacts/model.keras"),
         (cut, "damaged or cut short"),
         (lambda file: file.write_bytes(b""), "damaged or cut short"),
         (swap, "its weights are not those that were trained"),
         (smuggle, "which no network of Darkroom has"),
+        (lambda file: shutil.rmtree(file.parent / "package"), "its files are gone: the store has no package.json"),
+        (lambda file: cut(file.parent / "package/model.onnx"), "its package is damaged: model.onnx is missing, or is not what"),
+        (lambda file: make_package(file.parent / "package", seed=1), "its package is damaged"),
     ],
-    ids=["folder gone", "file gone", "cut", "empty", "another model", "a layer that runs code"],
+    ids=[
+        "folder gone",
+        "file gone",
+        "cut",
+        "empty",
+        "another model",
+        "a layer that runs code",
+        "package gone",
+        "package cut",
+        "another package",
+    ],  # fmt: skip,
 )
 def test_a_champion_whose_files_are_gone_damaged_or_foreign_is_named_and_goes_by_the_knob(first, harm, words):
     harm(model_file(champion()))
@@ -199,7 +225,7 @@ def test_figures_that_are_none_pass_no_gate(here, where):
         if value is None:
             del target[key]
         file.write_text(json.dumps(content))
-        (fault,) = read(model, evaluation).faults(knobs_of_register())
+        (fault,) = read(model, package_of(model), evaluation).faults(knobs_of_register())
         shown = "missing" if value is None else repr(value)
         assert re.match(rf"cnn: {key} on [a-z ]+ is {re.escape(shown)}, expected a finite number", fault)
 

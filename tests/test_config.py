@@ -67,6 +67,7 @@ def test_every_section_of_params_yaml_has_a_model_that_takes_it():
     from components.embed.config import EmbedConfig
     from components.evaluate.config import EvaluateConfig
     from components.measure.config import MeasureConfig
+    from components.package.config import PackageConfig
     from components.prepare.config import PrepareConfig
     from components.register.config import RegisterConfig
     from components.validate.config import ValidateConfig
@@ -79,7 +80,7 @@ def test_every_section_of_params_yaml_has_a_model_that_takes_it():
         "augment": AugmentConfig,
         "train.cnn": TrainConfig,
     }
-    models |= {"train.lstm": TrainConfig, "evaluate": EvaluateConfig, "register": RegisterConfig}
+    models |= {"train.lstm": TrainConfig, "package": PackageConfig, "evaluate": EvaluateConfig, "register": RegisterConfig}
     assert {path.split(".")[0] for path in models} | {"seed"} == set(PARAMS)
     for path, model in models.items():
         section = config.section_of(PARAMS, path, file=Path("params.yaml"))

@@ -17,6 +17,8 @@ from components.fix.step import fix
 from components.ingest.export import export
 from components.ingest.step import ingest
 from components.measure.step import measure
+from components.package.config import PackageConfig
+from components.package.step import package
 from components.prepare.config import PrepareConfig
 from components.prepare.step import prepare
 from components.register.config import RegisterConfig
@@ -29,6 +31,7 @@ from components.validate.config import ValidateConfig
 from components.validate.step import validate
 
 NAMES = {"measure": "manifest", "validate": "validation", "prepare": "prepared", "augment": "augmented", "train": "model",
+         "package": "package",
          "evaluate": "evaluation"}  # fmt: skip
 
 
@@ -55,6 +58,9 @@ def project(stills, here, knobs):
             "train": lambda: train(
                 augmented=Path("augmented"), prepared=Path("prepared"), config=knobs(TrainConfig, "train.cnn"), seed=1,
                 model=destination,
+            ),
+            "package": lambda: package(
+                model=Path("model"), prepared=Path("prepared"), config=knobs(PackageConfig, "package"), package=destination
             ),
             "evaluate": lambda: evaluate(
                 model=Path("model"), prepared=Path("prepared"), config=knobs(EvaluateConfig, "evaluate"), evaluation=destination
@@ -184,7 +190,7 @@ def test_export_fills_only_an_empty_folder_and_leaves_no_marker_in_it(stills, he
 def test_files_that_a_person_names_are_overwritten_only_when_they_are_ours(project, knobs):
     Path("params.yaml").write_text("seed: 7\n")
     with pytest.raises(CannotRun, match=r"params\.yaml: holds something that darkroom did not write"):
-        register(models=[], evaluations=[], prepared=Path("prepared"), config=knobs(RegisterConfig, "register"),
+        register(models=[], packages=[], evaluations=[], prepared=Path("prepared"), config=knobs(RegisterConfig, "register"),
                  registration=Path("params.yaml"))  # fmt: skip
     with pytest.raises(CannotRun, match=r"precious: is a folder, expected a file"):
         fix(Path("data"), Path("validation"), apply=("W_DUPLICATE",), log=Path("precious"))

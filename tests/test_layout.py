@@ -48,6 +48,8 @@ def test_everyone_imports_only_whom_they_may(file):
         own = {place[1], "shared"} if len(place) > 2 else {"shared", *STEP_FOLDERS}
         own = {"shared"} if place[1] == "shared" else own
         assert others & STEP_FOLDERS <= own, f"imports another step: {others}"
+        if file.name == "pyfunc.py":  # which MLflow runs, and nobody imports
+            return
         if file.name in ("step.py", "config.py", "__init__.py") or place[1] == "shared":
             assert not roots(imports(file, top_level=True)) & HEAVY, "a command-line start would feel it"
     else:
@@ -79,7 +81,18 @@ def test_a_file_says_what_it_holds_without_its_folders_help():
 
 
 def test_the_table_of_contents_names_every_step_once():
-    assert list(STEPS) == ["ingest", "measure", "embed", "validate", "prepare", "augment", "train", "evaluate", "register"]
+    assert list(STEPS) == [
+        "ingest",
+        "measure",
+        "embed",
+        "validate",
+        "prepare",
+        "augment",
+        "train",
+        "package",
+        "evaluate",
+        "register",
+    ]
     for name, (module, text, *_) in STEPS.items():
         step = getattr(importlib.import_module(module), name)
         assert inspect.getdoc(step), name

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import png
 from trained import champion, make, project, register_these, split_of, versions
 
 from components.register.summary import summary
 from components.shared import files
 from components.shared.errors import CannotRun, Refused
 from components.shared.runs import tracking
+from components.shared.runs.packages import fetched
 
 
 @pytest.fixture
@@ -151,10 +153,11 @@ def test_a_run_holds_what_people_compare_and_where_it_came_from(candidate, regis
     assert data.dataset.digest == "d.dir"
     assert run.data.tags["git_commit"] == "abc"
     loaded = mlflow.pyfunc.load_model("models:/darkroom@champion")
-    pixels = np.full((1, 8, 8, 1), 200, np.uint8)
-    assert np.asarray(loaded.predict(pixels)).argmax() == 1
-    with pytest.raises(mlflow.exceptions.MlflowException):
-        loaded.predict(pixels.astype("float32"))
+    assert set(loaded.predict([png(np.full((8, 8), 200, np.uint8))])["label"]) < {"a", "b"}
+    with fetched("models:/darkroom@champion") as package:
+        assert (package.digest, package.facts["version"]) == (champion().tags["package_sha256"], "1")
+    with fetched(f"runs:/{run.info.run_id}") as package:
+        assert package.digest == champion().tags["package_sha256"]
     assert not [file for file in (here / "mlflow").rglob("*") if file.suffix in (".pkl", ".pickle", ".cloudpickle")]
 
 

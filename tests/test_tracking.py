@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trained
-from conftest import ROOT
-from trained import KNOBS, champion, make, network, register_these, split_of, versions
+from conftest import ROOT, png
+from trained import KNOBS, champion, make, network, package_of, register_these, split_of, versions
 
 from components.register.summary import summary
 from components.shared import files
@@ -39,12 +39,12 @@ def project(here: Path) -> Path:
 
 
 def logged_files(place: Path) -> list[Path]:
-    return sorted((place / "mlflow").rglob("data/model.keras"))
+    return sorted((place / "mlflow").rglob("artifacts/model.keras"))
 
 
 def test_a_model_that_is_damaged_in_the_store_is_not_registered_but_sent_anew(project):
     folders = make(project, "cnn", training="t1")
-    tracking.send_evaluation(*folders)
+    tracking.send_package(folders[0], package_of(folders[0]))
     (logged,) = logged_files(project)
     logged.write_bytes(logged.read_bytes()[:-200])
     with pytest.raises(CannotRun, match="does not give back the model that was trained") as caught:
@@ -61,7 +61,7 @@ def test_a_model_that_is_damaged_in_the_store_is_not_registered_but_sent_anew(pr
 def test_of_two_models_that_are_damaged_in_the_store_none_is_registered_and_the_next_call_sends_both(project):
     pair = [make(project, architecture, training=architecture) for architecture in ("cnn", "lstm")]
     for folders in pair:
-        tracking.send_evaluation(*folders)
+        tracking.send_package(folders[0], package_of(folders[0]))
     for logged in logged_files(project):
         logged.write_bytes(logged.read_bytes()[:-200])
     with pytest.raises(CannotRun) as caught:
@@ -74,7 +74,7 @@ def test_of_two_models_that_are_damaged_in_the_store_none_is_registered_and_the_
 
 def test_a_model_that_another_took_the_place_of_is_not_registered(project):
     folders = make(project, "cnn", training="t1")
-    tracking.send_evaluation(*folders)
+    tracking.send_package(folders[0], package_of(folders[0]))
     (logged,) = logged_files(project)
     keras_file.save(network(-1.0), project / "other")
     shutil.copy(project / "other/model.keras", logged)
@@ -85,7 +85,7 @@ def test_a_model_that_another_took_the_place_of_is_not_registered(project):
 
 def test_a_run_that_is_not_complete_is_sent_again_and_keeps_its_model(project):
     folders = make(project, "cnn", training="t1")
-    run_id = tracking.send_training(folders[0])
+    run_id = tracking.send_package(folders[0], package_of(folders[0]))
     client = tracking.connect().MlflowClient()
     client.delete_tag(run_id, tracking.COMPLETE)  # as after a kill in between
     assert tracking.send_training(folders[0]) == run_id
@@ -100,10 +100,12 @@ def test_nothing_that_a_registered_models_files_name_is_imported(project, monkey
     monkeypatch.syspath_prepend(project)
     register_these(project, make(project, "cnn", training="first", weight=-1.0))
     (logged,) = logged_files(project)
-    (logged.parent / "keras_module.txt").write_text(content)
-    (logged.parent / "custom_objects.cloudpickle").write_bytes(b"cos\nsystem\n(S'touch imported'\ntR.")
+    (logged.parents[1] / "data").mkdir()
+    (logged.parents[1] / "data/keras_module.txt").write_text(content)
+    (logged.parents[1] / "pyfunc.py").write_text("import evil_module")
+    (logged.parents[1] / "data/custom_objects.cloudpickle").write_bytes(b"cos\nsystem\n(S'touch imported'\ntR.")
     settings = logged.parents[1] / "MLmodel"
-    settings.write_text(settings.read_text().replace("mlflow.keras", "evil_module"))
+    settings.write_text(settings.read_text().replace("mlflow.pyfunc.loaders.code_model", "evil_module"))
     split_of(project / "prepared/test", 60)  # so that the champion is scored anew
     assert register_these(project, make(project, "lstm", training="second"))["accepted"]
     assert "evil_module" not in sys.modules
@@ -220,7 +222,7 @@ def test_a_project_that_is_moved_or_copied_keeps_its_own_store(project, monkeypa
     assert len(addresses(new / "mlflow/runs.db")) > 5
     assert all(address.startswith(f"{home}/") or address == home for address in addresses(new / "mlflow/runs.db"))
     loaded = tracking.connect().pyfunc.load_model("models:/darkroom@champion")
-    assert np.asarray(loaded.predict(np.full((1, 8, 8, 1), 200, np.uint8))).argmax() == 1
+    assert len(loaded.predict([png(np.full((8, 8), 200, np.uint8))])) == 1
     assert {path: path.stat().st_mtime_ns for path in old.rglob("*")} == before
     # What MLflow makes of an address it does not unescape lies beside the project.
     assert sorted(path.name for path in new.parent.iterdir()) == [new.name]
@@ -345,8 +347,9 @@ def test_a_server_that_misbehaves_costs_seconds_and_one_line(server, project, ca
 
 def test_nothing_but_our_own_lines_reaches_a_terminal(project):
     folders = make(project, "cnn", training="t1")
-    script = "import sys, pathlib; from components.shared.runs import tracking; tracking.send_evaluation(*map(pathlib.Path, sys.argv[1:]))"
-    done = subprocess.run([sys.executable, "-W", "default", "-c", script, *map(str, folders)], capture_output=True, text=True,
+    script = ("import sys, pathlib; from components.shared.runs import tracking; a, b, c = map(pathlib.Path, sys.argv[1:]); "
+              "tracking.send_evaluation(a, b); tracking.send_package(a, c)")  # fmt: skip
+    done = subprocess.run([sys.executable, "-W", "default", "-c", script, *folders, package_of(folders[0])], capture_output=True, text=True,
                           env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": ""})  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "")
     chatter = [line for line in done.stderr.splitlines() if "mlflow" in line.lower() or "alembic" in line.lower()]

@@ -21,7 +21,7 @@ from trained import champion, make, register_these, versions
 
 from components.shared import files
 from components.shared.errors import CannotRun
-from components.shared.runs import connection, follow, tracking
+from components.shared.runs import connection, follow, logged_model, tracking
 
 pytestmark = pytest.mark.slow
 
@@ -135,7 +135,7 @@ def test_an_upload_that_is_cut_half_way_makes_no_version_and_goes_through_later(
     if trouble == "shortened":  # the server says that all is well
         assert "the store does not give back the model that was trained: damaged or cut short" in str(caught.value)
     (run,) = tracking.connect().search_runs(experiment_names=[connection.experiment()], output_format="list")
-    assert tracking.COMPLETE not in run.data.tags
+    assert logged_model.ID not in run.data.tags
     line.trouble = lambda method, path: None
     assert versions(here.parent.name) == {}
     assert register_these(here, folders, model=here.parent.name)["accepted"]

@@ -22,7 +22,7 @@ CALIBRATION = Calibration(temperature=1.0, coverage=0.9, set_floor=0.2, answered
 
 def make_package(
     folder: Path, *, way: Preprocessing = STILLS, classes: list[str] = CLASSES, seed: int = 0, name: str = "toy",
-    matrix: np.ndarray | None = None, validation: tuple[np.ndarray, list[str]] | None = None,
+    training_id: str = "0" * 32, matrix: np.ndarray | None = None, validation: tuple[np.ndarray, list[str]] | None = None,
 ) -> Package:  # fmt: skip
     """Softmax of (pixels / 255) times a matrix, a seeded one unless it is given. `validation`: images and labels, or noise."""
     if matrix is None:
@@ -46,7 +46,7 @@ def make_package(
     folder.mkdir(parents=True, exist_ok=True)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=10)
     save_model(model, str(folder / MODEL))
-    facts = {"training_id": "0" * 32}
+    facts = {"training_id": training_id}
     made = Package(name, classes, way, CALIBRATION, {MODEL: files.digest(folder / MODEL)}, facts, folder)
     images, labels = validation or (np.random.default_rng(seed + 1).integers(0, 256, (200, *way.shape), np.uint8), None)
     probabilities, features = Recogniser(made).both(images)

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 from conftest import empty_store
+from toy_package import make_package
 
 from components.register.config import RegisterConfig
 from components.register.step import register
 from components.shared import config, files
 from components.shared.data import arrays, seen
 from components.shared.models import backend, keras_file
+from components.shared.pictures.preprocessing import Preprocessing
 from components.shared.runs import tracking
 
 _, keras = backend.start()
@@ -75,6 +77,8 @@ def make(place: Path, architecture: str, *, training: str, validation: float = 0
     (model / "history.csv").write_text("epoch,train_loss,time\n1,0.5,1000\n2,0.25,2000\n")
     (model / "curves.png").write_bytes(b"png")
     seen.write(model / seen.FILE, [])
+    size, classes = split.images.shape[1], record["classes"]
+    make_package(place / "packages" / training, way=Preprocessing(size, size, 1, "pad"), classes=classes, training_id=training)
     metrics = dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1"), test)
     metrics |= {"worst_class_recall": worst, "expected_calibration_error": 0.1, "log_loss": 0.5, "samples": len(split)}
     files.write_json(evaluation / "metrics.json", metrics)
@@ -82,6 +86,11 @@ def make(place: Path, architecture: str, *, training: str, validation: float = 0
                                                 "prediction_milliseconds": 0.1})  # fmt: skip
     files.write_json(evaluation / "test.json", {"digest": split.content_digest(), "training_id": training})
     return model, evaluation
+
+
+def package_of(model: Path) -> Path:
+    """Where `make` puts the package of a model."""
+    return model.parents[1] / "packages" / model.name
 
 
 def knobs_of_register(**changes) -> RegisterConfig:
@@ -93,7 +102,8 @@ def knobs_of_register(**changes) -> RegisterConfig:
 
 def register_these(place: Path, *folders: tuple[Path, Path], verdict: str = "registration.json", **changes) -> dict:
     """Register models with their evaluations; returns the verdict."""
-    register(models=[model for model, _ in folders], evaluations=[evaluation for _, evaluation in folders],
+    register(models=[model for model, _ in folders], packages=[package_of(model) for model, _ in folders],
+             evaluations=[evaluation for _, evaluation in folders],
              prepared=place / "prepared", config=knobs_of_register(**changes), registration=place / verdict)  # fmt: skip
     return files.read_json(place / verdict)
 

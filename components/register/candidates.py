@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from components.register.config import RegisterConfig
@@ -10,6 +10,8 @@ from components.shared import files
 from components.shared.data import arrays
 from components.shared.errors import CannotRun
 from components.shared.models import keras_file
+from components.shared.models.package import Package
+from components.shared.models.package import read as read_package
 
 RECORD = ("training_id", "name", "knobs", "validation", "model", "classes", "shape", "data_digest", "tags")  # of run.json
 FIGURES = ("macro_f1", "expected_calibration_error", "log_loss", "samples")  # that a model card shows, beside the shares
@@ -28,6 +30,7 @@ class Candidate:
     metrics: dict[str, float]  # on the test split
     cost: dict[str, float]
     test_digest: str
+    package: Package
     learnt_from: int = 0  # test samples that the model was trained or tuned on
     twins: dict[str, int] = field(default_factory=dict)  # split -> test samples with a near twin there; empty: not counted
     version: str | None = None
@@ -42,7 +45,8 @@ class Candidate:
     def identity(self) -> str:
         """The same weights from the same data and knobs are the same candidate, however often they come."""
         made_by = {name: knobs for name, knobs in self.record["knobs"].items() if name not in ("measure", "validate")}
-        content = [self.record["model"]["weights_sha256"], self.record["data_digest"], made_by]
+        answers = asdict(self.package.calibration)  # other knobs of `package` make other answers
+        content = [self.record["model"]["weights_sha256"], self.record["data_digest"], made_by, answers]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -88,25 +92,26 @@ class Candidate:
         ]
 
 
-def read(model: Path, evaluation: Path) -> Candidate:
-    """Read what train and evaluate left. Raises CannotRun when it is not whole, or when the two are not of the same training."""
+def read(model: Path, package: Path, evaluation: Path) -> Candidate:
+    """Read what train, package and evaluate left. Raises CannotRun when it is not whole, or when they are not of the same training."""
     record, test = (
         files.read_json(model / "run.json", *RECORD),
         files.read_json(evaluation / "test.json", "training_id", "digest"),
     )
     if record["training_id"] != test["training_id"]:
         raise CannotRun(f"{evaluation}: is of another training than {model}; `dvc repro` brings them together")
+    made = read_package(package)
     metrics, cost = files.read_json(evaluation / "metrics.json", "samples"), files.read_json(evaluation / "cost.json", *COST)
     split = files.read_json(evaluation / SPLIT) if (evaluation / SPLIT).exists() else {}
     twins = split.get("splits", {}).get("test", {}).get("with_a_twin_in", {})
-    return Candidate(model, evaluation, record, metrics, cost, test["digest"], test.get("learnt_from") or 0, twins)
+    return Candidate(model, evaluation, record, metrics, cost, test["digest"], made, test.get("learnt_from") or 0, twins)
 
 
-def read_all(models: list[Path], evaluations: list[Path], prepared: Path) -> list[Candidate]:
+def read_all(models: list[Path], packages: list[Path], evaluations: list[Path], prepared: Path) -> list[Candidate]:
     """All candidates, which were scored on the test split that lies in `prepared`. Raises CannotRun."""
-    if len(models) != len(evaluations):
-        raise CannotRun(f"register: {len(models)} models but {len(evaluations)} evaluations")
-    candidates = [read(model, evaluation) for model, evaluation in zip(models, evaluations, strict=True)]
+    if len({len(models), len(packages), len(evaluations)}) > 1:
+        raise CannotRun(f"register: {len(models)} models but {len(packages)} packages and {len(evaluations)} evaluations")
+    candidates = [read(*folders) for folders in zip(models, packages, evaluations, strict=True)]
     if len({candidate.test_digest for candidate in candidates}) > 1:
         raise CannotRun("register: the models were scored on different test splits; `dvc repro` brings them together")
     if arrays.load(prepared / "test").content_digest() != candidates[0].test_digest:

@@ -10,11 +10,13 @@ from components.register.config import RegisterConfig
 from components.shared import destination, files
 from components.shared.errors import CannotRun, Refused
 from components.shared.runs import tracking, values
+from components.shared.runs.logged_model import DIGEST
 
 
 def register(
     *,
     models: Annotated[list[Path], "folders that train wrote"],
+    packages: Annotated[list[Path], "folders that package wrote, in the same order"],
     evaluations: Annotated[list[Path], "folders that evaluate wrote, in the same order"],
     prepared: Annotated[Path, "what prepare wrote: the test split, to score an older champion on"],
     config: RegisterConfig,
@@ -25,17 +27,18 @@ def register(
     Validation data decides which architecture is better. A candidate replaces the champion if it is no worse on test samples
     that neither has learnt from. The same model again adds no version. Raises Refused when none passes, after the verdict is written.
     """
-    destination.check_file(registration, ours=_is_verdict, inputs=[*models, *evaluations, prepared])
-    candidates = read_all(models, evaluations, prepared)
+    destination.check_file(registration, ours=_is_verdict, inputs=[*models, *packages, *evaluations, prepared])
+    candidates = read_all(models, packages, evaluations, prepared)
     for candidate in candidates:
         candidate.reasons = candidate.faults(config) or _unusable(candidate)
     passing = [candidate for candidate in candidates if not candidate.reasons]
     for candidate in candidates:
         # A refused model is worth comparing too, but only a version needs the server to be up.
-        if candidate in passing:
-            tracking.send_evaluation(candidate.model, candidate.evaluation)
-        else:
-            tracking.try_to(tracking.send_evaluation, candidate.model, candidate.evaluation)
+        for send, made in ((tracking.send_package, candidate.package.folder), (tracking.send_evaluation, candidate.evaluation)):
+            if candidate in passing:
+                send(candidate.model, made)
+            else:
+                tracking.try_to(send, candidate.model, made)
     verdict = {"model": config.model, "version": None, "alias": "champion", "accepted": False}
     verdict["data_digest"] = candidates[0].record["data_digest"]
     if passing:
@@ -74,7 +77,7 @@ def _register(passing: list[Candidate], prepared: Path, config: RegisterConfig) 
     verified, faults = [], []
     for candidate in passing:  # all are read back before one is registered, so that the next call sends all that are damaged
         try:
-            verified.append(tracking.verified_model(mlflow, candidate.model))
+            verified.append(tracking.verified_model(mlflow, candidate.model, candidate.package))
         except CannotRun as error:
             faults += error.faults
     if faults:
@@ -114,6 +117,7 @@ def _tags(candidate: Candidate, sha256: str) -> dict[str, str]:
         "data_digest": candidate.record["data_digest"],
         "git_commit": candidate.record["tags"]["git_commit"],
         "sha256": sha256,
+        DIGEST: candidate.package.digest,
         "test_digest": candidate.test_digest,
         "shape": str(candidate.record["shape"]),
         "classes": candidate.classes_digest,

@@ -56,11 +56,8 @@ def weights_digest(model) -> str:
     return weights.hexdigest()
 
 
-def load(file: Path, *, sha256: str):
-    """Load a `.keras` file that has this digest.
-
-    Raises CannotRun when it is missing or damaged, Refused when it is foreign or its weights are not finite.
-    """
+def check(file: Path, *, sha256: str) -> None:
+    """Raise CannotRun when a file is missing, Refused when it is not the one with this digest."""
     if not file.is_file():
         raise CannotRun(f"{file}: no such file; `dvc repro` makes it")
     found = files.digest(file)
@@ -68,6 +65,14 @@ def load(file: Path, *, sha256: str):
         raise Refused(
             f"{file}: is not the model that was trained (sha256 {found[:12]}..., expected {sha256[:12]}...); run `dvc repro`"
         )
+
+
+def load(file: Path, *, sha256: str):
+    """Load a `.keras` file that has this digest.
+
+    Raises CannotRun when it is missing or damaged, Refused when it is foreign or its weights are not finite.
+    """
+    check(file, sha256=sha256)
     refuse_foreign(file)
     _, keras = backend.start()
     model = keras.saving.load_model(file, compile=False, safe_mode=True)

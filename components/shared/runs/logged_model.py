@@ -1,22 +1,29 @@
-"""A model in MLflow's store: logged, and read back. What the store gives must be what was trained.
+"""A model in MLflow's store: logged, and read back. What the store gives must be what was trained, and what was packaged.
 
-It is never loaded through MLflow's flavours, which import whatever module the files name: only `model.keras` is read, through
-the list of what a network of ours may hold.
+It is never loaded through MLflow's flavours, which run whatever the files say: only `model.keras` is read, through the list of
+what a network of ours may hold, and the package, by its digest.
 """
 
+import contextlib
+import shutil
+import sys
+from importlib.metadata import version
 from pathlib import Path
-
-import numpy as np
+from types import SimpleNamespace
 
 from components.shared import files, scratch
-from components.shared.errors import Stop
+from components.shared.errors import CannotRun, Stop
 from components.shared.models import keras_file
+from components.shared.models.package import Package
 
 GONE = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
-PLACE = "data"  # where MLflow's flavour for Keras keeps the file
-PACKAGE = "artifacts/package"  # where the package lies in a logged model
+PACKAGE, KERAS = "artifacts/package", f"artifacts/{keras_file.FILE}"  # where the two lie in a logged model
+OLDER = f"data/{keras_file.FILE}"  # where MLflow's flavour for Keras kept it, before there were packages
 DIGEST = "package_sha256"  # tag of a version, and of a logged model: which package it holds
 ID = "darkroom.model_id"  # tag of a run: its logged model
+CODE = Path(__file__).with_name("pyfunc.py")
+NEEDS = ("mlflow", "numpy", "onnx", "onnxruntime", "opencv-python-headless", "pandas", "pillow", "pyarrow")
+NOTE = "# and Darkroom itself, out of its repository: PyPI's package of that name is another's"
 
 
 class Unusable(Stop):
@@ -25,49 +32,75 @@ class Unusable(Stop):
     exit_code = 2
 
 
-def log(mlflow, run_id: str, folder: Path, record: dict) -> str:
-    """Log a trained model with a uint8 signature, by Keras's flavour: it writes no pickle. Returns the model's id."""
-    import keras
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types import Schema, TensorSpec
+def log(mlflow, run_id: str, model: Path, package: Package, record: dict) -> str:
+    """Log a package and the Keras model that it was made of, as a pyfunc from code: no pickle, no path of this machine.
 
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, *record["shape"]))]),
-        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, len(record["classes"])))]),
-    )
-    logged = Model.log(
+    Returns the model's id.
+    """
+    import mlflow.pyfunc
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, Schema
+    from mlflow.types.schema import Array
+
+    kinds = {"label": "string", "probability": "double", "prediction_set": Array("string"), "abstained": "boolean"}
+    signature = ModelSignature(outputs=Schema([ColSpec(kind, name) for name, kind in kinds.items()]))
+
+    def save_model(path: str, mlflow_model: Model) -> None:
+        folder = Path(path)
+        shutil.copytree(package.folder, folder / PACKAGE, ignore=shutil.ignore_patterns(".*"))
+        shutil.copy(model / keras_file.FILE, folder / KERAS)
+        shutil.copy(CODE, folder)
+        needs = "\n".join(f"{name}=={version(name)}" for name in NEEDS)
+        (folder / "requirements.txt").write_text(f"{needs}\n{NOTE}\n")
+        python = ".".join(map(str, sys.version_info[:3]))
+        (folder / "python_env.yaml").write_text(f"python: {python}\ndependencies: [-r requirements.txt]\n")
+        mlflow_model.signature = signature
+        mlflow.pyfunc.add_to_model(
+            mlflow_model, loader_module="mlflow.pyfunc.loaders.code_model", model_code_path=CODE.name,
+            python_env="python_env.yaml", model_config={DIGEST: package.digest},
+            artifacts={"package": {"path": PACKAGE, "uri": PACKAGE}, "keras": {"path": KERAS, "uri": KERAS}},
+        )  # fmt: skip
+        mlflow_model.save(folder / "MLmodel")
+
+    return Model.log(
         artifact_path=None,
         name="model",
-        flavor=mlflow.keras,
+        flavor=SimpleNamespace(save_model=save_model),
+        flavor_name="pyfunc",
         run_id=run_id,
-        model=keras_file.load(folder / keras_file.FILE, sha256=record["model"]["sha256"]),
-        signature=signature,
-        # Given, not guessed: guessing starts TensorFlow in another process.
-        pip_requirements=[f"keras=={keras.__version__}", f"numpy=={np.__version__}", "tensorflow"],
-        metadata={"classes": record["classes"], "sha256": record["model"]["sha256"]},
-    )
-    return logged.model_id
+        tags={DIGEST: package.digest},
+        metadata={"classes": record["classes"], "sha256": record["model"]["sha256"], DIGEST: package.digest},
+    ).model_id
 
 
-def address_of(client, model_id: str) -> str:
-    """Where the files of a logged model lie. Raises Unusable when the store does not know it."""
+def find(client, model_id: str):
+    """What the store says of a logged model. Raises Unusable when it does not know it."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return client.get_logged_model(model_id).artifact_location
+        return client.get_logged_model(model_id)
     except MlflowException as error:
         if error.error_code in GONE:
             raise Unusable("the store does not know it any more") from None
         raise
 
 
-def read_back(mlflow, address: str, weights_sha256: str):
+def holds(client, model_id: str, digest: str) -> bool:
+    """Whether the store knows a logged model, and that it is of this package."""
+    try:
+        return bool(model_id) and find(client, model_id).tags.get(DIGEST) == digest
+    except Unusable:
+        return False
+
+
+def read_back(address: str, weights_sha256: str, package_sha256: str):
     """Download the model at an address of the store and load it: the Keras model, and the digest of its file.
 
-    `weights_sha256` is the digest of the weights that were trained. Raises Unusable.
+    The two digests are those of the weights that were trained, and of the package; empty where a version is from before there
+    were packages. Raises Unusable.
     """
     with scratch.folder("model") as folder:
-        file = _download(mlflow, address, folder)
+        file = _keras_file(address, folder)
         digest = files.digest(file)
         try:
             model = keras_file.load(file, sha256=digest)
@@ -75,6 +108,13 @@ def read_back(mlflow, address: str, weights_sha256: str):
             raise Unusable(str(stop).removeprefix(f"{file}: ")) from None
         except Exception as error:  # Keras and HDF5 raise whatever they please over a damaged file
             raise Unusable(f"its file cannot be read ({type(error).__name__})") from None
+        if package_sha256:
+            from components.shared.runs import packages
+
+            try:
+                packages.download(f"{address}/{PACKAGE}", folder, package_sha256)
+            except CannotRun as error:
+                raise Unusable(f"its package is damaged: {str(error).removeprefix(f'{folder}: ')}") from None
     weights = keras_file.weights_digest(model)
     if weights != weights_sha256:
         raise Unusable(f"its weights are not those that were trained (sha256 {weights[:12]}..., "
@@ -82,28 +122,32 @@ def read_back(mlflow, address: str, weights_sha256: str):
     return model, digest
 
 
-def _download(mlflow, address: str, folder: Path) -> Path:
-    """Only the one file. When the store lists it but does not send it the store is at fault, not the model."""
-    from mlflow.exceptions import MlflowException
-
+def _keras_file(address: str, folder: Path) -> Path:
     try:
-        listed = {Path(entry.path).name for entry in mlflow.artifacts.list_artifacts(artifact_uri=f"{address}/{PLACE}") or ()}
-    except (MlflowException, OSError) as error:
-        if getattr(error, "error_code", "") in GONE or isinstance(error, FileNotFoundError | NotADirectoryError):
-            raise Unusable("its files are gone") from None
+        return fetch(address, KERAS, folder)
+    except Unusable:
+        with contextlib.suppress(Unusable):
+            return fetch(address, OLDER, folder)
         raise
-    if keras_file.FILE not in listed:
-        raise Unusable(f"its files are gone: the store has no {PLACE}/{keras_file.FILE}")
-    return fetch(address, f"{PLACE}/{keras_file.FILE}", folder)
 
 
 def fetch(address: str, path: str, folder: Path) -> Path:
-    """Download one file of the store into a folder.
+    """Download one file of the store into a folder. Raises Unusable when there is none.
 
-    Not by `download_artifacts`: its pool of threads keeps a process from ending as long as a server keeps it waiting.
+    When the store lists it but does not send it the store is at fault. Not by `download_artifacts`: its pool of threads keeps a
+    process from ending as long as a server keeps it waiting.
     """
+    from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    file = folder / Path(path).name
-    get_artifact_repository(address)._download_file(path, str(file))
-    return file
+    repository, (above, _, name) = get_artifact_repository(address), path.rpartition("/")
+    try:
+        listed = {Path(entry.path).name for entry in repository.list_artifacts(above or None) or ()}
+    except (MlflowException, OSError) as error:
+        if getattr(error, "error_code", "") not in GONE and not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise
+        listed = set()
+    if name not in listed:
+        raise Unusable(f"its files are gone: the store has no {path}")
+    repository._download_file(path, str(folder / name))
+    return folder / name

@@ -27,15 +27,18 @@ def fetched(model: str, *, digest: str = "") -> Iterator[Package]:
     if digest and known and digest != known:
         raise CannotRun(f"{model}: is another package (sha256 {known[:12]}..., expected {digest[:12]}...)")
     with scratch.folder("package") as folder:
-        with explained(model):
-            found = download(address, folder, digest or known)
+        try:
+            with explained(model):
+                found = download(address, folder, digest or known)
+        except logged_model.Unusable as error:
+            raise CannotRun(f"{model}: {error}") from None
         yield dataclasses.replace(found, facts=found.facts | {"version": version}) if version else found
 
 
 def download(address: str, folder: Path, digest: str = "") -> Package:
     """Download a package, at an address of the store, into a folder; nothing of it is used before its digest is checked.
 
-    Raises CannotRun when it is not whole, or another one.
+    Raises CannotRun when it is not whole, or another one; Unusable when the store has it no more.
     """
     file = logged_model.fetch(address, package.FILE, folder)
     if digest and (found := files.digest(file)) != digest:

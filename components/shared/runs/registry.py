@@ -83,7 +83,8 @@ class Registry:
 
         def read():
             address = self.client.get_model_version_download_uri(self.name, version.version)
-            return logged_model.read_back(self._mlflow, address, version.tags["weights_sha256"])[0]
+            tags = version.tags
+            return logged_model.read_back(address, tags["weights_sha256"], tags.get(logged_model.DIGEST, ""))[0]
 
         return ask(self._mlflow, read, seconds=5 * SEND)
 
@@ -96,12 +97,9 @@ class Registry:
         def read() -> np.ndarray | None:
             with scratch.folder("model") as folder:
                 try:
-                    if seen.FILE not in {entry.path for entry in self.client.list_artifacts(version.run_id)}:
-                        return None
-                    return seen.read(
-                        logged_model.fetch(self.client.get_run(version.run_id).info.artifact_uri, seen.FILE, folder)
-                    )
-                except CannotRun:  # damaged
+                    address = self.client.get_run(version.run_id).info.artifact_uri
+                    return seen.read(logged_model.fetch(address, seen.FILE, folder))
+                except (CannotRun, logged_model.Unusable):  # damaged, or gone
                     return None
                 except MlflowException as error:
                     if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # the run was deleted for good

@@ -12,16 +12,28 @@ from pathlib import Path
 
 from components.shared import deadline, files
 from components.shared.errors import CannotRun, Refused
+from components.shared.models import backend, keras_file
+from components.shared.models.package import Package
 from components.shared.runs import logged_model, training_run, values
 from components.shared.runs.connection import ask, connect, seconds_for
 from components.shared.runs.follow import live
 from components.shared.runs.pipeline_run import send_verdict
 
-__all__ = ["code_version", "connect", "live", "send_evaluation", "send_training", "send_verdict", "try_to", "verified_model"]
+__all__ = [
+    "code_version",
+    "connect",
+    "live",
+    "send_evaluation",
+    "send_package",
+    "send_training",
+    "send_verdict",
+    "try_to",
+    "verified_model",
+]
 
-COMPLETE, EVALUATED, MODEL = "darkroom.complete", "darkroom.evaluated", "darkroom.model_id"
+COMPLETE, EVALUATED = "darkroom.complete", "darkroom.evaluated"
 GIT = 20.0  # seconds; a repository on a disk that hangs keeps no training
-SENT = ("history.csv", "curves.png", "run.json", "seen.npy")  # of a model's folder, beside the model
+SENT = ("history.csv", "curves.png", "run.json", "seen.npy")  # of a model's folder; the model goes with its package
 
 
 def code_version() -> str:
@@ -44,14 +56,13 @@ def code_version() -> str:
 
 
 def send_training(folder: Path) -> str:
-    """Send a trained model's folder (see train) and return its run's id. What is there already is not sent again."""
+    """Send the record of a training (see train) and return its run's id. What is there already is not sent again."""
     record = files.read_json(folder / "run.json")
     mlflow = connect()
     run_id = ask(mlflow, lambda: training_run.find_or_make(mlflow, record))
     run = ask(mlflow, lambda: mlflow.get_run(run_id))
     if COMPLETE not in run.data.tags:
-        _start_tensorflow()
-        ask(mlflow, lambda: _send(mlflow, run_id, folder, record), seconds=2 * seconds_for(folder))
+        ask(mlflow, lambda: _send(mlflow, run_id, folder, record), seconds=seconds_for(folder))
     elif run.info.status != "FINISHED":  # whoever sent it was told to stop, or lost, at the last moment
         ask(mlflow, lambda: training_run.finish(mlflow.MlflowClient(), run_id))
     return run_id
@@ -70,20 +81,35 @@ def _send(mlflow, run_id: str, folder: Path, record: dict) -> None:
     for name in SENT:
         if (folder / name).exists():
             client.log_artifact(run_id, str(folder / name))
-    client.set_tag(run_id, MODEL, _log_model(mlflow, run_id, folder, record))
     client.set_tag(run_id, COMPLETE, "true")
     training_run.finish(client, run_id)
 
 
-def _log_model(mlflow, run_id: str, folder: Path, record: dict) -> str:
-    """The id of the run's model, logged when there is none; what the store made of it is seen by `verified_model`."""
-    client = mlflow.MlflowClient()
-    if present := client.get_run(run_id).data.tags.get(MODEL):
-        return present
-    model = logged_model.log(mlflow, run_id, folder, record)
-    if other := client.get_run(run_id).data.tags.get(MODEL):  # another process sent the same training meanwhile
-        client.delete_logged_model(model)
-    return other or model
+def send_package(model: Path, package: Path) -> str:
+    """Log a package, with the Keras model that it was made of, as the MLflow model of the training's run. Returns the run's id.
+
+    Raises CannotRun when the two are not whole or not of one training, Refused when the model is another than was trained.
+    """
+    from components.shared.models.package import read
+
+    run_id, record, made = send_training(model), files.read_json(model / "run.json"), read(package)
+    if made.facts.get("training_id") != record["training_id"]:
+        raise CannotRun(f"{package}: is of another training than {model}; `dvc repro` brings them together")
+    keras_file.check(model / keras_file.FILE, sha256=record["model"]["sha256"])
+    mlflow = connect()
+
+    def send() -> None:
+        client = mlflow.MlflowClient()
+        if logged_model.holds(client, client.get_run(run_id).data.tags.get(logged_model.ID, ""), made.digest):
+            return
+        logged = logged_model.log(mlflow, run_id, model, made, record)
+        if logged_model.holds(client, client.get_run(run_id).data.tags.get(logged_model.ID, ""), made.digest):
+            client.delete_logged_model(logged)  # another process sent the same one meanwhile
+        else:
+            client.set_tag(run_id, logged_model.ID, logged)
+
+    ask(mlflow, send, seconds=2 * seconds_for(model, package))
+    return run_id
 
 
 def send_evaluation(model: Path, evaluation: Path) -> str:
@@ -120,32 +146,28 @@ def try_to(send, *arguments: object) -> None:
         print(f"tracking: {refused}; the run stays without a model")
 
 
-def verified_model(mlflow, folder: Path) -> tuple[str, str]:
-    """Of a training that was sent: the id of its model in MLflow, and the digest of the file there, read back just now.
+def verified_model(mlflow, folder: Path, package: Package) -> tuple[str, str]:
+    """Of a package that was sent: the id of its model in MLflow, and the digest of the Keras file there, read back just now.
 
-    Raises CannotRun when the store gives back another model than was trained; then the next call of `send_training` sends it.
+    Raises CannotRun when the store gives back another model than was trained; then the next call of `send_package` sends it.
     """
     record = files.read_json(folder / "run.json")
-    _start_tensorflow()
+    backend.start()  # TensorFlow takes many seconds on a busy machine, which are not the server's
 
     def read() -> tuple[str, str]:
         client = mlflow.MlflowClient()
         run_id = training_run.find_or_make(mlflow, record)
-        model = client.get_run(run_id).data.tags.get(MODEL, "")
+        model = client.get_run(run_id).data.tags.get(logged_model.ID, "")
         try:
-            # Its digest is not that of our file: Keras writes the date.
-            sha256 = logged_model.read_back(mlflow, logged_model.address_of(client, model), record["model"]["weights_sha256"])[
-                1
-            ]
+            address = logged_model.find(client, model).artifact_location
+            return model, logged_model.read_back(address, record["model"]["weights_sha256"], package.digest)[1]
         except logged_model.Unusable as error:
-            for tag in (COMPLETE, MODEL):
-                if tag in client.get_run(run_id).data.tags:
-                    client.delete_tag(run_id, tag)
+            if logged_model.ID in client.get_run(run_id).data.tags:
+                client.delete_tag(run_id, logged_model.ID)
             raise CannotRun(f"{folder}: the store does not give back the model that was trained: {error}; "
                             "nothing was registered, the same command again sends the model anew") from None  # fmt: skip
-        return model, sha256
 
-    return ask(mlflow, read, seconds=seconds_for(folder))
+    return ask(mlflow, read, seconds=seconds_for(folder, package.folder))
 
 
 def _log_lineage(client, run_id: str, record: dict) -> None:
@@ -157,11 +179,3 @@ def _log_lineage(client, run_id: str, record: dict) -> None:
     source = CodeDatasetSource({"data.dvc": record["data_digest"], "mlflow.source.git.commit": record["tags"]["git_commit"]})
     data = MetaDataset(source, name="data", digest=record["data_digest"])._to_mlflow_entity()
     client.log_inputs(run_id, datasets=[DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
-
-
-def _start_tensorflow() -> None:
-    """It takes many seconds on a busy machine, which are not the server's."""
-    from components.shared.models import backend
-
-    backend.start()
-    import mlflow.keras  # noqa: F401
