@@ -1,10 +1,10 @@
 """What a pretrained network gives on photos: with all of them and with few of a class, beside from scratch.
 
-    python benchmarks/pretrained.py --photos FOLDER [--seeds 3] [--few 5 10 20 50] [--minutes 5]
+    python benchmarks/pretrained.py --photos FOLDER [--seeds 3] [--few 5 10 20 50] [--minutes 5] [--maps FILE.png]
 
 FOLDER has official splits, a folder per class in each, as `darkroom ingest` takes them. KNOBS are what the README says about photos.
 With few, so many training pictures of each class are drawn anew for each seed. All see the test split once. Time is of training
-and validation, with what the frozen part takes.
+and validation, with what the frozen part takes. `--maps` draws what of some test photos the CNN with all photos went by.
 """
 
 import os
@@ -37,6 +37,43 @@ def drawn(photos: Path, place: Path, each: int, seed: int) -> Path:
     return place
 
 
+def draw_maps(folder: Path, file: Path, *, each: int = 2) -> None:
+    """Test photos of every class, and each with its class activation map: how much a place spoke for the class that was said.
+
+    Zhou et al., "Learning Deep Features for Discriminative Localization", 2016: of a network whose last layer is a mean over the
+    picture, the sum of its maps, weighted as the output layer weights their means.
+    """
+    from components.shared import files, plots
+    from components.shared.data import arrays
+    from components.shared.models import backend, keras_file
+
+    _, keras = backend.start()
+    layout = arrays.Layout.read(folder / "outputs/prepared")
+    test = arrays.load(folder / "outputs/prepared/test", layout)
+    model = folder / "outputs/models/cnn"
+    network = keras_file.load(model / keras_file.FILE, sha256=files.read_json(model / "run.json")["model"]["sha256"])
+    chosen = [np.flatnonzero(test.labels == label)[:each] for label in range(len(layout.classes))]
+    seen = keras.Model(network.input, [keras.ops.relu6(network.get_layer("head").output), network.output])
+    weights, rows = network.get_layer("logits").get_weights()[0], []
+    for label, places in enumerate(chosen):
+        photos = test.images[places]
+        maps, probabilities = seen.predict(photos, verbose=0)
+        spoke = np.einsum("nhwf,fn->nhw", maps, weights[:, probabilities.argmax(1)])
+        pictures = [_beside(*pair) for pair in zip(photos, spoke, strict=True)]
+        rows.append((layout.classes[label], np.concatenate(pictures)))
+    plots.sheet(file, rows, ["photo", "what spoke for it"] * each)
+
+
+def _beside(photo: np.ndarray, spoke: np.ndarray) -> np.ndarray:
+    """uint8 (2, h, w, 3): a photo, and the same under its map, float (h', w'), warm where most spoke for the class."""
+    import cv2
+
+    spoke = (spoke - spoke.min()) / max(float(np.ptp(spoke)), 1e-9)
+    spoke = cv2.resize(spoke.astype(np.float32), photo.shape[1::-1], interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    warm = cv2.applyColorMap((255 * spoke).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    return np.stack([photo, (0.45 * photo + 0.55 * warm).astype(np.uint8)])
+
+
 def show(what: str, records: list[dict]) -> None:
     """A row of the table: means and spreads over the seeds."""
     figures = [[record["training_seconds"] for record in records]]
@@ -55,6 +92,7 @@ def main() -> None:
     given = measuring.arguments(
         __doc__, photos={"type": Path, "required": True}, seeds={"type": int, "default": 3}, minutes={"type": float, "default": 5.0},
         few={"type": int, "nargs": "*", "default": [5, 10, 20, 50]}, network={"default": "cnn", "choices": ("cnn", "lstm")},
+        maps={"type": Path},
     )  # fmt: skip
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     print(
@@ -70,6 +108,8 @@ def main() -> None:
                 photos = given.photos.absolute()
                 measuring.prepare(folder, drawn(photos, folder / "photos", each, seed) if each else photos, knobs)
                 records.append(measuring.learn(folder, given.network, knobs))
+                if given.maps and each is None and seed == 0 and given.network == "cnn":
+                    draw_maps(folder, given.maps)
         show("all" if each is None else str(each), records)
 
 

@@ -38,7 +38,9 @@ def test_does_not_take_a_float_or_true_for_a_whole_number():
 
 
 def test_refuses_a_preset_of_the_other_architecture():
-    assert refusal(preset="article-gru") == "train.cnn.preset: cnn has default, article, pretrained, auto, got 'article-gru'"
+    assert (
+        refusal(preset="article-gru") == "train.cnn.preset: cnn has default, best, article, pretrained, auto, got 'article-gru'"
+    )
 
 
 def test_refuses_nan():

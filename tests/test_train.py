@@ -36,12 +36,12 @@ from components.train.remedies import REMEDIES  # noqa: E402
 STILL, PHOTO, CLIP = (28, 28, 1), (40, 32, 3), (5, 20, 20, 3)
 
 
-def write_split(folder: Path, *, each: int, seed: int) -> None:
+def write_split(folder: Path, *, each: int, seed: int, side: int = 16) -> None:
     rng = np.random.default_rng(seed)
     labels = np.repeat(np.arange(3), each)
-    images = arrays.create(folder, len(labels), (16, 16, 3))
+    images = arrays.create(folder, len(labels), (side, side, 3))
     for index, label in enumerate(labels):
-        images[index] = drawing(SHAPES[label], rng)
+        images[index] = drawing(SHAPES[label], rng, size=side)
     images.flush()
     arrays.describe(folder, labels, [{"id": str(n), "source": f"{n}.png", "label": SHAPES[y]} for n, y in enumerate(labels)])
 

@@ -1,6 +1,9 @@
 """How many batches fit into a budget of time. Asked before the first one, and again while the training shows how fast it is."""
 
 import math
+import statistics
+import time
+from collections.abc import Callable
 
 from components.train.config import TrainConfig
 
@@ -11,6 +14,16 @@ SETTLED = 0.75  # share of the schedule after which it stays as it is, so that i
 def seconds(config: TrainConfig) -> float:
     """What may be spent on training and validation; a fiftieth is for the checkpoints."""
     return 0.98 * 60 * config.budget_minutes
+
+
+def timed(step: Callable) -> float:
+    """Seconds that a call takes, once it is compiled."""
+    times = []
+    for _ in range(PROBE):
+        started = time.monotonic()
+        step()
+        times.append(time.monotonic() - started)
+    return statistics.median(times[2:])
 
 
 def is_open(config: TrainConfig, done: float) -> bool:

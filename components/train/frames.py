@@ -34,7 +34,7 @@ def both_ways(units: int, *, every_step: bool = False, steps: int = UNROLLED + 1
 
 def rows(x):
     """(h, w, c) -> (h, w*c); (time, h, w, c) -> (time, h*w*c)."""
-    return ops.reshape(x, (-1, x.shape[1], x.shape[2] * x.shape[3] * (x.shape[4] if len(x.shape) == 5 else 1)))
+    return layers.Reshape((-1, x.shape[2] * x.shape[3] * (x.shape[4] if len(x.shape) == 5 else 1)))(x)  # however many rows
 
 
 def shown(images):

@@ -15,7 +15,7 @@ import numpy as np
 from components import STEPS
 from components.shared.errors import CannotRun, Terminated
 from components.shared.progress_bar import progress_bar
-from components.train import budget, recipe, remedies
+from components.train import budget, progressive, recipe, remedies
 from components.train.checkpoint import Checkpoint, Checkpoints
 from components.train.config import TrainConfig
 from components.train.transfer import Part
@@ -37,6 +37,8 @@ class Progress:
     waiting: float = 0.0  # seconds of these in which the next batch was not there yet
     steps: int = 0  # batches that the schedule is laid out for
     validation: float = 0.0  # seconds of one, as a budget of time counts it
+    small: int = 0  # batches of smaller pictures
+    ratio: float = 1.0  # what one of these takes, as a share of what one of whole pictures takes
 
 
 class Loop:
@@ -100,7 +102,8 @@ class Loop:
                 rate = recipe.rate(self.config, progress.step, progress.steps)
                 weights = remedies.weights(self.config.imbalance, self.counts, progress=progress.step / progress.steps)
                 self._set_rate(rate)
-                loss, hits = self._step(images, labels, weights[labels])
+                is_small = self._small_step and progress.step < self.config.small_first * progress.steps
+                loss, hits = (self._small_step if is_small else self._step)(images, labels, weights[labels])
                 loss = float(loss)
                 if not np.isfinite(loss):
                     where = f"batch {progress.step - epoch * self.batches + 1}"
@@ -108,6 +111,7 @@ class Loop:
                 done = (loss * len(labels), float(hits), len(labels))
                 progress.sums = [a + b for a, b in zip(progress.sums, done, strict=True)]
                 progress.step += 1
+                progress.small += bool(is_small)
                 bar.update()
                 bar.set_postfix(loss=f"{progress.sums[0] / progress.sums[2]:.4f}", refresh=False)
                 now = time.monotonic()
@@ -119,7 +123,7 @@ class Loop:
                     self.checkpoints.wait()
                     raise Terminated("train: told to stop; the checkpoint is saved, the same command goes on from here")
                 if progress.step % budget.PROBE == 0 and budget.is_open(self.config, progress.step / progress.steps):
-                    self._lay_out((progress.seconds - progress.validation * epoch) / progress.step)
+                    self._lay_out((progress.seconds - progress.validation * epoch) / self._done)
                     bar.total = self._length(epoch)
                 if progress.step >= progress.steps:
                     break
@@ -149,27 +153,35 @@ class Loop:
         before = {name: np.array(variable) for name, variable in self._variables().items()}
         self._set_rate(0.0)
         images, labels = (part[: self.config.batch_size] for part in (self.train.images, self.train.labels))
-        times = []
-        for _ in range(budget.PROBE):
-            started = time.monotonic()
-            self._step(images, labels, np.ones(len(labels), np.float32))
-            times.append(time.monotonic() - started)
+        ones = np.ones(len(labels), np.float32)
+        whole = budget.timed(lambda: self._step(images, labels, ones))
+        if small := self._small_step:
+            self.progress.ratio = budget.timed(lambda: small(images, labels, ones)) / whole
         self._validate()
         started = time.monotonic()
         self._validate()
-        self.progress.validation, batch = time.monotonic() - started, float(np.median(times[2:]))
+        self.progress.validation = time.monotonic() - started
         for name, variable in self._variables().items():
             variable.assign(before[name])
-        self._lay_out(batch)
+        self._lay_out(whole)
         share = self.progress.steps / self.batches
-        print(f"train: {1000 * batch:.0f} ms a batch; {share:.2f} epochs fit into {self.config.budget_minutes:g} minutes")
+        print(f"train: {1000 * whole:.0f} ms a batch; {share:.2f} epochs fit into {self.config.budget_minutes:g} minutes")
         if share < 0.2:
             print(f"train: too little to learn from {len(self.train):,} samples; a longer budget, or smaller pictures")
 
-    def _lay_out(self, batch: float) -> None:
-        """For what is left of the budget, at so many seconds a batch."""
-        of = {"batch": batch, "validation": self.progress.validation, "batches": self.batches, "done": self.progress.step}
-        self.progress.steps = budget.steps(budget.seconds(self.config) - self.progress.seconds, **of)
+    @property
+    def _done(self) -> float:
+        """Batches so far, those of smaller pictures counted by what they take."""
+        return self.progress.step - self.progress.small * (1 - self.progress.ratio)
+
+    def _lay_out(self, whole: float) -> None:
+        """For what is left of the budget, at so many seconds a batch of whole pictures."""
+        progress, share = self.progress, self.config.small_first if self._small_step else 0.0
+        batch = whole * (1 - share * (1 - progress.ratio))  # the mean over all
+        # Those behind us were cheaper than that: what they left over goes to those before us.
+        left = budget.seconds(self.config) - progress.seconds + whole * self._done - batch * progress.step
+        of = {"batch": batch, "validation": progress.validation, "batches": self.batches, "done": progress.step}
+        progress.steps = budget.steps(left, **of)
 
     def _end_epoch(self, before: float, started: float) -> None:
         progress = self.progress
@@ -228,18 +240,23 @@ class Loop:
                 surprise *= (1 - tf.exp(-surprise)) ** focus
             return tf.reduce_sum(targets * surprise, axis=1)
 
-        @tf.function(input_signature=[images, tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float32)])
-        def step(images, labels, weights):
-            with tf.GradientTape() as tape:
-                logits, probabilities = model(images, training=True)
-                loss = tf.reduce_mean(measure(logits, probabilities, labels) * weights)
-            gradients = tape.gradient(loss, [each.variables for each in self.optimizers])
-            for each, some in zip(self.optimizers, gradients, strict=True):
-                each.optimizer.apply(some)
-            hits = tf.argmax(probabilities, 1, tf.int32) == labels
-            return loss, tf.reduce_sum(tf.cast(hits, tf.float32))
+        def compiled(outputs):
+            @tf.function(input_signature=[images, tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float32)])
+            def step(images, labels, weights):
+                with tf.GradientTape() as tape:
+                    logits, probabilities = outputs(images)
+                    loss = tf.reduce_mean(measure(logits, probabilities, labels) * weights)
+                gradients = tape.gradient(loss, [each.variables for each in self.optimizers])
+                for each, some in zip(self.optimizers, gradients, strict=True):
+                    each.optimizer.apply(some)
+                hits = tf.argmax(probabilities, 1, tf.int32) == labels
+                return loss, tf.reduce_sum(tf.cast(hits, tf.float32))
 
-        self._step = step
+            return step
+
+        self._step = compiled(lambda images: model(images, training=True))
+        small = progressive.smaller(tf, self.keras, model, self.config)
+        self._small_step = small and compiled(small)
         self._predict = tf.function(
             lambda pixels: tf.nn.softmax(model(pixels, training=False)[0] - offset), input_signature=[images]
         )

@@ -8,7 +8,7 @@ import importlib
 
 # architecture -> preset -> module and function.
 NETWORKS = {
-    "cnn": {"default": "default:cnn", "article": "article:cnn", "pretrained": "pretrained:cnn"},
+    "cnn": {"default": "default:cnn", "best": "best:cnn", "article": "article:cnn", "pretrained": "pretrained:cnn"},
     "lstm": {
         "default": "default:lstm", "article": "article:lstm", "article-gru": "article:gru", "article-rnn": "article:rnn",
         "pretrained": "pretrained:lstm",

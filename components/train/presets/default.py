@@ -40,11 +40,15 @@ def stem(x, normalization, *, strided: bool = True):
 
     `strided`: the cheaper half, a convolution of every other place; else all places, and the largest of four.
     """
+    return convolution(whitened(x), 32, normalization, strides=2 if strided else 1, pool=1 if strided else 2)
+
+
+def whitened(x):
+    """(h, w, c) -> (h, w, 16): patches, scaled to -1 to 1 and whitened by frozen filters."""
     x = layers.Rescaling(1 / 127.5, offset=-1)(x)
-    whiten = layers.Conv2D(
+    return layers.Conv2D(
         16, 3, padding="same", activation="relu", use_bias=False, trainable=False, name=whitening.NAME
-    )  # fmt: skip
-    return convolution(whiten(x), 32, normalization, strides=2 if strided else 1, pool=1 if strided else 2)
+    )(x)  # fmt: skip
 
 
 def convolution(x, width: int, normalization, *, strides: int = 1, pool: int | tuple[int, int] = 1):

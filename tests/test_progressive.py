@@ -1,0 +1,91 @@
+"""A training whose first part sees smaller pictures: the same layers, the same budget, the same result after a stop."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from test_train import CLIP, train, work, write_layout, write_split  # noqa: F401
+
+from components.shared import files
+from components.shared.errors import Terminated
+from components.shared.models import backend
+from components.train.config import TrainConfig
+
+tf, keras = backend.start()
+
+from components.train import progressive  # noqa: E402
+from components.train.loop import Loop, Progress  # noqa: E402
+from components.train.presets import network  # noqa: E402
+
+
+@pytest.mark.parametrize(("architecture", "preset", "seen"), [
+    ("cnn", "default", (20, 20, 1)), ("cnn", "best", (20, 20, 1)), ("lstm", "default", (20, 28, 1)), ("cnn", "article", None),
+])  # fmt: skip
+def test_the_first_part_of_a_training_sees_smaller_pictures_by_the_same_layers(knobs, architecture, preset, seen):
+    config = knobs(TrainConfig, f"train.{architecture}", preset=preset)
+    model = network(architecture, preset, (28, 28, 1), 3, dropout=0.0)
+    small = progressive.smaller(tf, keras, model, config)
+    assert (small is not None) == (seen is not None)
+    if small:
+        other = network(architecture, preset, seen, 3, dropout=0.0)
+        other.set_weights(model.get_weights())
+        images = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1), np.uint8)
+        smaller = tf.image.resize(images, seen[:2], method="area")
+        np.testing.assert_allclose(
+            small(images), other(tf.cast(smaller, tf.float32), training=True), atol=0.05
+        )  # it takes whole levels
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(small(tf.constant(images)) ** 2)
+        assert all(each is not None for each in tape.gradient(loss, model.trainable_variables))
+
+
+def test_clips_and_what_is_small_already_are_seen_as_they_are(knobs):
+    config = knobs(TrainConfig, "train.cnn")
+    for shape in (CLIP, (16, 16, 3)):
+        assert progressive.smaller(tf, keras, network("cnn", "default", shape, 3, dropout=0.0), config) is None
+    large = network("cnn", "default", (28, 28, 1), 3, dropout=0.0)
+    assert progressive.smaller(tf, keras, large, config.model_copy(update={"small_first": 0.0})) is None
+
+
+def test_what_smaller_pictures_leave_over_of_a_budget_goes_to_more_batches(knobs):
+    config = knobs(TrainConfig, "train.cnn", budget_minutes=1, small_first=0.5)
+    progress = Progress(ratio=0.5, validation=0.0)
+    loop = SimpleNamespace(progress=progress, config=config, batches=10_000, _small_step=True)
+    half = 58.8 / 0.075 / 2  # of what fits at a mean of 75 ms
+
+    def lay_out() -> int:
+        loop._done = Loop._done.fget(loop)
+        Loop._lay_out(loop, 0.1)
+        return progress.steps
+
+    assert lay_out() == pytest.approx(2 * half, abs=1)
+    progress.step = progress.small = round(half)  # all at 50 ms
+    progress.seconds = 0.05 * progress.small
+    assert lay_out() == pytest.approx(2 * half, abs=2)
+    progress.step += 100  # at 100 ms
+    progress.seconds += 0.1 * 100
+    assert lay_out() == pytest.approx(2 * half, abs=2)
+
+
+def test_a_training_that_is_stopped_before_and_after_the_switch_ends_as_an_undisturbed_one(work, knobs, monkeypatch):  # noqa: F811
+    for name, each in (("train", 64), ("validation", 16), ("test", 16)):
+        write_split(work / "prepared" / name, each=each, seed=len(name), side=24)
+    write_layout(work, shape=(24, 24, 3))
+    config = knobs(TrainConfig, "train.cnn", epochs=2, batch_size=16, precision="float32")  # 24 batches
+
+    def stopped(*_):
+        raise Terminated("train: told to stop")
+
+    def weights(name: str) -> str:
+        return files.read_json(train(work, config, name) / "run.json")["model"]["weights_sha256"]
+
+    whole = weights("whole")
+    for probe in (7, 16):
+        with monkeypatch.context() as patch:
+            patch.setattr("components.train.loop.budget.is_open", stopped)
+            patch.setattr("components.train.loop.budget.PROBE", probe)
+            with pytest.raises(Terminated):
+                train(work, config)
+    assert weights("cnn") == whole
+    config = config.model_copy(update={"small_first": 0.0})
+    assert weights("other") != whole, "half of it has seen smaller pictures"
