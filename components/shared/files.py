@@ -38,7 +38,7 @@ def whole_file(final: Path, *, ours: Callable[[Path], bool] | None = None) -> It
     with _locked(final, target) if ours else contextlib.nullcontext():
         target.parent.mkdir(parents=True, exist_ok=True)
         # Where a lock is held, what a killed one left behind is nobody's.
-        temporary = _beside(target, "new" if ours else secrets.token_hex(4))
+        temporary = _beside(target, "new_file" if ours else secrets.token_hex(4))
         try:
             with room(target):
                 if ours:
