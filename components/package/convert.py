@@ -37,6 +37,8 @@ def to_onnx(model: Path, sha256: str, validation: Path, folder: Path, done: Conn
 def to_litert(model: Path, sha256: str, validation: Path, folder: Path, done: Connection) -> None:
     """Write the network for LiteRT, in float32 and in int8, and how often each says of the validation split what is true."""
     tf, _ = backend.start()
+    for stream in (1, 2):  # TensorFlow says in C++, too, what it converts, at length
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     split = arrays.load(validation)
     network = keras_file.load(model / keras_file.FILE, sha256=sha256)  # unrolled where it was trained so: LiteRT knows no other
     for kind, file in LITERT.items():
