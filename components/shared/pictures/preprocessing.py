@@ -34,7 +34,9 @@ class Preprocessing:
 
         `max_pixels` (width times height) is asked before a frame is decoded. Raises Undecodable.
         """
-        chosen = np.linspace(0, len(encoded) - 1, min(len(encoded), most)).round().astype(int)
+        chosen = range(len(encoded))
+        if len(encoded) > most:
+            chosen = np.linspace(0, len(encoded) - 1, most).round().astype(int)
         size = {"height": self.height, "width": self.width, "channels": self.channels, "rule": self.resize}
         at_least = max(self.height, self.width)
         decoded = (decode.decode(encoded[time], at_least=at_least, max_pixels=max_pixels) for time in chosen)
