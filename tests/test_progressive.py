@@ -1,5 +1,6 @@
 """A training whose first part sees smaller pictures: the same layers, the same budget, the same result after a stop."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,6 +19,13 @@ from components.train.loop import Loop, Progress  # noqa: E402
 from components.train.presets import network  # noqa: E402
 
 
+def write_sides(folder: Path, side: int) -> None:
+    """Toys of another size in prepared."""
+    for name, each in (("train", 64), ("validation", 16), ("test", 16)):
+        write_split(folder / "prepared" / name, each=each, seed=len(name), side=side)
+    write_layout(folder, shape=(side, side, 3))
+
+
 @pytest.mark.parametrize(("architecture", "preset", "seen"), [
     ("cnn", "default", (20, 20, 1)), ("cnn", "best", (20, 20, 1)), ("lstm", "default", (20, 28, 1)), ("cnn", "article", None),
 ])  # fmt: skip
@@ -32,10 +40,10 @@ def test_the_first_part_of_a_training_sees_smaller_pictures_by_the_same_layers(k
         images = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1), np.uint8)
         smaller = tf.image.resize(images, seen[:2], method="area")
         np.testing.assert_allclose(
-            small(images), other(tf.cast(smaller, tf.float32), training=True), atol=0.05
+            small(images, True), other(tf.cast(smaller, tf.float32), training=True), atol=0.05
         )  # it takes whole levels
         with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(small(tf.constant(images)) ** 2)
+            loss = tf.reduce_sum(small(tf.constant(images), True) ** 2)
         assert all(each is not None for each in tape.gradient(loss, model.trainable_variables))
 
 
@@ -68,9 +76,7 @@ def test_what_smaller_pictures_leave_over_of_a_budget_goes_to_more_batches(knobs
 
 
 def test_a_training_that_is_stopped_before_and_after_the_switch_ends_as_an_undisturbed_one(work, knobs, monkeypatch):  # noqa: F811
-    for name, each in (("train", 64), ("validation", 16), ("test", 16)):
-        write_split(work / "prepared" / name, each=each, seed=len(name), side=24)
-    write_layout(work, shape=(24, 24, 3))
+    write_sides(work, 24)
     config = knobs(TrainConfig, "train.cnn", epochs=2, batch_size=16, precision="float32")  # 24 batches
 
     def stopped(*_):
@@ -89,3 +95,14 @@ def test_a_training_that_is_stopped_before_and_after_the_switch_ends_as_an_undis
     assert weights("cnn") == whole
     config = config.model_copy(update={"small_first": 0.0})
     assert weights("other") != whole, "half of it has seen smaller pictures"
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_what_is_kept_was_validated_at_full_size(work, knobs, capsys, epochs):  # noqa: F811
+    write_sides(work, 24)
+    config = knobs(TrainConfig, "train.cnn", epochs=epochs, batch_size=192, small_first=0.7)  # a batch an epoch
+    record = files.read_json(train(work, config) / "run.json")
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch")]
+    small = int(0.7 * epochs)
+    assert [line.endswith("smaller pictures") for line in said] == [True] * small + [False] * (epochs - small)
+    assert record["best"]["epoch"] > small

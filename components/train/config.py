@@ -19,7 +19,7 @@ class TrainConfig(Section):
     epochs: int = Field(ge=1, le=10_000)
     batch_size: int = Field(ge=1, le=65_536)
     budget_minutes: float = Field(ge=0)
-    small_first: float = Field(ge=0, le=1)
+    small_first: float = Field(ge=0, le=0.9)
     optimizer: Literal["muon", "adamw", "adam", "sgd"]
     learning_rate: float = Field(gt=0, le=10)
     momentum: float = Field(ge=0, lt=1)

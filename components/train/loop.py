@@ -102,16 +102,16 @@ class Loop:
                 rate = recipe.rate(self.config, progress.step, progress.steps)
                 weights = remedies.weights(self.config.imbalance, self.counts, progress=progress.step / progress.steps)
                 self._set_rate(rate)
-                is_small = self._small_step and progress.step < self.config.small_first * progress.steps
+                is_small = self._is_small(progress.step)
                 loss, hits = (self._small_step if is_small else self._step)(images, labels, weights[labels])
                 loss = float(loss)
                 if not np.isfinite(loss):
                     where = f"batch {progress.step - epoch * self.batches + 1}"
-                    raise CannotRun(_diverged(self.config, epoch + 1, where, loss))
+                    raise CannotRun(recipe.diverged(self.config, epoch + 1, where, loss))
                 done = (loss * len(labels), float(hits), len(labels))
                 progress.sums = [a + b for a, b in zip(progress.sums, done, strict=True)]
                 progress.step += 1
-                progress.small += bool(is_small)
+                progress.small += is_small
                 bar.update()
                 bar.set_postfix(loss=f"{progress.sums[0] / progress.sums[2]:.4f}", refresh=False)
                 now = time.monotonic()
@@ -157,9 +157,9 @@ class Loop:
         whole = budget.timed(lambda: self._step(images, labels, ones))
         if small := self._small_step:
             self.progress.ratio = budget.timed(lambda: small(images, labels, ones)) / whole
-        self._validate()
+        self._validate(self._predict)
         started = time.monotonic()
-        self._validate()
+        self._validate(self._predict)
         self.progress.validation = time.monotonic() - started
         for name, variable in self._variables().items():
             variable.assign(before[name])
@@ -187,9 +187,11 @@ class Loop:
         progress = self.progress
         loss, hits, samples = progress.sums
         row = {"epoch": len(progress.history) + 1, "train_loss": loss / samples, "train_accuracy": hits / samples}
-        row |= self._validate()
+        # Statistics of normalisation are of the size that was seen last: at another one they tell nothing of what was learnt.
+        is_small = self._is_small(progress.step - 1)
+        row |= self._validate(self._small_predict if is_small else self._predict)
         if not np.isfinite(row["validation_loss"]):  # the weights overflowed in the very last batch, or only here
-            raise CannotRun(_diverged(self.config, row["epoch"], "on validation", row["validation_loss"]))
+            raise CannotRun(recipe.diverged(self.config, row["epoch"], "on validation", row["validation_loss"]))
         progress.sums = [0.0, 0.0, 0.0]
         progress.seconds = before + time.monotonic() - started
         row |= {
@@ -199,18 +201,21 @@ class Loop:
         }
         progress.history.append(row)
         value = row[f"validation_{self.config.monitor}"] * (-1 if self.config.monitor == "loss" else 1)
-        if (value, -row["validation_loss"]) > (progress.best, -progress.best_loss):
+        if not is_small and (value, -row["validation_loss"]) > (progress.best, -progress.best_loss):
             progress.best, progress.best_loss, progress.best_epoch = value, row["validation_loss"], row["epoch"]
             self._keep_best()
         self._save()
-        mark = "  best so far" if progress.best_epoch == row["epoch"] else ""
+        mark = "  smaller pictures" if is_small else "  best so far" if progress.best_epoch == row["epoch"] else ""
         print(f"epoch {row['epoch']:>2}/{self._epochs}  loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.4f}  "
               f"validation: loss {row['validation_loss']:.4f}  accuracy {row['validation_accuracy']:.4f}  "
               f"balanced {row['validation_balanced_accuracy']:.4f}  {progress.seconds:.0f} s in all{mark}", flush=True)  # fmt: skip
 
-    def _validate(self) -> dict[str, float]:
+    def _is_small(self, step: int) -> bool:
+        return bool(self._small_step) and step + 1 <= self.config.small_first * self.progress.steps
+
+    def _validate(self, predict: Callable) -> dict[str, float]:
         labels, size = self.validation.labels, max(256, self.config.batch_size)
-        found = [np.asarray(self._predict(self.validation.images[at : at + size])) for at in range(0, len(labels), size)]
+        found = [np.asarray(predict(self.validation.images[at : at + size])) for at in range(0, len(labels), size)]
         probabilities = np.concatenate(found)
         hit = probabilities.argmax(1) == labels
         right = probabilities[np.arange(len(labels)), labels]
@@ -244,7 +249,7 @@ class Loop:
             @tf.function(input_signature=[images, tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float32)])
             def step(images, labels, weights):
                 with tf.GradientTape() as tape:
-                    logits, probabilities = outputs(images)
+                    logits, probabilities = outputs(images, training=True)
                     loss = tf.reduce_mean(measure(logits, probabilities, labels) * weights)
                 gradients = tape.gradient(loss, [each.variables for each in self.optimizers])
                 for each, some in zip(self.optimizers, gradients, strict=True):
@@ -254,12 +259,14 @@ class Loop:
 
             return step
 
-        self._step = compiled(lambda images: model(images, training=True))
+        def predicting(outputs):
+            return tf.function(
+                lambda pixels: tf.nn.softmax(outputs(pixels, training=False)[0] - offset), input_signature=[images]
+            )
+
         small = progressive.smaller(tf, self.keras, model, self.config)
-        self._small_step = small and compiled(small)
-        self._predict = tf.function(
-            lambda pixels: tf.nn.softmax(model(pixels, training=False)[0] - offset), input_signature=[images]
-        )
+        self._step, self._predict = compiled(model), predicting(model)
+        self._small_step, self._small_predict = (compiled(small), predicting(small)) if small else (None, None)
 
     def _set_rate(self, rate: float) -> None:
         for each in self.optimizers:
@@ -289,10 +296,3 @@ class Loop:
         epoch = min(len(self.progress.history) + 1, self._epochs)
         print(f"train: goes on from a checkpoint in epoch {epoch} (batch {self.progress.step:,})")
         return True
-
-
-def _diverged(config: TrainConfig, epoch: int, where: str, loss: float) -> str:
-    cause = f"learning_rate {config.learning_rate:g} is perhaps too high for {config.optimizer}; try a tenth of it"
-    if config.precision == "bfloat16":
-        cause += ", or precision: float32"
-    return f"train: the loss is {loss} in epoch {epoch}, {where}; {cause}"

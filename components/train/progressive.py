@@ -13,7 +13,7 @@ PRESETS = ("default", "best")  # whose layers take any size
 
 
 def smaller(tf, keras, model, config: TrainConfig) -> Callable | None:
-    """The same layers for pictures of fewer pixels: images, uint8 of the model's size -> the model's outputs in training.
+    """The same layers for pictures of fewer pixels: (images, training), uint8 of the model's size -> the model's outputs.
 
     None for clips, for networks of a fixed size, and where the knob `small_first` is 0. An LSTM, whose features are what a row
     holds, sees fewer rows.
@@ -26,7 +26,7 @@ def smaller(tf, keras, model, config: TrainConfig) -> Callable | None:
     small = keras.models.clone_model(
         model, input_tensors=images, clone_function=lambda layer: layer
     )  # not a copy: the layers themselves
-    return lambda pixels: small(tf.image.resize(pixels, (height, width), method="area"), training=True)
+    return lambda pixels, training: small(tf.image.resize(pixels, (height, width), method="area"), training=training)
 
 
 def _side(side: int) -> int:

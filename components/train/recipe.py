@@ -59,3 +59,11 @@ def _optimizer(keras, config: TrainConfig):
         case "adamw":
             return keras.optimizers.AdamW(0.0, beta_1=config.momentum, weight_decay=config.weight_decay)
     return keras.optimizers.Adam(0.0, beta_1=config.momentum, weight_decay=decay)
+
+
+def diverged(config: TrainConfig, epoch: int, where: str, loss: float) -> str:
+    """What to say of a loss that is no finite number."""
+    cause = f"learning_rate {config.learning_rate:g} is perhaps too high for {config.optimizer}; try a tenth of it"
+    if config.precision == "bfloat16":
+        cause += ", or precision: float32"
+    return f"train: the loss is {loss} in epoch {epoch}, {where}; {cause}"
