@@ -42,8 +42,12 @@ def summary(registration: Annotated[Path, "what register wrote: outputs/registra
         print(f"`{verdict['model']}`: no new champion")
     for reason in [*verdict["reasons"], *(r for c in candidates if not c["version"] for r in c["reasons"])]:
         print(f"  {reason}")
+    print("\nnext:")
+    if verdict["accepted"]:
+        champion = f"models:/{verdict['model']}@champion"
+        print(f"  darkroom serve {champion:26} ask it: a page on this machine, HTTP for programs")
+        print(f"  darkroom predict {champion} FOLDER --output answers.csv        a row a picture")
     print(
-        "\nnext:\n"
         "  make ui                                   compare the runs in MLflow\n"
         "  ls outputs/evaluation/*/                  confusion, calibration, worst mistakes, where the network looked\n"
         "  edit params.yaml, then dvc repro          only what a knob touches runs again\n"
