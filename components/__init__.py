@@ -48,6 +48,10 @@ STEPS = {
     "evaluate": Command("components.evaluate.step", "Score the model on the test split: metrics, plots, worst mistakes"),
     "register": Command("components.register.step", "Register what passes the gates; the better one becomes champion"),
 }  # fmt: skip
+# What a graph of `pipelines` holds: the steps, and answering a whole data set.
+IN_GRAPHS = STEPS | {
+    "predict": Command("components.predict.of_shards", "Answer every sample of a data set by a registered model", parts=True)
+}
 # What people type beside the steps.
 TOOLS = {
     "export": Command("components.ingest.export", "Write the pictures of data/ back as the tree they came from"),

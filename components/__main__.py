@@ -14,7 +14,7 @@ import sys
 import typing
 from pathlib import Path
 
-from components import STEPS, TOOLS
+from components import IN_GRAPHS, STEPS, TOOLS
 from components.shared import failures
 
 DONE = 0
@@ -72,7 +72,7 @@ def call(name: str, *, section: str = "", **values: object) -> None:
     """
     from components.shared import config
 
-    step = getattr(importlib.import_module(STEPS[name].module), name)
+    step = getattr(importlib.import_module(IN_GRAPHS[name].module), name)
     for parameter, hint in typing.get_type_hints(step).items():
         if parameter not in values:  # it has a default, or the step itself says that it is missing
             continue
@@ -92,7 +92,7 @@ def parts(name: str, *, section: str, data: str, digest: str, config: dict):
     from components.shared import config as configs
     from components.shared.data.remote import Shards
 
-    module = importlib.import_module(STEPS[name].module)
+    module = importlib.import_module(IN_GRAPHS[name].module)
     model = typing.get_type_hints(getattr(module, name))["config"]
     return module.parts(Shards(data, digest), configs.parse(model, config, path=section))
 

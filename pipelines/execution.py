@@ -16,7 +16,7 @@ from typing import Any
 
 from kfp.dsl import HTML, Artifact, Markdown
 
-from components import STEPS
+from components import IN_GRAPHS
 from components.shared import failures
 from components.shared.errors import CannotRun, Refused
 from components.shared.runs.pipeline_run import say
@@ -52,7 +52,7 @@ def call(step: str, *, config: str = "", code: str = "", shown: Sequence[Artifac
             check(artifact)
         plain = {key: _plain(value) for key, value in values.items()}
         plain |= {"config": knobs(config, section)} if config else {}
-        if STEPS[name].parts:
+        if IN_GRAPHS[name].parts:
             _spread(step, data=plain["data"], digest=plain.get("digest", ""), config=config, code=code)
         try:
             run(name, section=section, **plain)
@@ -130,7 +130,7 @@ def ending(step: str) -> Iterator[None]:
 def section_of(step: str) -> str:
     """Where the knobs of a step stand in params.yaml: `train.cnn` of `train cnn`, `evaluate` of `evaluate cnn`."""
     name, section = step.split()[0], step.replace(" ", ".")
-    return section if section in STEPS[name].sections else name
+    return section if section in IN_GRAPHS[name].sections else name
 
 
 def knobs(config: str, section: str) -> dict:
@@ -139,6 +139,17 @@ def knobs(config: str, section: str) -> dict:
         return dict(json.loads(config))
     except (ValueError, TypeError):
         raise CannotRun(f"{section}: expected a section of knobs as JSON ({{name: value}}), got {config[:80]!r}") from None
+
+
+def chosen(model: str) -> str:
+    """The model that answers, as JSON: an alias as the version that it names now, and the digest of the package."""
+    from components.shared.runs import packages
+
+    with ending("predict"), packages.fetched(model) as found:
+        alias, version = "@" in model, found.facts.get("version")
+        return json.dumps(
+            {"model": f"{model.partition('@')[0]}/{version}" if alias and version else model, "package": found.digest}
+        )
 
 
 def refuse_other_code(code: str) -> None:

@@ -8,7 +8,7 @@ import sys
 from components.shared.errors import CannotRun
 from pipelines import patience, status
 from pipelines.kubeflow import Kubeflow
-from pipelines.submit import PIPELINE, placed, prepared
+from pipelines.submit import as_committed, placed, prepared
 
 DONE = 0
 LATEST = 200  # runs in which one that a schedule has going is looked for
@@ -26,9 +26,9 @@ def schedule(options: argparse.Namespace) -> int:
     cron = _cron(options.cron)
     kind = {"newest": not options.digest}
     content, _ = prepared(options, **kind)
-    kubeflow = Kubeflow()
-    name = options.name or PIPELINE
-    content = placed(kubeflow, content, options, **kind) | {
+    kubeflow, pipeline = Kubeflow(), as_committed(options, **kind)
+    name = options.name or pipeline.name
+    content = placed(kubeflow, content, pipeline, options.experiment) | {
         "display_name": name, "trigger": {"cron_schedule": {"cron": cron}}, "mode": "DISABLE", "no_catchup": True, "max_concurrency": "1",
     }  # fmt: skip
     former = [known["recurring_run_id"] for known in kubeflow.schedules() if known["display_name"] == name]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from components import STEPS
+from components import IN_GRAPHS
 from components.shared import config, yaml_reader
 from components.shared.config import PIPELINE_RUN
 from components.shared.errors import CannotRun
@@ -39,7 +39,7 @@ class Step(Strict):
 
 
 class Parts(Strict):
-    """When measuring and decoding are spread over pods."""
+    """When measuring, decoding and predicting are spread over pods."""
 
     shards: int = Field(ge=1)
     at_once: int = Field(ge=1)
@@ -83,7 +83,7 @@ class Settings(Strict):
         kubernetes.set_timeout(task, own.timeout)
         kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
         own_environment = {STORE: self.store, CPUS: own.cpu}
-        if STEPS.get(step) and STEPS[step].parts:
+        if step in IN_GRAPHS and IN_GRAPHS[step].parts:
             own_environment[PARTS] = f"{self.parts.shards}/{self.parts.at_once}"
         for name, value in {**self.environment, **own_environment}.items():
             task.set_env_variable(name, value)
@@ -102,7 +102,7 @@ def read(file: Path = FILE) -> Settings:
     """Raises CannotRun with a line per fault."""
     content = yaml_reader.read(file, missing="run from the project's folder or name it with --settings")
     settings = config.parse(Settings, content, path=file.name)
-    known = [*STEPS, "gate", "report"]  # the graph's own beside the steps
+    known = [*IN_GRAPHS, "gate", "report"]  # the graph's own beside the steps
     missing = [name for name, value in settings.defaults if value is None]
     unknown = [name for name in settings.steps if name not in known]
     faults = [f"{file.name}.defaults.{name}: missing; every default stands in the file" for name in missing]

@@ -114,6 +114,11 @@ def register(cnn: Input[Model], lstm: Input[Model], cnn_package: Input[Model], l
 
 
 @component
+def predict(data: str, digest: str, model: str, output: str, code: str, answers: Output[Dataset]):
+    call("predict", data=data, digest=digest, config=execution.chosen(model), output=output, code=code, answers=answers)
+
+
+@component
 def report(status: dsl.PipelineTaskFinalStatus, run: str, name: str, workflow: str):
     from pipelines.notify import report
 

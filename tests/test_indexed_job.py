@@ -14,8 +14,11 @@ import pytest
 import yaml
 from conftest import ROOT, cannot_run_here, draw_shards
 from kfp.dsl import Dataset
+from toy_package import make_package
 
 from components.__main__ import call, parts
+from components.predict.of_shards import FILE
+from components.predict.step import predict
 from components.shared.errors import CannotRun
 from components.shared.store import STORE
 from pipelines import execution, graph, indexed_job
@@ -66,6 +69,33 @@ def test_many_parts_are_a_job_s_and_few_are_done_here(cluster, data, tmp_path, c
     del os.environ[STORE]
     call("measure", data=data, section="measure", config=PARAMS["measure"], manifest=tmp_path / "home")
     assert content(tmp_path / "spread") == content(tmp_path / "few") == content(tmp_path / "home")
+
+
+def test_answers_of_a_job_s_parts_are_those_of_one_pod_and_of_darkroom_predict(cluster, data, tmp_path):
+    package = make_package(tmp_path / "toy")
+
+    def answered(name: str) -> bytes:
+        answers = Dataset(name="answers", uri=str(tmp_path / name), metadata={})
+        execution.call("predict", data=str(data), digest="", config=execution.chosen(str(package.folder)), output="",
+                       code=graph.code_digest(), answers=answers)  # fmt: skip
+        return (tmp_path / name / FILE).read_bytes()
+
+    spread = answered("spread")
+    assert [body["metadata"]["name"] for body in cluster.made] == [f"predict-{job_double.RUN_ID}"]
+    assert cluster.tries == {0: [0], 1: [0], 2: [0]}
+    assert answered("kept") == spread
+    assert len(cluster.made) == 1
+    del os.environ[STORE]
+    predict(str(package.folder), [str(data)], output=tmp_path / "home.parquet")
+    assert spread == answered("alone") == (tmp_path / "home.parquet").read_bytes()
+
+
+def test_a_part_refuses_another_package(cluster, data, tmp_path):
+    config = execution.chosen(str(make_package(tmp_path / "toy").folder))
+    make_package(tmp_path / "toy", seed=1)
+    with pytest.raises(SystemExit):
+        execution.part("predict", share="1/3", data=str(data), digest="", config=config, code="")
+    assert "is another package" in (tmp_path / "words").read_text()
 
 
 def test_the_job_is_of_pods_like_the_step_s_own_without_argo_and_without_a_token(cluster, data, tmp_path):

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from components import STEPS
+from components import IN_GRAPHS
 from pipelines import execution, graph, settings
 from pipelines.__main__ import main
 
@@ -171,12 +171,12 @@ def test_every_section_is_a_parameter_with_the_files_default(compiled):
 def test_every_wrapper_calls_its_step_with_the_arguments_that_it_has():
     source = (ROOT / "pipelines/wrappers.py").read_text()
     called = re.findall(r'call\(\s*"([a-z ]+)"(.*?)\)(?:  # fmt: skip)?\n', source, re.S)
-    assert len(called) == 12
-    assert {step.split()[0] for step, _ in called} == set(STEPS) - {"ingest"}
+    assert len(called) == 13
+    assert {step.split()[0] for step, _ in called} == set(IN_GRAPHS) - {"ingest"}
     for step, arguments in called:
         name = step.split()[0]
         given = set(re.findall(r"\b(\w+)=", arguments)) - {"code", "last", "shown"}
-        function = getattr(importlib.import_module(STEPS[name].module), name)
+        function = getattr(importlib.import_module(IN_GRAPHS[name].module), name)
         # Features of a network that was trained here; networks of one's own, which come out of the store.
         by_hand = {"embed": {"model"}, "train": {"backbones"}}.get(name, set())
         assert given == set(inspect.signature(function).parameters) - by_hand, name

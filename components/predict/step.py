@@ -27,12 +27,14 @@ from components.shared.data.dataset import Sample
 from components.shared.data.parts import code_of
 from components.shared.errors import CannotRun
 from components.shared.models import answers, observed, package
+from components.shared.models.package import Package
 from components.shared.models.recogniser import SPATIAL, Recogniser
 from components.shared.pictures import decode, fit, formats, preprocessing
 from components.shared.pictures.formats import Undecodable
 from components.shared.progress_bar import progress_bar
 from components.shared.runs import packages
 
+TOP = 5  # classes
 SORTED, PARTS = "sorted pictures", "parts of answers"  # kinds of folders
 ANSWER = ["label", "probability", "prediction_set", "abstained", "top"]  # what an Answer has
 LEFT_OUT = b"left_out"  # in the metadata of a part: how many files were no pictures
@@ -44,7 +46,7 @@ def predict(
     *,
     output: Annotated[Path, "the file of answers: .parquet, .csv or .jsonl"],
     sort_into: Annotated[Path | None, "a new folder: pictures into a folder per label, and _abstained"] = None,
-    top: Annotated[int, "so many of the most probable classes of each", Ge(1)] = 5,
+    top: Annotated[int, "so many of the most probable classes of each", Ge(1)] = TOP,
 ) -> None:
     """Answer every picture; of a model of clips every folder of frames. Killed, the same command goes on from there.
 
@@ -62,13 +64,9 @@ def predict(
         _make(parts, PARTS)
         if sort_into:
             _make(sort_into, SORTED)
-        code = code_of(
-            sys.modules[__name__], answer_files, answers, decode, fit, formats, inputs, observed, preprocessing, sorting
-        )
-        work = _Work(found.folder, found.digest, top, sort_into and sort_into.absolute(), parts, code)
-        about = {"model": found.name, "version": found.facts.get("version", ""), "package": found.digest}
+        work = Work(found.folder, found.digest, top, sort_into and sort_into.absolute(), parts, code())
         counts, first, begun = Counter(), "", time.monotonic()
-        with write_as(temporary, about) as write, progress_bar(total=total, name="predict") as bar:
+        with write_as(temporary, about(found)) as write, progress_bar(total=total, name="predict") as bar:
             done = parallel.in_order(answer, ((lot, work) for lot in inputs.lots(places, clips=clips)))
             for part, looked_at, new in done:
                 table = pa.ipc.open_file(part.read_bytes()).read_all()
@@ -96,7 +94,19 @@ def _make(folder: Path, kind: str) -> None:
         destination.mark(folder, kind)
 
 
-class _Work(NamedTuple):
+def code() -> str:
+    """A digest of the code that decides what is answered."""
+    return code_of(sys.modules[__name__], answer_files, answers, decode, fit, formats, inputs, observed, preprocessing, sorting)
+
+
+def about(found: Package) -> dict:
+    """What a file of answers says of the model that gave them."""
+    return {"model": found.name, "version": found.facts.get("version", ""), "package": found.digest}
+
+
+class Work(NamedTuple):
+    """How lots are answered; `parts`: the folder of their answers."""
+
     package: Path
     digest: str
     top: int
@@ -105,7 +115,7 @@ class _Work(NamedTuple):
     code: str
 
 
-def answer(lot: Lot, work: _Work) -> tuple[Path, int, bool]:
+def answer(lot: Lot, work: Work) -> tuple[Path, int, bool]:
     """Answer a lot into a file of Arrow's; also how many samples it has, and whether it was not there before.
 
     It is known by all that decides its content: with another model, another picture or other options it is another file.
@@ -134,7 +144,7 @@ def _loaded(folder: Path, digest: str) -> Recogniser:
     return Recogniser(package.read(folder, digest=digest))
 
 
-def _answered(samples: list[Encoded], model: Recogniser, work: _Work) -> pa.Table:
+def _answered(samples: list[Encoded], model: Recogniser, work: Work) -> pa.Table:
     """A row each, of SCHEMA."""
     way, classes = model.package.preprocessing, model.package.classes
     images, faults = [np.empty((0, *way.shape), np.uint8)], []
