@@ -22,6 +22,8 @@ VARIANTS = {
     "learning rate 0.004": {"learning_rate": 0.004},
     "learning rate 0.004, batches of 64": {"learning_rate": 0.004, "batch_size": 64},
     "learning rate 0.004, batches of 256": {"learning_rate": 0.004, "batch_size": 256},
+    "whole pictures from the start": {"small_first": 0.0},
+    "smaller pictures for 70 %": {"small_first": 0.7},
     "float32": {"precision": "float32"},
     "no mirror image in prediction": {"mirror": False},
 }
