@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.shared import supervise
+from components.shared import files, supervise
 from components.shared.data import arrays
 from components.shared.errors import CannotRun, Stop
 from components.shared.models import backend, keras_file
@@ -65,8 +65,9 @@ def in_a_process(work: Callable, *arguments: object) -> np.ndarray:
     try:
         if not told.poll(LONGEST):
             raise CannotRun(f"package: TensorFlow's converter did not end within {LONGEST:g} seconds")
-        if isinstance(fault := told.recv(), Stop):
-            raise fault
+        for _ in range(2):  # when it is converted, and when it has answered
+            if isinstance(fault := told.recv(), Stop):
+                raise fault
         process.join()
         if process.exitcode:
             raise EOFError
@@ -87,7 +88,9 @@ def _child(work: Callable, *arguments: object) -> None:
     supervise.end_with_parent()
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # with a graphics card an LSTM becomes an operator of that card alone
     try:
-        work(*arguments)
+        with files.room(arguments[-2]):
+            work(*arguments)
+        arguments[-1].send("")
     except Stop as stop:
         arguments[-1].send(stop)
     except Exception as error:  # TensorFlow and its converters raise whatever they please
