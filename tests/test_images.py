@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from components.ingest.motion import frames
 from components.measure.statistics import reduced
+from components.shared.pictures import formats
 from components.shared.pictures.decode import Undecodable, as_image, decode
 from components.shared.pictures.encode import encode_png, preview
 from components.shared.pictures.fit import fit
@@ -164,6 +165,18 @@ def test_a_jpeg_with_damaged_data_is_told_and_still_shows_what_is_there():
     picture = decode(JPEG[:-100] + JPEG[-2:])
     assert picture.notes == ("W_DAMAGED",)
     assert np.array_equal(picture.pixels[:8], decode(JPEG).pixels[:8])
+
+
+def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded():
+    stream = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)).save(stream, "JPEG", progressive=True)
+    frame = stream.getvalue()
+    scans = [place for place in formats.segments(frame) if place[0] == 0xDA]
+    assert 1 < len(scans) < 20
+    _, start, end = scans[-1]
+    assert decode(frame[:end] + frame[start:end] * 50 + frame[end:]).pixels.shape == (64, 64, 1)
+    with pytest.raises(Undecodable, match="more than 100 scans"):
+        decode(frame[:end] + frame[start:end] * 100 + frame[end:])
 
 
 def test_composes_transparency_on_white():

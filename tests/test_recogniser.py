@@ -113,6 +113,13 @@ def test_a_network_with_weights_elsewhere_or_with_foreign_operators_is_not_loade
     with pytest.raises(CannotRun, match="another file"):
         checked(tmp_path / "outside.onnx")
     model = onnx.load_model(str(tmp_path / MODEL))
+    outside = onnx.TensorProto(name="x", data_type=onnx.TensorProto.UINT8, dims=[4], data_location=onnx.TensorProto.EXTERNAL)
+    outside.external_data.add(key="location", value="secret.bin")
+    model.graph.node.append(onnx.helper.make_node("Constant", [], ["x"], value=outside))
+    (tmp_path / "constant.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(CannotRun, match="another file"):
+        checked(tmp_path / "constant.onnx")
+    model = onnx.load_model(str(tmp_path / MODEL))
     model.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
     onnx.save_model(model, str(tmp_path / "foreign.onnx"))
     with pytest.raises(CannotRun, match=r"com\.example"):

@@ -72,7 +72,8 @@ def checked(file: Path) -> None:
         model = onnx.load_model(str(file), load_external_data=False)
     except Exception as error:
         raise CannotRun(f"{file}: no ONNX model ({type(error).__name__})") from None
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+    # All of them: a node's attributes and graphs within the graph hold tensors, too.
+    if any(map(onnx.external_data_helper.uses_external_data, onnx.external_data_helper._get_all_tensors(model))):
         raise CannotRun(f"{file}: keeps its weights in another file; expected them inside")
     if foreign := sorted({each.domain for each in model.opset_import} - {"", "ai.onnx", "ai.onnx.ml"}):
         raise CannotRun(f"{file}: needs operators of {foreign[0]!r}, which ONNX has not")

@@ -26,6 +26,7 @@ _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 # Interlaced: first column and row of each pass, and its steps.
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _SMALL = 2**17  # bytes of pixels; above it the decoding itself is what takes the time
+MOST_SCANS = 100  # of a JPEG; encoders write a dozen at the most
 JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers that begin a frame header
 # Segments that stand first, told by their name or by a length that they can have.
 _JPEG_START = re.compile(rb"\xff(?:[\xe0-\xef]..[0-9A-Za-z_]{3}|[\xc0-\xcf\xdb\xdd]\x00|\xfe|\xff|\xd9)", re.DOTALL)
@@ -195,7 +196,7 @@ def segments(frame: bytes) -> Iterator[tuple[int, int, int]]:
 
     Raises Undecodable.
     """
-    at = 2
+    at, scans = 2, 0
     if len(frame) > 3 and frame[3] != 0xD8 and not _JPEG_START.match(frame, 2):
         raise Undecodable("E_NOT_IMAGE", "starts like a JPEG, but is none")
     while at + 2 <= len(frame):
@@ -212,6 +213,11 @@ def segments(frame: bytes) -> Iterator[tuple[int, int, int]]:
         start = at
         at += 2 + int.from_bytes(frame[at + 2 : at + 4])
         if marker == 0xDA:  # a scan has no length of its own: it lasts until the next marker
+            scans += 1
+            if scans > MOST_SCANS:
+                raise Undecodable(
+                    "E_CORRUPT", f"more than {MOST_SCANS} scans, each of which takes as long as a picture to decode"
+                )
             found = _JPEG_MARKER.search(frame, at)
             if not found:
                 raise Undecodable("E_TRUNCATED", "image file is truncated: no end of image")

@@ -31,9 +31,11 @@ class Darkroom(PythonModel):
     def predict(self, context, model_input, params=None) -> pd.DataFrame:
         """Label, probability, prediction set and whether the model abstained, a row a sample.
 
-        `model_input`: a column `image` of a DataFrame, a list or an array: the bytes of a PNG or JPEG (in JSON as base64); of a clip
-        the list of its frames. Raises MlflowException (400) for what is no picture.
+        `model_input`: a column `image` of a DataFrame, a list, an array, or one picture: the bytes of a PNG or JPEG (in JSON as
+        base64); of a clip the list of its frames. Raises MlflowException (400) for what is no picture.
         """
+        if isinstance(model_input, bytes | str):
+            model_input = [model_input]
         if isinstance(model_input, pd.DataFrame):
             model_input = model_input["image" if "image" in model_input else model_input.columns[0]]
         samples, rows = list(model_input), []
