@@ -178,6 +178,7 @@ def test_mlflows_model_answers_bytes_as_the_recogniser_does_without_pickle(sent,
         assert np.allclose(answered["probability"], [each.probability for each in said])
     assert list(answered.columns) == ["label", "probability", "prediction_set", "abstained"]
     assert len(model.predict([])) == 0
+    assert list(model.predict(pictures[0])["label"]) == [said[0].label]
     for bad in (b"no picture", "no base64!", 7, []):
         with pytest.raises(Exception, match="sample 1: expected the bytes of a PNG or JPEG"):
             model.predict([pictures[0], bad])
