@@ -2,7 +2,6 @@
 
 import csv
 import io
-import itertools
 import json
 import os
 import signal
@@ -21,9 +20,8 @@ from conftest import draw_clips, draw_stills, png
 from PIL import Image
 from toy_package import make_package
 
-from components.predict import lots, sorting
+from components.predict import lots
 from components.predict.step import predict
-from components.shared import destination
 from components.shared.data import dataset
 from components.shared.data.dataset import Sample
 from components.shared.errors import CannotRun
@@ -124,8 +122,23 @@ def test_where_nothing_can_be_answered_the_exit_code_is_2_and_the_rows_say_why(m
         predict("toy", ["x.png"], output=Path("a.csv"))
     assert "E_NOT_IMAGE" in Path("a.csv").read_text()
     Path("empty").mkdir()
-    with pytest.raises(CannotRun, match="none could be answered; expected pictures, folders"):
+    with pytest.raises(
+        CannotRun, match=r"b\.csv: not written; no picture was found, 0 other files; expected pictures, folders"
+    ):
         predict("toy", ["empty"], output=Path("b.csv"))
+    assert not Path("b.csv").exists()
+
+
+def test_a_run_that_finds_nothing_leaves_the_answers_of_an_earlier_one():
+    draw_stills(Path("in"), each=1)
+    predict("toy", ["in"], output=Path("a.csv"))
+    before = Path("a.csv").read_bytes()
+    Path("notes").mkdir()
+    Path("notes/x.txt").write_text("no picture")
+    with pytest.raises(CannotRun, match="no picture was found, 1 other files"):
+        predict("toy", ["notes"], output=Path("a.csv"))
+    assert Path("a.csv").read_bytes() == before
+    assert {path.name for path in Path().glob(".a*")} == {".a.csv.lock"}
 
 
 def test_order_is_that_of_the_inputs_over_processes_and_lots(monkeypatch):
@@ -181,6 +194,28 @@ def test_archives_stores_and_shards_are_answered_as_the_folder_is(form, monkeypa
     assert len(list(Path("sorted").rglob("*.png"))) == len(expected) - 1
     if form != "shards":
         assert {row["source"] for row in rows("b.parquet")} == {f"{named}{row['source'][2:]}" for row in rows()}
+
+
+def test_a_damaged_member_of_an_archive_is_a_fault_of_its_own():
+    good = odd_pictures()["a.png"]
+    with zipfile.ZipFile("in.zip", "w") as archive:
+        for name in ("damaged.png", "good.png", "locked.png"):
+            archive.writestr(name, good)
+        archive.writestr("notes.parquet", "a person's own")
+    content = bytearray(Path("in.zip").read_bytes())
+    content[content.index(good) + 100] ^= 1
+    locked = content.rindex(b"locked.png") - 46  # its entry in the directory, whose flags say that it is encrypted
+    content[locked + 8] |= 1
+    Path("in.zip").write_bytes(content)
+    predict("toy", ["in.zip"], output=Path("a.parquet"))
+    found = {row["source"]: row["fault"] for row in rows()}
+    assert list(found) == ["in.zip/damaged.png", "in.zip/good.png", "in.zip/locked.png"]
+    assert found["in.zip/good.png"] is None
+    assert found["in.zip/damaged.png"].startswith("E_UNREADABLE: Bad CRC-32")
+    assert "encrypted" in found["in.zip/locked.png"]
+    Path("in.zip").write_bytes(content[:-30])
+    with pytest.raises(CannotRun, match=r"in\.zip: .*is the archive whole\?"):
+        predict("toy", ["in.zip"], output=Path("a.parquet"))
 
 
 def test_shards_in_a_store_are_read_there():
@@ -256,54 +291,6 @@ def test_other_pictures_models_and_options_are_answered_anew(tmp_path):
     os.utime("in/bar/1.png", ns=(1, 1))
     (after,) = lots.lots(lots.places(["in"]), clips=False)
     assert before != after
-
-
-def test_pictures_are_sorted_and_nothing_leaves_the_folder_or_is_overwritten(tmp_path):
-    labels = ["../../out", "/etc", "..", "_abstained", "a/b", "A-b", "", "x" * 300, "tab\there"]
-    make_package(tmp_path / "hostile", classes=labels)
-    folders = sorting.folders(labels)
-    assert len({name.casefold() for name in folders.values()} | {sorting.ABSTAINED}) == len(labels) + 1
-    assert all("/" not in name and name.strip(".") and len(name) < 120 for name in folders.values())
-    Path("data").mkdir()
-    rng = np.random.default_rng(0)
-    pictures = [png(rng.integers(0, 256, (12, 12), np.uint8)) for _ in range(60)]
-    sources = itertools.cycle(["../../../up.png", "/abs.png", "a/./b.png", "..", "../..", "C:\\x.png", "n\nl.png"])
-    dataset.write_shard(
-        [Sample(None, str(number), ((picture, next(sources)),)) for number, picture in enumerate(pictures)],
-        Path("data/00000.parquet"),
-    )
-    before = set(tmp_path.rglob("*"))
-    predict("hostile", ["data"], output=Path("a.parquet"), sort_into=Path("sorted"))
-    new = (
-        {path for path in tmp_path.rglob("*") if path.is_file()}
-        - before
-        - {tmp_path / "a.parquet", tmp_path / ".a.parquet.lock"}
-    )
-    assert all(path.is_relative_to(tmp_path / "sorted") for path in new)
-    assert sorted(path.read_bytes() for path in new if path.name != destination.MARKER) == sorted(pictures)
-    assert not list(Path("sorted").rglob("*.tmp"))
-    mine = next(path for path in new if path.name == "up.png")
-    mine.write_bytes(b"mine")
-    predict("hostile", ["data"], output=Path("a.parquet"), sort_into=Path("sorted"))
-    assert mine.read_bytes() == b"mine"
-    assert len([path for path in Path("sorted").rglob("*") if path.is_file()]) == len(pictures) + 2
-
-
-def test_sorted_pictures_of_this_disk_take_no_room_and_a_folder_with_other_things_is_refused(toy):
-    draw_stills(Path("in"), each=4)
-    predict("toy", ["in"], output=Path("a.csv"), sort_into=Path("sorted"))
-    predict("toy", ["in"], output=Path("a.csv"), sort_into=Path("sorted"))
-    linked = list(Path("sorted").rglob("*.png"))
-    assert len(linked) == 12
-    assert all(path.stat().st_nlink == 2 for path in linked)
-    for row in csv.DictReader(Path("a.csv").read_text().splitlines()):
-        folder = "_abstained" if row["abstained"] == "True" else row["label"]
-        assert Path("sorted", folder, row["source"].removeprefix("in/")).exists()
-    Path("mine").mkdir()
-    Path("mine/letter.txt").write_text("dear")
-    for place in ("mine", "in", "in/bar/new"):
-        with pytest.raises(CannotRun, match=place):
-            predict("toy", ["in"], output=Path("a.csv"), sort_into=Path(place))
 
 
 def test_a_spreadsheet_takes_no_label_for_a_formula(tmp_path):

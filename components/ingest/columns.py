@@ -56,8 +56,9 @@ def columns_of(header: list[str]) -> Columns:
         first = next((name for name in wanted if name in names), None)
         return [place for place, name in enumerate(names) if name == first]
 
-    others = {key: places(wanted) for key, wanted in OTHERS.items()}
-    path = places(ANSWERED[:1] if {*ANSWERED} <= {*names} else (*PATHS, *IDS))
+    answered = {*ANSWERED} <= {*names}
+    others = {key: places(wanted) for key, wanted in OTHERS.items()} | {"fault": places(("fault",)) if answered else []}
+    path = places(ANSWERED[:1] if answered else (*PATHS, *IDS))
     if not path:  # each row is a whole clip
         path, others["clip"] = others["clip"] or places(ANSWERED[:1]), []
     taken = {*path, *(place for some in others.values() for place in some)}
@@ -77,7 +78,7 @@ def of(file: Path) -> Columns:
 
 
 def read(file: Path, split: str | None = None) -> pd.DataFrame:
-    """Path, label and what else there is of group, split, clip and frame; `split` where the table has none of its own.
+    """Path, label and what else there is of group, split, clip, frame and fault; `split` where the table has none of its own.
 
     Raises CannotRun for a table without path or label, Refused where two columns for one thing differ.
     """

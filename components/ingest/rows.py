@@ -22,7 +22,7 @@ from components.ingest.sheet import TEXT, place, spoken
 from components.ingest.source import SPLIT_NAMES, Entry, LeftOut, Source
 from components.shared.errors import CannotRun, Refused, Stop
 
-COLUMNS = ("path", "label", "group", "split", "clip", "frame", "sought")
+COLUMNS = ("path", "label", "group", "split", "clip", "frame", "fault", "sought")
 
 
 def source_of(
@@ -32,21 +32,24 @@ def source_of(
 
     Paths begin in the table's folder and stay inside the source; with `folders` one may lead to a folder, a clip of the pictures
     in it; a form that knows better where a file lies says it in `sought`. Rows with the same `clip` are its frames, in the order
-    of `frame`. A clip of more than LONG_CLIP frames is refused, unless `options.kind` says that it is one. Raises Refused with
-    every bad row, CannotRun where class folders hold more.
+    of `frame`. A row with a `fault` and no label is left out. A clip of more than LONG_CLIP frames is refused, unless
+    `options.kind` says that it is one. Raises Refused with every bad row, CannotRun where class folders hold more.
     """
     files, root = list(tables), listing.root
     rows = pd.concat(
         [_found(table, file, listing, folders).assign(table=number) for number, (file, table) in enumerate(tables.items())],
         ignore_index=True,
     )
+    named = {hash(path) for path in rows["file"]}
+    unanswered = rows["label"].isna() & rows["fault"].notna()
+    faults, rows = rows["path"][unanswered], rows[~unanswered].reset_index(drop=True)
     if rows.empty:
-        raise Refused(f"E_NO_DATA {files[0]}: no rows")
+        raise Refused(f"E_NO_DATA {files[0]}: no rows{', but of faults' if len(faults) else ''}")
     rows["asked"] = rows["split"].str.strip().str.lower()
     rows["split"] = rows["asked"].map(SPLIT_NAMES).astype(TEXT)
     rows["label"] = rows["label"].str.strip(" \t")
-    if faults := list(_faults(rows, files, os.path.realpath(root))):
-        raise Refused(*faults)
+    if wrong := list(_faults(rows, files, os.path.realpath(root))):
+        raise Refused(*wrong)
     _refuse_the_smaller_part(rows, files, listing, options)
     rows["order"] = (rows["frame"] if rows["frame"].notna().any() else rows["file"]).fillna("")
     rows["sample"] = rows["clip"].fillna(rows["file"])
@@ -66,13 +69,14 @@ def source_of(
         raise Refused(*(f"E_AMBIGUOUS {files[0]}: clip {name!r} has {size:,} frames; is that so? "
                         "--kind clips thins it evenly to --max-frames" for name, size in long.items()))  # fmt: skip
     in_order = rows.iloc[np.argsort(codes, kind="stable")]
-    named = {hash(path) for path in rows["file"]}
     otherwise = rows["path"][rows["otherwise"]]
 
     def entries(left_out: LeftOut) -> Iterator[Entry]:
         for _ in otherwise:
             reason = "paths or ids are written otherwise than their files (folder, case, ending) and were found"
             left_out.add("W_PATH", reason, otherwise.iloc[0])
+        for path in faults:
+            left_out.add("W_UNLABELED", "rows with a fault and no label, of pictures that predict could not answer", path)
         _leave_out_unlabelled(root, named, left_out)
         for name, frames in itertools.groupby(in_order.itertuples(), key=lambda row: row.sample):
             frames = list(frames)

@@ -45,6 +45,11 @@ class Place:
     address: str
     root: str
 
+    @property
+    def packed(self) -> bool:
+        """Whether it is an archive here, of which one member may be damaged and the others not."""
+        return bool(self.address) and "://" not in self.path
+
     def folders(self) -> Iterator[dict[str, File | None]]:
         """The files of each folder in order, hidden ones left out; of a store, also what it tells about each. Raises CannotRun."""
         if self.address:
@@ -82,14 +87,15 @@ class Place:
             yield Path(name)
 
     def read(self, files: Sequence[tuple[str, int]]) -> list[bytes | Undecodable]:
-        """So many bytes of each file. A file here that cannot be read is a fault; a store that cannot be is a CannotRun."""
+        """So many bytes of each file. What cannot be read here, or of an archive here, is a fault; of a store a CannotRun."""
         if not self.address:
             return [_read(*file) for file in files]
         some = [(name, size) for name, size in files if size]  # an object store takes no range of nothing
         with _reached(self.path, self.address) as (system, _):
-            names, sizes = [name for name, _ in some], [size for _, size in some]
-            found = iter(system.cat_ranges(names, [0] * len(some), sizes, on_error="raise") if some else ())
-        return [next(found) if size else b"" for _, size in files]
+            names, sizes, how = [name for name, _ in some], [size for _, size in some], "return" if self.packed else "raise"
+            found = iter(system.cat_ranges(names, [0] * len(some), sizes, on_error=how) if some else ())
+        read = [next(found) if size else b"" for _, size in files]
+        return [Undecodable("E_UNREADABLE", _reason(each)) if isinstance(each, Exception) else each for each in read]
 
 
 class Lot(NamedTuple):
@@ -140,11 +146,15 @@ def _reached(path: str, address: str) -> Iterator[tuple]:
 
     try:
         yield fsspec.core.url_to_fs(address)
-    except CannotRun:
+    except (CannotRun, pa.ArrowException):  # the latter of a file that was reached, and is no Parquet
         raise
     except Exception as error:  # each kind of store has its own
-        reason = masked(str(error).splitlines()[0]) if str(error) else type(error).__name__
-        raise CannotRun(f"{masked(path)}: {reason}; are the address and its credentials right?") from None
+        remedy = "are the address and its credentials right?" if "://" in path else "is the archive whole?"
+        raise CannotRun(f"{masked(path)}: {masked(_reason(error))}; {remedy}") from None
+
+
+def _reason(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def count(named: Sequence[Place], *, clips: bool) -> int:

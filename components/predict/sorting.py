@@ -1,6 +1,7 @@
 """Pictures into a folder per label, those without a sure answer into one of their own: linked where that can be, else copied."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -10,6 +11,7 @@ from components.predict.lots import Encoded
 from components.shared.files import as_folder
 
 ABSTAINED = "_abstained"
+_NO_PLACE = {errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG}  # a folder is a file, or a name is too long for this disk
 
 
 def folders(labels: list[str]) -> dict[str, str]:
@@ -25,23 +27,28 @@ def folders(labels: list[str]) -> dict[str, str]:
 
 
 def put(sample: Encoded, folder: Path) -> None:
-    """Each frame at its path below what was named; where something else is, under its digest. Nothing is overwritten."""
+    """Each frame at its path below what was named; where something else is, or it is too long, under its digest. Nothing is overwritten."""
     for index, (content, path) in enumerate(sample.frames):
         parts = [re.sub(r"^\.+$|[\\\x00-\x1f]", "-", part) for part in path.split("/") if part]
         target = folder.joinpath(*parts or ["-"])
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            taken = target.exists() and (not target.is_file() or target.read_bytes() != content)
-        except (FileExistsError, NotADirectoryError):
+            target.lstat()
+            taken = not target.is_file() or target.read_bytes() != content
+        except FileNotFoundError:
+            taken = False
+        except OSError as error:
+            if error.errno not in _NO_PLACE:
+                raise
             taken = True
         if taken:
-            target = folder / f"{hashlib.sha256(content).hexdigest()[:32]}{target.suffix}"
+            target = folder / f"{hashlib.sha256(content).hexdigest()[:32]}{target.suffix[:10]}"
         _place(content, os.path.realpath(sample.files[index]) if sample.files else None, target)
 
 
 def _place(content: bytes, original: str | None, target: Path) -> None:
     """Whole or not at all, and only where nothing is."""
-    temporary = target.with_name(f".{target.name[:100]}.{os.getpid()}.tmp")
+    temporary = target.with_name(f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.{os.getpid()}.tmp")
     with contextlib.suppress(FileExistsError):
         try:
             os.link(original or temporary, target)

@@ -62,9 +62,8 @@ def predict(
         total = inputs.count(places, clips=clips)
         parts = temporary.with_name(f".{output.name}.parts.tmp")
         _make(parts, PARTS)
-        if sort_into:
-            _make(sort_into, SORTED)
-        work = Work(found.folder, found.digest, top, sort_into and sort_into.absolute(), parts, code())
+        made = _make(sort_into, SORTED) if sort_into else 0
+        work = Work(found.folder, found.digest, top, sort_into and sort_into.absolute(), parts, code(), made)
         counts, first, begun = Counter(), "", time.monotonic()
         with write_as(temporary, about(found)) as write, progress_bar(total=total, name="predict") as bar:
             done = parallel.in_order(answer, ((lot, work) for lot in inputs.lots(places, clips=clips)))
@@ -78,6 +77,11 @@ def predict(
                 )
                 counts += Counter(rows=len(table), faults=len(faults), abstained=pc.sum(table["abstained"]).as_py() or 0)
                 counts += Counter(left_out=int(table.schema.metadata[LEFT_OUT]), new=new * len(table))
+        if not counts["rows"]:  # of an older file the answers stay
+            shutil.rmtree(parts)
+            raise CannotRun(
+                f"{output}: not written; no picture was found, {counts['left_out']:,} other files; {inputs.EXPECTED}"
+            )
     shutil.rmtree(parts)
     seconds, answered = time.monotonic() - begun, counts["rows"] - counts["faults"]
     said = (f"{output}: {answered:,} answered, {counts['abstained']:,} of them abstained; {counts['faults']:,} faults{first}; "
@@ -88,10 +92,13 @@ def predict(
     print(f"{said}; {kept:,} were answered before" if kept else said)
 
 
-def _make(folder: Path, kind: str) -> None:
-    if not destination.check_folder(folder, kind=kind).exists():
-        folder.mkdir(parents=True)
-        destination.mark(folder, kind)
+def _make(folder: Path, kind: str) -> int:
+    """When it was made, in nanoseconds: another folder of the same name holds nothing of what was put there."""
+    marker = destination.check_folder(folder, kind=kind) / destination.MARKER
+    if not marker.exists():
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        destination.mark(marker.parent, kind)
+    return marker.stat().st_mtime_ns
 
 
 def code() -> str:
@@ -105,7 +112,7 @@ def about(found: Package) -> dict:
 
 
 class Work(NamedTuple):
-    """How lots are answered; `parts`: the folder of their answers."""
+    """How lots are answered; `parts`: the folder of their answers, `made`: when `sort_into` was."""
 
     package: Path
     digest: str
@@ -113,6 +120,7 @@ class Work(NamedTuple):
     sort_into: Path | None
     parts: Path
     code: str
+    made: int = 0
 
 
 def answer(lot: Lot, work: Work) -> tuple[Path, int, bool]:

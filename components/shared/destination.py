@@ -51,7 +51,8 @@ def check_file(final: Path, *, ours: Recognise | None = None, inputs: Iterable[P
 
 def mark(folder: Path, kind: str) -> None:
     """Write the marker: the kind and the names of all files, so that a file that a person adds can be told from ours."""
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    files = (path for path in folder.rglob("*") if not path.is_dir() and path.name not in _LITTER)
+    names = sorted(path.relative_to(folder).as_posix() for path in files)
     text = "\n".join([kind, *(name.replace("\n", " ") for name in names)]) + "\n"
     (folder / MARKER).write_text(text, encoding="utf-8", errors="surrogateescape")
 

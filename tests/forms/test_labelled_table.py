@@ -180,7 +180,7 @@ def test_a_table_in_a_folder_of_pictures_may_name_those_beside_that_folder(place
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
-def test_answers_that_people_corrected_become_new_shards_beside_the_old(place, tmp_path, ending):
+def test_answers_that_people_corrected_become_new_shards_beside_the_old(place, tmp_path, ending, capsys):
     """As `predict` writes them, with its own labels where they were right: paths as they were named there, ids that name no file."""
     folder = place("old/cat/1.png", "old/dog/2.png", "pictures/3.png", "pictures/4.png", "pictures/5.png")
     ingest(str(folder / "old"), tmp_path / "data")
@@ -190,6 +190,7 @@ def test_answers_that_people_corrected_become_new_shards_beside_the_old(place, t
          "abstained": False, "top": [{"label": "dog", "probability": 0.4}], "fault": None}
         for number, label in ((3, "cat"), (4, "dog"))
     ]  # fmt: skip
+    rows += [{"source": "s/pictures/5.png", "fault": "E_TRUNCATED: no image data"}]
     table = folder / f"pictures/corrected.{ending}"
     if ending == "parquet":
         pq.write_table(pa.Table.from_pylist(rows), table)
@@ -202,6 +203,7 @@ def test_answers_that_people_corrected_become_new_shards_beside_the_old(place, t
     assert (tmp_path / "data/00000.parquet").read_bytes() == before
     found = [(sample.source, sample.label) for sample in dataset.read_samples(tmp_path / "data/00001.parquet")]
     assert found == [("3.png", "cat"), ("4.png", "dog")]
+    assert "W_UNLABELED 1: rows with a fault and no label" in capsys.readouterr().out
 
 
 def test_a_column_source_is_a_path_only_where_nothing_else_is(place):
