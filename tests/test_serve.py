@@ -1,5 +1,6 @@
 """`darkroom serve`: a real server on a free port; each protocol says what the model says, limits hold, nothing accepted is lost."""
 
+import asyncio
 import base64
 import contextlib
 import http.client
@@ -13,6 +14,8 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +26,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_report import browser  # noqa: F401
 from toy_package import CLASSES, make_package
+from uvicorn import Config
+from uvicorn.server import ServerState
 
 from components.serve import plain, v2
-from components.serve.gate import Refusal
+from components.serve.gate import HEAD, Connection, Refusal
+from components.serve.place import Options, Place, State
+from components.serve.worker import Worker
 from components.shared.models.recogniser import Recogniser
 from components.shared.pictures.preprocessing import Preprocessing
 from components.shared.runs import tracking
@@ -271,6 +278,116 @@ def test_whatever_comes_is_read_or_refused(whole, tensor, behind):
         plain.pictures(behind + b"--b\r\n\r\n" + behind, "multipart/form-data; boundary=b")
 
 
+def tensor(**how) -> bytes:
+    return json.dumps({"inputs": [{"name": "a", "shape": [1], "datatype": "BYTES", "data": [""]} | how]}).encode()
+
+
+STILL = (12, 12, 1)
+PIXELS = {"datatype": "UINT8", "shape": [2, *STILL]}
+FORM = "multipart/form-data; boundary=b"
+PART = b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\n%b\r\n'
+
+
+@pytest.mark.parametrize(
+    ("read", "status", "reason"),
+    [
+        (lambda: v2.read(tensor(shape=[257], data=[""] * 257), None, STILL), 413, "more than 256 samples"),
+        (lambda: v2.read(tensor(**PIXELS | {"shape": [257, *STILL]}), None, STILL), 413, "more than 256 samples"),
+        (lambda: v2.read(tensor(shape=[1, 257], data=[""] * 257), None, (4, *STILL)), 413, "more than 256 frames"),
+        (lambda: v2.read(tensor(shape=[2] * 9), None, STILL), 400, "expected one tensor"),
+        (lambda: v2.read(tensor(**PIXELS | {"shape": [10**4000] * 2}), None, STILL), 400, "expected one tensor"),
+        (lambda: v2.read(tensor(**PIXELS, data=["a" * 10_000] + ["b"] * 2000), None, STILL), 400, "288 levels, 0 to 255"),
+        (lambda: v2.read(tensor(**PIXELS, data=[256] * 288), None, STILL), 400, "288 levels, 0 to 255"),
+        (lambda: v2.read(tensor(**PIXELS, data=[True] * 288), None, STILL), 400, "288 levels, 0 to 255"),
+        (lambda: v2.read(tensor(datatype="FP32", shape=[1, 28, 28, 1]), None, STILL), 400, "expected BYTES"),
+        (lambda: v2.read(tensor(name="\ud800\n" * 500, shape=[2]), None, STILL), 400, "does not fit the data"),
+        (lambda: v2.read(tensor(name=[[]]), None, STILL), 400, "expected one tensor"),
+        (lambda: v2.read(tensor()[:-1] + b', "id": ' + b"[" * 900 + b"]" * 900 + b"}", None, STILL), 400, "expected one tensor"),
+        (lambda: v2.read(tensor()[:-1] + b', "outputs": [{"name": "\\ud800"}]}', None, STILL), 400, "there are label"),
+        (lambda: plain.invocations(json.dumps({"inputs": [""] * 257}).encode()), 413, "more than 256 samples"),
+        (lambda: plain.invocations(json.dumps({"inputs": [[""] * 257]}).encode()), 413, "more than 256 frames"),
+        (lambda: plain.pictures(PART % b"a" * 257 + b"--b--\r\n", FORM), 413, "more than 256 parts"),
+        (lambda: plain.pictures(b"--((((", "multipart/form-data" + "(" * 5000), 400, "no picture"),
+    ],
+)  # fmt: skip
+def test_too_much_is_refused_before_it_is_worked_through(read, status, reason):
+    tracemalloc.start()
+    try:
+        with pytest.raises(Refusal, match=reason) as refused:
+            read()
+        assert tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()
+    said = refused.value
+    assert said.status == status
+    assert said.reason.encode().isascii()
+    assert "\n" not in said.reason
+    assert len(said.reason) < 1000
+
+
+def test_a_binary_tensor_is_cut_no_further_than_its_shape_says():
+    head = tensor(parameters={"binary_data_size": 4000})
+    with pytest.raises(Refusal, match="does not fit the data"):
+        v2.read(head + bytes(4000), str(len(head)), STILL)
+    assert len(v2._bytes(bytes(4000), 2)) == 3
+
+
+def test_a_form_is_read_as_browsers_and_curl_write_it():
+    other = b'--b\r\nContent-Disposition: form-data; name="other"; filename="name=image"\r\n\r\nx\r\n'
+    plainly = b"--b\r\ncontent-type: image/png\r\nCONTENT-DISPOSITION: form-data; filename=a; name=image\r\n\r\n--c\r\n\r\n\r\n"
+    body = b"preamble\r\n" + PART % PICTURES[0] + other + plainly + b"--b--\r\nepilogue"
+    for kind in (FORM, 'multipart/form-data; charset=utf-8; Boundary="b"; c=d'):
+        assert plain.pictures(body, kind) == [PICTURES[0], b"--c\r\n\r\n"]
+    assert len(plain.pictures(PART % b"a" * 256 + b"--b--\r\n", FORM)) == 256
+
+
+def test_a_small_picture_of_many_bytes_is_decoded_on_the_thread(tmp_path, toy):
+    (tmp_path / "place").mkdir()
+    place, empty = Place(tmp_path / "place"), struct.pack(">I4sI", 0, b"teSt", zlib.crc32(b"teSt"))
+    place.write(State("toy", "1", toy.digest, str(toy.folder)))
+    worker = Worker(Options(max_megabytes=10, max_megapixels=25, queue=90, deadline=5), place)
+    heavy = PICTURES[0][:33] + empty * 5500 + PICTURES[0][33:]  # behind its first chunk
+    for picture, threads in ((PICTURES[0], 0), (heavy, 1)):
+        before = set(threading.enumerate())
+        pixels = asyncio.run(worker.pixels(worker.model, [[picture]]))
+        assert len(set(threading.enumerate()) - before) == threads
+        assert (pixels[0] == toy.preprocessing.sample([PICTURES[0]])).all()
+    worker.decoding.shutdown()
+
+
+async def answered(*pieces: bytes) -> bytes:
+    """What a connection says that gets just these pieces, one at a time; its requests are all answered 204."""
+
+    async def app(scope, receive, send):
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    loop, (ours, theirs) = asyncio.get_running_loop(), socket.socketpair()
+    made = Config(app, log_config=None, lifespan="off")
+    transport, connection = await loop.connect_accepted_socket(lambda: Connection(made, ServerState(), {}), ours)
+    for piece in pieces:
+        if not transport.is_closing():
+            connection.data_received(piece)
+        for _ in range(50):  # steps of the loop, by which the application has answered
+            await asyncio.sleep(0)
+    transport.close()
+    with theirs:
+        return theirs.recv(2**16)
+
+
+def test_the_lines_behind_a_body_are_limited_and_a_body_is_no_head():
+    chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
+    lines = b"A: %b\r\n" % (b"a" * (HEAD // 2))
+    assert asyncio.run(answered(chunked, lines, lines, lines)).startswith(b"HTTP/1.1 431")
+    assert asyncio.run(answered(chunked, lines, b"\r\n")).startswith(b"HTTP/1.1 204")
+    post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (2 * HEAD)
+    said = asyncio.run(answered(post, bytes(HEAD), bytes(HEAD) + b"GET / HT", b"TP/1.1\r\nHost: a\r\n\r\n"))
+    assert said.count(b"HTTP/1.1 204") == 2
+    assert b"431" not in said
+
+
 def raw(server: Server, content: bytes) -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=60)
     connection.sendall(content)
@@ -285,6 +402,13 @@ def test_slow_and_endless_heads_and_slow_bodies_end(server):
     for connection in (slow_head, idle, slow_body):
         assert connection.recv(12) == b"HTTP/1.1 408"
     assert raw(server, b"\x16\x03\x01\r\n\r\n").recv(12) == b"HTTP/1.1 400"
+
+
+def test_whoever_goes_away_while_it_sends_is_a_line_in_the_log_and_no_fault(server):
+    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nX-Request-ID: gone\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\n1"
+    raw(server, head).close()
+    server.said(r"Z gone POST /predict 499 ")
+    assert "Traceback" not in server.log.read_text()
 
 
 def test_a_thousand_idle_connections_stop_nobody(server, toy):

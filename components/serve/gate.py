@@ -17,7 +17,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 AGAIN = {"Retry-After": "1"}  # seconds
 CONNECTIONS = 2_000  # of one worker, idle ones too
-HEAD, HEAD_SECONDS = 2**16, 5.0  # of the lines before a body: bytes, and how long they may take
+HEAD, HEAD_SECONDS = 2**16, 5.0  # of the lines before a body: bytes, and how long they may take; of those behind it: bytes
+MANY = 256  # samples of one request, and frames of one sample
 _SANE = re.compile(rb"[\w.-]{1,64}")  # a request id that may stand in a log
 _REQUESTS = Counter("darkroom_requests", "Requests answered", ["route", "status"])
 _SECONDS = Histogram("darkroom_request_seconds", "From a request's head to its answer", ["route"])
@@ -31,10 +32,16 @@ class Refusal(Exception):
         self.status, self.reason, self.headers = status, reason, headers
 
 
+def refuse_many(number: int, what: str) -> None:
+    """Raises Refusal (413) for more than MANY: asked before they are worked through, one after the other."""
+    if number > MANY:
+        raise Refusal(413, f"more than {MANY} {what}")
+
+
 class Connection(HttpToolsProtocol):
     """uvicorn's connection, with a limit of their number, and of the bytes and seconds of a request's head."""
 
-    _timer, _head = None, 0
+    _timer, _head = None, 0  # bytes since a head was whole or a body went on: of a head, or of lines behind a body
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin to wait for a first request; of too many connections, refuse this one."""
@@ -54,13 +61,17 @@ class Connection(HttpToolsProtocol):
         self._timer, self._head = None, 0
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """It has a limit of its own, and what came before it was no head."""
+        self._head = 0
+        super().on_body(body)
+
     def data_received(self, data: bytes) -> None:
         """Parse what came, unless the head has become too long."""
+        self._head += len(data)
         super().data_received(data)
-        if self._timer and not self.transport.is_closing():
-            self._head += len(data)
-            if self._head > HEAD:
-                self._refuse(431, f"the head of the request is longer than {HEAD} bytes")
+        if self._head > HEAD and not self.transport.is_closing():
+            self._refuse(431, f"the head of the request is longer than {HEAD} bytes")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""

@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -192,6 +192,8 @@ async def reload(request: Request) -> Response:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
+    if isinstance(error, ClientDisconnect):  # while it sent; nobody reads this, but the log says it
+        return Response(status_code=499)
     if isinstance(error, Refusal):
         return JSONResponse({"error": error.reason}, error.status, error.headers)
     if isinstance(error, HTTPException):  # no such address, or not by this method
@@ -221,7 +223,7 @@ def create(options: Options, place: Place) -> Gate:
         yield
         following.cancel()
 
-    handlers = {Refusal: _refused, HTTPException: _refused, Exception: _refused}
+    handlers = dict.fromkeys((Refusal, HTTPException, ClientDisconnect, Exception), _refused)
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
     app.state.worker = worker
     largest = int(options.max_megabytes * 1e6)

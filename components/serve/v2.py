@@ -5,15 +5,15 @@ each (base64 in JSON), clips with a second dimension for their frames; or `UINT8
 """
 
 import base64
-import binascii
 import json
+import math
 import re
 import struct
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.serve.gate import Refusal
+from components.serve.gate import Refusal, refuse_many
 from components.shared.models.answers import Answer
 
 DATATYPES = {"label": "BYTES", "probability": "FP32", "probabilities": "FP32", "prediction_set": "BYTES", "abstained": "BOOL"}
@@ -31,8 +31,8 @@ class Question(NamedTuple):
 def from_base64(text: object, *, where: str) -> bytes:
     """Raises Refusal (400)."""
     try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except (AttributeError, binascii.Error, ValueError):
+        return base64.b64decode(text.encode().translate(None, b" \t\r\n"), validate=True)
+    except (AttributeError, ValueError):
         raise Refusal(400, f"{where}: expected base64 of a PNG or JPEG") from None
 
 
@@ -48,18 +48,26 @@ def read_json(content: bytes) -> dict:
 
 
 def read(content: bytes, head_length: str | None, shape: tuple[int, ...]) -> Question:
-    """Of a request's body; `head_length`: its header Inference-Header-Content-Length; `shape`: of one sample. Raises Refusal (400)."""
+    """Of a request's body; `head_length`: its header Inference-Header-Content-Length; `shape`: of one sample.
+
+    Raises Refusal (400, 413).
+    """
     if head_length is not None and not (re.fullmatch("[0-9]{1,9}", head_length) and int(head_length) <= len(content)):
         raise Refusal(400, "Inference-Header-Content-Length: expected the length of the JSON at the body's begin")
     cut = len(content) if head_length is None else int(head_length)
     asked, raw = read_json(content[:cut]), content[cut:]
-    asked_id = str(asked.get("id", ""))[:200]
     try:
         (tensor,) = asked["inputs"]
-        name, size, kind = str(tensor["name"]), [int(side) for side in tensor["shape"]], tensor["datatype"]
-        outputs = _outputs(asked)
+        asked_id, outputs = _short(asked.get("id") or "", 200), _outputs(asked)
+        name, size, kind = repr(_short(tensor["name"], 80)), _size(tensor["shape"]), _short(tensor["datatype"], 20)
+        if kind not in ("BYTES", "UINT8"):
+            raise Refusal(400, f"{name}: datatype {kind!r}; expected BYTES, encoded pictures, or UINT8, pixels")
+        frames_each = 1 if len(shape) == 3 else size[-1]  # of an encoded clip: the last dimension
+        samples = size[0] if kind == "UINT8" else math.prod(size) // frames_each
+        refuse_many(samples, "samples in one request")
+        refuse_many(frames_each, "frames in one sample")
         if "binary_data_size" in tensor.get("parameters", {}):
-            data = _bytes(raw) if kind == "BYTES" else np.frombuffer(raw, np.uint8)
+            data = _bytes(raw, samples * frames_each) if kind == "BYTES" else np.frombuffer(raw, np.uint8)
             whole = len(raw) == int(tensor["parameters"]["binary_data_size"])
         else:
             data, whole = tensor["data"], not raw
@@ -69,43 +77,58 @@ def read(content: bytes, head_length: str | None, shape: tuple[int, ...]) -> Que
         raise Refusal(400, f"{name}: the bytes behind the JSON are not as many as binary_data_size says")
     if kind == "UINT8":
         return Question(asked_id, [], _pixels(data, size, shape, name), outputs)
-    if kind != "BYTES":
-        raise Refusal(400, f"{name}: datatype {str(kind)[:20]!r}; expected BYTES, encoded pictures, or UINT8, pixels")
     frames = data if isinstance(data, list) else []
     if frames and all(isinstance(each, list) for each in frames):
         frames = [frame for each in frames for frame in each]
-    if not frames or min(size, default=0) < 1 or np.prod(size, dtype=object) != len(frames):
-        raise Refusal(400, f"{name}: shape {size[:8]} does not fit the data")
+    if len(frames) != samples * frames_each:
+        raise Refusal(400, f"{name}: shape {size} does not fit the data")
     if not raw:
         frames = [from_base64(text, where=f"{name}: data[{at}]") for at, text in enumerate(frames)]
-    each = 1 if len(shape) == 3 else size[-1]  # frames of a clip: the last dimension
-    return Question(asked_id, [frames[at : at + each] for at in range(0, len(frames), each)], None, outputs)
+    encoded = [frames[at : at + frames_each] for at in range(0, len(frames), frames_each)]
+    return Question(asked_id, encoded, None, outputs)
+
+
+def _short(value: object, most: int) -> str:
+    """Of a name, what an answer repeats of it. Raises TypeError for a list or an object, which may be of any depth."""
+    if isinstance(value, list | dict):
+        raise TypeError
+    return str(value)[:most]
+
+
+def _size(sides: list[int]) -> list[int]:
+    """A tensor's shape. Raises TypeError or ValueError for one that no tensor has."""
+    if not 0 < len(sides) <= 8 or not all(1 <= side < 2**31 for side in sides):
+        raise ValueError
+    return [int(side) for side in sides]
 
 
 def _outputs(asked: dict) -> dict[str, bool]:
     every = bool(asked.get("parameters", {}).get("binary_data_output", False))
-    listed = {each["name"]: bool(each.get("parameters", {}).get("binary_data", every)) for each in asked.get("outputs") or []}
-    if unknown := sorted(map(str, listed.keys() - DATATYPES.keys())):
-        raise Refusal(400, f"outputs: no {unknown[0][:80]!r}; there are {', '.join(DATATYPES)}")
+    listed = {}
+    for each in asked.get("outputs") or []:
+        if each["name"] not in DATATYPES:
+            raise Refusal(400, f"outputs: no {_short(each['name'], 80)!r}; there are {', '.join(DATATYPES)}")
+        listed[each["name"]] = bool(each.get("parameters", {}).get("binary_data", every))
     return listed or dict.fromkeys(DATATYPES, every)
 
 
 def _pixels(data: Any, size: list[int], shape: tuple[int, ...], name: str) -> np.ndarray:
-    if tuple(size[1:]) != shape or size[0] < 1:
-        raise Refusal(400, f"{name}: shape {size[:8]}; expected {[-1, *shape]}")
+    if tuple(size[1:]) != shape:
+        raise Refusal(400, f"{name}: shape {size}; expected {[-1, *shape]}")
     try:
-        levels = np.asarray(data)
-        if levels.dtype != np.uint8 and (levels.dtype.kind != "i" or levels.min() < 0 or levels.max() > 255):
+        # as objects, for NumPy would make every text as long as the longest
+        levels = data if isinstance(data, np.ndarray) else np.asarray(data, object)
+        if levels.dtype == object and {*map(type, levels.flat)} != {int}:
             raise ValueError
         return levels.astype(np.uint8).reshape(size)
     except (ValueError, OverflowError):
-        raise Refusal(400, f"{name}: data: expected {np.prod(size, dtype=object)} levels, 0 to 255") from None
+        raise Refusal(400, f"{name}: data: expected {math.prod(size)} levels, 0 to 255") from None
 
 
-def _bytes(raw: bytes) -> list[bytes]:
-    """Elements of a binary BYTES tensor: each its length, four bytes little-endian, and itself."""
+def _bytes(raw: bytes, expected: int) -> list[bytes]:
+    """Elements of a binary BYTES tensor: each its length, four bytes little-endian, and itself; one more than expected at most."""
     found, at = [], 0
-    while at < len(raw):
+    while at < len(raw) and len(found) <= expected:
         (length,) = struct.unpack_from("<I", raw.ljust(at + 4, b"\xff"), at)
         if at + 4 + length > len(raw):
             raise ValueError

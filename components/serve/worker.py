@@ -25,9 +25,8 @@ from components.shared.pictures.encode import encode_png
 from components.shared.pictures.formats import Undecodable
 
 POLL = 0.25  # seconds between looks at what the parent wrote
-SAMPLES = 256  # of one request
 TOP = 5  # classes in an answer's `top`
-SMALL = 2**16  # pixels of a picture that is decoded at once, without a thread: in less than a millisecond
+SMALL = 2**16  # pixels, and bytes, of a picture that is decoded at once, without a thread: in less than a millisecond
 _ANSWERS = Counter("darkroom_answers", "Samples answered", ["version", "abstained"])
 _SERVED = Gauge(
     "darkroom_model", "1 for the model that is served", ["name", "version", "digest"], multiprocess_mode="mostrecent"
@@ -66,9 +65,7 @@ class Worker:
 
     @contextlib.asynccontextmanager
     async def at_work(self, samples: int):
-        """A place in the queue for so many samples, and the time to answer. Raises Refusal (413, 503, 504)."""
-        if samples > SAMPLES:
-            raise Refusal(413, f"{samples} samples in one request; expected {SAMPLES} at most")
+        """A place in the queue for so many samples, and the time to answer. Raises Refusal (503, 504)."""
         if self.busy and self.busy + samples > self.options.queue:
             raise Refusal(503, "busy; try again in a second", AGAIN)
         self.busy += samples
@@ -101,7 +98,7 @@ class Worker:
                     raise Refusal(422, f"{where}no picture ({fault.reason}); expected a whole PNG or JPEG") from None
             return np.stack(images)
 
-        if len(samples) == len(samples[0]) == 1:
+        if len(samples) == len(samples[0]) == 1 and len(samples[0][0]) <= SMALL:
             try:
                 return decoded(min(SMALL, most))
             except Refusal as refusal:
