@@ -187,6 +187,12 @@ def test_quarantine_loses_no_file_and_overwrites_none(tmp_path):
     assert (first.read_bytes(), second.read_bytes(), third.read_bytes()) == (one, other, one)
     assert (tmp_path / "y.png").read_bytes() == other
     assert keep(Sample("a", "x/1.png", ((other, "x/1.png"),)), tmp_path) == second
+    for long in (
+        "z" * 247 + ".png",
+        f"{'z' * 300}/1.png",
+        "z." + "z" * 300,
+    ):  # for this disk, with or without a temporary ending
+        assert keep(Sample("a", "x", ((one, long),)), tmp_path / str(len(long))).read_bytes() == one
     with pytest.raises(Refused, match="E_PATH_OUTSIDE"):
         keep(Sample("a", "x", ((one, "../x.png"),)), tmp_path / "inner")
 

@@ -1,5 +1,6 @@
 """The files of dropped samples: nothing that is dropped is lost, and nothing that lies there already is overwritten."""
 
+import errno
 import hashlib
 from pathlib import Path
 
@@ -21,16 +22,24 @@ def keep(sample: Sample, folder: Path) -> Path:
 def _keep(content: bytes, path: str, folder: Path) -> Path:
     wanted = folder / path
     digest = hashlib.sha256(content).hexdigest()[:16]
-    # The last for a path that is a file here and a folder there.
-    for target in (wanted, wanted.with_name(f"{wanted.stem}~{digest}{wanted.suffix}"), folder / f"{digest}{wanted.suffix}"):
+    # The last for a path that is a file here and a folder there, or too long for this disk.
+    for target in (
+        wanted,
+        wanted.with_name(f"{wanted.stem}~{digest}{wanted.suffix}"),
+        folder / f"{digest}{wanted.suffix[:10]}",
+    ):
         # Shards come from elsewhere too: a path in one must not lead out of the folder.
         if not target.resolve().is_relative_to(folder.resolve()):
             raise Refused(f"E_PATH_OUTSIDE {path!r}: leaves {folder}; rename it at the source and ingest again")
-        if target.is_file() and target.read_bytes() == content:
-            return target
-        blocked = any(above.exists() and not above.is_dir() for above in target.parents)
-        if not blocked and not target.exists() and not target.is_symlink():
-            with files.whole_file(target) as temporary:
-                temporary.write_bytes(content)
-            return target
+        try:
+            if target.is_file() and target.read_bytes() == content:
+                return target
+            blocked = any(above.exists() and not above.is_dir() for above in target.parents)
+            if not blocked and not target.exists() and not target.is_symlink():
+                with files.whole_file(target) as temporary:
+                    temporary.write_bytes(content)
+                return target
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
     raise Refused(f"{folder}: holds other files under every name for {path!r}; name an empty folder with --quarantine")

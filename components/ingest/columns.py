@@ -10,6 +10,7 @@ import pandas as pd
 from components.ingest import sheet
 from components.ingest.lookup import ending
 from components.ingest.source import split_of, words
+from components.shared import files
 from components.shared.errors import CannotRun, Refused
 
 # What the columns may be called. Of paths the first counts: a table may well have a `path` and an `image`.
@@ -35,6 +36,11 @@ class Columns(NamedTuple):
     path: list[int]
     label: list[int]
     others: dict[str, list[int]]
+
+    @property
+    def answers(self) -> bool:
+        """Whether it is a table of answers, where a folder's path is a clip."""
+        return {*ANSWERED} <= {name.strip().lower() for name in self.names}
 
     @property
     def by_id(self) -> bool:
@@ -98,6 +104,9 @@ def read(file: Path, split: str | None = None) -> pd.DataFrame:
                 what = f"the columns {names} differ ({values}); rename all but the one that counts"
                 raise Refused(f"E_CSV {sheet.place(file, line)}: {what}")
     rows = rows.rename(columns={f"{key} 0": key for key in places})
+    if columns.answers and file.suffix.lower() == ".csv":
+        for key in ("path", "label"):
+            rows[key] = rows[key].str.replace(files.QUOTED, "", regex=True).astype(sheet.TEXT)
     if split:
         rows["split"] = rows["split"].fillna(split) if "split" in rows else split
     return rows

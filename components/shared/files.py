@@ -25,6 +25,7 @@ _FULL = {
     errno.EFBIG: "no file there may grow so large",
 }
 _BEING_WRITTEN = re.compile(r"\.([^/]+)\.(?:new|\w{8})\.tmp")
+QUOTED = r"^'(?=[=+\-@\t\r])"  # what `no_formula` puts before a text
 _LOCKLESS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # what a network disk answers that has no locks
 
 

@@ -206,6 +206,17 @@ def test_answers_that_people_corrected_become_new_shards_beside_the_old(place, t
     assert "W_UNLABELED 1: rows with a fault and no label" in capsys.readouterr().out
 
 
+def test_corrected_answers_of_clips_are_clips_and_what_kept_a_spreadsheet_from_calculating_is_no_part_of_a_label(place):
+    folder = place("clips/a/1.png", "clips/a/2.png", "clips/+b/1.png", "clips/+b/2.png")
+    rows = "in/a,'-1,\"['-1']\",\n'+b,'tis,\"[]\",\n"
+    (folder / "clips/answers.csv").write_text(f"source,label,prediction_set,fault\n{rows}")
+    ingest(str(folder / "clips/answers.csv"), folder / "data")
+    found = [
+        (sample.source, sample.label, len(sample.frames)) for sample in dataset.read_samples(folder / "data/00000.parquet")
+    ]
+    assert sorted(found) == [("+b", "'tis", 2), ("a", "-1", 2)]
+
+
 def test_a_column_source_is_a_path_only_where_nothing_else_is(place):
     folder = place("a/1.png", "a/2.png")
     (folder / "t.csv").write_text("source,label\na/1.png,cat\na/2.png,dog\n")

@@ -58,7 +58,8 @@ def _fit_table(listing: Listing) -> Fit | None:
 def _read_table(listing: Listing, options: Options) -> Source:
     files = _tables(listing)
     files = columns.with_labels(columns.labelled(files) or files[:1])
-    return source_of({file: columns.read(file, split) for file, split in files.items()}, "table", listing, options)
+    tables = {file: columns.read(file, split) for file, split in files.items()}
+    return source_of(tables, "table", listing, options, folders=any(columns.of(file).answers for file in files))
 
 
 # Competitions.
