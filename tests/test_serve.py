@@ -441,7 +441,9 @@ def test_sigterm_says_not_ready_first_and_answers_what_was_accepted(tmp_path, to
         asked = [ask_large(running) for _ in range(3)]
         running.process.send_signal(signal.SIGTERM)
         status, told = 200, time.monotonic()
-        while status == 200 and time.monotonic() - told < 30:  # a busy machine takes a moment to bring the signal to the workers
+        while (
+            status == 200 and time.monotonic() - told < 30
+        ):  # a busy machine takes a moment to bring the signal to the workers
             status, found, headers = running.ask("GET", "/v2/health/ready")
         assert (found, headers["Connection"]) == ({"ready": False}, "close")
         assert [each.getresponse().status for each in asked] == [200] * 3
