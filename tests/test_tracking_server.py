@@ -161,7 +161,7 @@ def test_a_download_that_is_cut_is_the_lines_fault_and_not_the_models(line, here
     "lost", ["model-versions/create", "runs/create", "registered-models/create", "registered-models/alias"]
 )
 def test_a_reply_that_is_lost_on_its_way_leaves_one_run_and_one_version(line, here, lost):
-    name, folders, losses = here.parent.name, make(here, "cnn", training=f"t-{lost}"), iter(["lost", "lost"])
+    name, folders, losses = here.parent.name, make(here, "cnn", training=f"t-{lost.replace('/', '-')}"), iter(["lost", "lost"])
     line.trouble = lambda method, path: next(losses, None) if method == "POST" and path.endswith(lost) else None
     for _ in range(3):
         with contextlib.suppress(CannotRun):
