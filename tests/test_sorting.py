@@ -1,7 +1,9 @@
 """`darkroom predict --sort-into`: every answered picture is in the folder of its label, and nothing of a person's is touched."""
 
 import csv
+import errno
 import itertools
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -13,6 +15,7 @@ from test_predict import odd_pictures, rows, toy  # noqa: F401, toy is a fixture
 from toy_package import make_package
 
 from components.predict import sorting
+from components.predict.lots import Encoded
 from components.predict.step import predict
 from components.shared import destination
 from components.shared.data import dataset
@@ -101,3 +104,15 @@ def test_a_name_that_is_too_long_for_the_disk_becomes_a_digest(name):
     assert {path.read_bytes() for path in found} == {odd_pictures()["a.png"], odd_pictures()["g.png"]}
     assert f"{'ü' * 120}.png" in {path.name for path in found}
     assert all(len(path.relative_to("sorted").parts) == 2 for path in found)
+
+
+def test_a_disk_that_knows_no_links_gets_copies(tmp_path, monkeypatch):
+    def no_links(*_):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    picture = Path("one.png")
+    picture.write_bytes(b"its bytes")
+    monkeypatch.setattr(os, "link", no_links)
+    sorting.put(Encoded("one.png", [(b"its bytes", "one.png")], [str(picture)]), tmp_path / "sorted/a")
+    assert [file.name for file in (tmp_path / "sorted/a").iterdir()] == ["one.png"]
+    assert (tmp_path / "sorted/a/one.png").read_bytes() == b"its bytes"

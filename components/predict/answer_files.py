@@ -27,14 +27,13 @@ SCHEMA = pa.schema(
     ]
 )
 TEXTS = SCHEMA.names[: -len(observed.COLUMNS)]  # the columns of CSV and JSONL
-ABOUT = b"darkroom"  # in a Parquet file's metadata: JSON with model, version and package
 GROUP = 2**14  # rows
 Write = Callable[[pa.Table], None]
 
 
 @contextlib.contextmanager
 def _parquet(file: Path, about: dict) -> Iterator[Write]:
-    schema, held = SCHEMA.with_metadata({ABOUT: json.dumps(about)}), []
+    schema, held = SCHEMA.with_metadata({observed.ABOUT: json.dumps(about)}), []
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
 
         def write(table: pa.Table, *, least: int = GROUP) -> None:
@@ -85,7 +84,7 @@ def writer(output: Path) -> Callable[[Path, dict], contextlib.AbstractContextMan
 def is_answers(file: Path) -> bool:
     """Whether a file of this name holds answers. Raises what reading another file raises."""
     if file.suffix == ".parquet":
-        return ABOUT in (pq.read_schema(file).metadata or {})
+        return observed.ABOUT in (pq.read_schema(file).metadata or {})
     with file.open(encoding="utf-8") as stream:
         first = stream.readline(10_000_000)
     return first == ",".join(TEXTS) + "\n" if file.suffix == ".csv" else list(json.loads(first)) == TEXTS

@@ -58,5 +58,9 @@ def _place(content: bytes, original: str | None, target: Path) -> None:
             temporary.write_bytes(content)
             try:
                 os.link(temporary, target)
+            except FileExistsError:
+                raise
+            except OSError:  # a disk that knows no links: a moment ago nothing was there
+                temporary.rename(target)
             finally:
-                temporary.unlink()
+                temporary.unlink(missing_ok=True)

@@ -26,10 +26,10 @@ from components.shared import destination, files, parallel
 from components.shared.data.dataset import Sample
 from components.shared.data.parts import code_of
 from components.shared.errors import CannotRun
-from components.shared.models import answers, observed, package
+from components.shared.models import answers, observed, package, recogniser
 from components.shared.models.package import Package
 from components.shared.models.recogniser import SPATIAL, Recogniser
-from components.shared.pictures import decode, fit, formats, preprocessing
+from components.shared.pictures import decode, fit, formats, metadata, padding, preprocessing
 from components.shared.pictures.formats import Undecodable
 from components.shared.progress_bar import progress_bar
 from components.shared.runs import packages
@@ -45,7 +45,9 @@ def predict(
     paths: Annotated[list[str], "pictures, folders of them, folders of shards, .zip, .tar, or addresses such as s3://..."],
     *,
     output: Annotated[Path, "the file of answers: .parquet, .csv or .jsonl"],
-    sort_into: Annotated[Path | None, "a new folder: pictures into a folder per label, and _abstained"] = None,
+    sort_into: Annotated[
+        Path | None, "a new folder: pictures (links, where that can be) into a folder per label, and _abstained"
+    ] = None,
     top: Annotated[int, "so many of the most probable classes of each", Ge(1)] = TOP,
 ) -> None:
     """Answer every picture; of a model of clips every folder of frames. Killed, the same command goes on from there.
@@ -103,7 +105,8 @@ def _make(folder: Path, kind: str) -> int:
 
 def code() -> str:
     """A digest of the code that decides what is answered."""
-    return code_of(sys.modules[__name__], answer_files, answers, decode, fit, formats, inputs, observed, preprocessing, sorting)
+    pixels = (decode, fit, formats, metadata, padding, preprocessing)
+    return code_of(sys.modules[__name__], answer_files, answers, inputs, observed, recogniser, sorting, *pixels)
 
 
 def about(found: Package) -> dict:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.shared.errors import CannotRun
-from components.shared.models.observed import COLUMNS
+from components.shared.models.observed import ABOUT, COLUMNS
 from components.shared.models.package import VALIDATION, Package
 
 FEWEST = 100  # a side: of fewer samples, chance alone moves a distribution by more than what counts as drift
@@ -94,7 +94,7 @@ def _about(file: Path) -> dict:
     """What `predict` notes in a file: model, version and package. Raises CannotRun for other files."""
     try:
         schema = pq.read_schema(file)
-        said = json.loads((schema.metadata or {}).get(b"darkroom", b"{}"))
+        said = json.loads((schema.metadata or {}).get(ABOUT, b"{}"))
     except (OSError, ValueError, pa.ArrowInvalid):
         raise CannotRun(f"{file}: no Parquet file of answers; `darkroom predict --output answers.parquet` writes one "
                         "(CSV and JSONL hold too little to compare)") from None  # fmt: skip

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 DIMENSIONS = 32  # of the features that are kept
+ABOUT = b"darkroom"  # in the metadata of answers in Parquet: JSON with model, version and package
 # Of a sample as the network saw it, and what the network made of it. A row of `validation.parquet` in a package, with its true label;
 # and of a file of answers.
 COLUMNS = [
