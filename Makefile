@@ -49,6 +49,7 @@ lock: setup  ## pin every version anew, with hashes, for Python 3.11 to 3.13
 	@$(PIN) --upgrade --extra test pyproject.toml -o requirements.lock
 	@$(PIN) --constraints requirements.lock pyproject.toml -o infra/image.lock
 	@$(PIN) --constraints requirements.lock --group tools -o infra/tools.lock
+	@$(PIN) --group kserve -o infra/kserve.lock
 
 image: setup  ## build the container image that all steps run in (IMAGE=name:tag)
 	@infra/image.sh $(IMAGE)

@@ -20,6 +20,7 @@ VARIANTS = {
     "batches of 256": {"batch_size": 256},
     "batches of 512": {"batch_size": 512},
     "learning rate 0.004": {"learning_rate": 0.004},
+    "learning rate 0.008": {"learning_rate": 0.008},
     "learning rate 0.004, batches of 64": {"learning_rate": 0.004, "batch_size": 64},
     "learning rate 0.004, batches of 256": {"learning_rate": 0.004, "batch_size": 256},
     "whole pictures from the start": {"small_first": 0.0},

@@ -4,13 +4,14 @@
 
 FOLDER is what `package` wrote; a noisy PNG of the network's size is sent. A client waits for its answer before it asks again, on a
 connection that stays open; clients run in this process, beside the server, on the same processors. `--mlflow`: a version as MLflow
-serves it. `--soak`: 32 clients for so long, with the server's memory every minute.
+serves it. `--soak`: 32 clients that ask 200 times a second together, for so long, with the server's memory every minute.
 """
 
 import asyncio
 import base64
 import contextlib
 import json
+import math
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ from components.shared.models import package
 from components.shared.pictures.encode import encode_png
 
 PORT = 8791
+SOAK = 200  # requests a second: a tenth of what two processors answer
 
 
 @contextlib.contextmanager
@@ -47,8 +49,8 @@ def serving(*command: object, ready: str) -> Iterator[psutil.Process]:
             process.terminate()
 
 
-async def client(request: bytes, until: float, seconds: list[float]) -> None:
-    """Ask until then; the seconds of each answer. Ends the benchmark at the first that is not 200."""
+async def client(request: bytes, until: float, seconds: list[float], every: float) -> None:
+    """Ask until then, `every` so many seconds, and note how many each answer took. Ends the benchmark at one that is not 200."""
     reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
     while time.perf_counter() < until:
         started = time.perf_counter()
@@ -59,16 +61,17 @@ async def client(request: bytes, until: float, seconds: list[float]) -> None:
         fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
         await reader.readexactly(int(fields[b"content-length"]))
         seconds.append(time.perf_counter() - started)
+        await asyncio.sleep(max(0.0, every - seconds[-1]))
     writer.close()
 
 
-def measure(request: bytes, clients: int, seconds: float) -> tuple[float, float, float]:
-    """Median and 99th percentile of an answer's milliseconds, and answers a second."""
+def measure(request: bytes, clients: int, seconds: float, *, rate: float = math.inf) -> tuple[float, float, float]:
+    """Median and 99th percentile of an answer's milliseconds, and answers a second; all clients ask `rate` times a second at most."""
     found: list[float] = []
 
     async def all_of_them() -> None:
         until = time.perf_counter() + seconds
-        await asyncio.gather(*(client(request, until, found) for _ in range(clients)))
+        await asyncio.gather(*(client(request, until, found, clients / rate) for _ in range(clients)))
 
     uvloop.run(all_of_them())
     median, slowest = np.percentile(found, (50, 99)) * 1000
@@ -117,7 +120,7 @@ def main() -> None:
     print("| server | asked by | clients | median | 99 of 100 | answers/s |\n|---" + "|---" * 5 + "|")
     with serving(*measuring.PYTHON, "serve", given.package, "--port", PORT, ready="/v2/health/ready") as server:
         for _ in range(given.soak):
-            print(row.format("darkroom serve", memory(server), 32, *measure(protocols["picture as it is"], 32, 60)))
+            print(row.format("darkroom serve", memory(server), 32, *measure(protocols["picture as it is"], 32, 60, rate=SOAK)))
         for name, request in protocols.items() if not given.soak else ():
             for clients in (1, 4, 32):
                 print(row.format("darkroom serve", name, clients, *measure(request, clients, given.seconds)))

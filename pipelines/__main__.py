@@ -31,7 +31,7 @@ OPTIONS = {
     "--digest": {**TEXT, "help": "which data (default: what data.dvc records; of a folder what is in it; for `schedule` the newest)"},
     "--follow": {**TEXT, "metavar": "ADDRESS", "help": "the newest is what this data.dvc says, such as a branch's, raw"},
     "--when-drifted": {**TEXT, "metavar": "ADDRESS",
-                       "help": "train only where the champion's answers below it (s3://…) drift; keep the recent ones there"},
+                       "help": "train only where the champion's answers below it (s3://…) of 30 days drift"},
     "--unchecked": {**FLAG, "help": "do not look first whether the remote holds the data"},
     "--name": {**TEXT, "help": "shown in the UI (default: darkroom and the commit)"},
     "--experiment": {**TEXT, "default": "darkroom", "help": "groups runs in the UI (default: %(default)s)"},

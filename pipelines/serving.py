@@ -34,6 +34,7 @@ class Service(NamedTuple):
     name: str
     kind: str
     model: str
+    version: str
     digest: str
     image: str
     annotations: dict[str, str]
@@ -81,7 +82,7 @@ def resolved(options: argparse.Namespace) -> Service:
     numbered = f"models:/{options.name}/{version}"
     annotations = {"darkroom/model": numbered, "darkroom/artifacts": address, "darkroom/sha256": digest}
     model = address if address.startswith("s3://") else numbered  # MLflow itself hands out all others
-    return Service(name, options.kind, model, digest, image, annotations, options.replicas)
+    return Service(name, options.kind, model, version, digest, image, annotations, options.replicas)
 
 
 def rendered(service: Service) -> tuple[list[dict], str]:
@@ -99,6 +100,7 @@ def rendered(service: Service) -> tuple[list[dict], str]:
             continue
         (fetching,), (serving,) = pod["initContainers"], pod["containers"]
         fetching["args"][0] = service.model
+        fetching["args"].append(f"--version={service.version}")
         for container in (fetching, serving):
             container["image"] = service.image
             container["args"].append(f"--sha256={service.digest}")

@@ -13,11 +13,15 @@ import numpy as np
 import pytest
 import yaml
 from conftest import ROOT, png
+from test_packages import registered  # noqa: F401, a fixture
 from test_server import free_port
 from test_serving import service
 from toy_package import make_package
 
 from components.__main__ import main as darkroom
+from components.serve import parent
+from components.serve.place import Place
+from components.shared.models import package
 from components.shared.models.recogniser import Recogniser
 from pipelines import graph, serving
 
@@ -39,6 +43,28 @@ def test_a_package_is_fetched_whole_with_what_it_names_alone_and_another_one_is_
     shutil.rmtree(made.folder)
     assert darkroom(["fetch", str(made.folder), str(tmp_path / "new")]) == 2
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "expected"),
+    [("models:/toys@champion", [], "1"), ("models:/toys/1", [], "1"), ("", ["--version", "7"], "7"), ("", [], None)],
+)
+def test_answers_name_the_version_that_was_fetched_by_its_number(registered, tmp_path, model, given, expected):  # noqa: F811
+    made, _ = registered
+    assert darkroom(["fetch", model or made.folder.as_uri(), str(tmp_path / "volume"), *given]) == 0
+    found = package.read(tmp_path / "volume", digest=made.digest)
+    assert found.facts.get("version") == expected
+    (tmp_path / "place").mkdir()
+    source = parent.Source(str(tmp_path / "volume"), Place(tmp_path / "place"))
+    source.take()
+    assert source.state.version == (expected or made.digest[:12])
+
+
+@pytest.mark.parametrize("noted", ["", "3\n<b>", "x" * 10**6, "\xff"])
+def test_a_version_that_is_no_number_is_none(tmp_path, noted):
+    made = make_package(tmp_path / "made")
+    (made.folder / "version").write_text(noted)
+    assert "version" not in package.read(made.folder).facts
 
 
 def as_podman_takes_it(deployment: dict, source: Path, port: int) -> dict:
@@ -66,7 +92,9 @@ def answered(address: str, content: bytes | None = None) -> dict:
 def test_a_pod_of_the_image_fetches_a_package_and_answers_a_picture(image, tmp_path, monkeypatch):
     made = make_package(tmp_path / "made")
     monkeypatch.setenv("CONTAINERS_CONF", str(ROOT / "infra/containers.conf"))
-    wanted = service("deployment", name="toys-champion", model="/source", digest=made.digest, image=graph.image(), replicas=1)
+    wanted = service(
+        "deployment", name="toys-champion", model="/source", version="12", digest=made.digest, image=graph.image(), replicas=1
+    )
     (deployment,) = [document for document in serving.rendered(wanted)[0] if document["kind"] == "Deployment"]
     port, file = free_port(), tmp_path / "pod.yaml"
     pod = as_podman_takes_it(deployment, made.folder, port)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import fsspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import draw_clips, draw_stills, png
@@ -216,6 +218,32 @@ def test_a_damaged_member_of_an_archive_is_a_fault_of_its_own():
     Path("in.zip").write_bytes(content[:-30])
     with pytest.raises(CannotRun, match=r"in\.zip: .*is the archive whole\?"):
         predict("toy", ["in.zip"], output=Path("a.parquet"))
+
+
+@pytest.mark.parametrize("packing", ["folder", "zip"])
+@pytest.mark.parametrize("damage", ["cut", "rows"])
+def test_a_damaged_shard_is_a_fault_and_the_others_are_answered(damage, packing):
+    packed(draw_stills(Path("in"), each=5), "shards")
+    predict("toy", ["data"], output=Path("a.parquet"))
+    whole, first = rows(), Path("data/00000.parquet")
+    pq.write_table(pa.table({"a": [1]}), "data/notes.parquet")
+    content = bytearray(first.read_bytes())
+    if damage == "rows":
+        about = pq.read_metadata(first).row_group(0)
+        columns = {about.column(number).path_in_schema: about.column(number) for number in range(about.num_columns)}
+        start = columns["frames.list.element.bytes"].data_page_offset
+        content[start : start + 50] = bytes(50)
+    first.write_bytes(content[:-40] if damage == "cut" else content)
+    if packing == "zip":
+        shutil.make_archive("data", "zip", "data")
+    named = {"folder": "data", "zip": "data.zip"}[packing]
+    predict("toy", [named], output=Path("b.parquet"))
+    found = rows("b.parquet")
+    (fault,) = (row for row in found if row["fault"])
+    assert fault["source"] == f"{named}/00000.parquet"
+    expected = "a damaged Parquet file" if damage == "cut" else "of rows 0 to 9: "
+    assert fault["fault"].startswith(f"E_UNREADABLE: {expected}")
+    assert [row for row in found if not row["fault"]] == whole[10:]
 
 
 def test_shards_in_a_store_are_read_there():

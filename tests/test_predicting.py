@@ -1,6 +1,8 @@
 """`python -m pipelines predict`: a graph of one step, submitted or compiled, run as Kubeflow runs it; the Job: test_indexed_job."""
 
 import json
+import os
+import time
 
 import pyarrow.parquet as pq
 import pytest
@@ -72,6 +74,10 @@ def test_it_runs_as_kubeflow_runs_it_and_drift_is_looked_for_in_what_it_wrote(tm
     assert kept.read_bytes() == made.read_bytes()
     assert json.loads(pq.read_schema(made).metadata[b"darkroom"])["package"] == package.digest
     assert drifted.reason(output, str(package.folder))  # drawn shapes are no noise
+    long_ago = time.time() - (drifted.DAYS + 1) * 86400
+    os.utime(kept, (long_ago, long_ago))
+    with pytest.raises(CannotRun, match="no Parquet file of answers written within 30 days"):
+        drifted.reason(output, str(package.folder))
 
 
 def test_an_alias_is_the_version_that_it_named_when_the_step_began(registered, here, monkeypatch):  # noqa: F811

@@ -28,7 +28,7 @@ RUNTIME = {"supportedModelFormats", "protocolVersions", "multiModel", "container
 
 def service(kind: str, **changes) -> serving.Service:
     model = "models:/darkroom/3"
-    wanted = {"name": "darkroom-champion", "kind": kind, "model": model, "digest": DIGEST, "image": IMAGE,
+    wanted = {"name": "darkroom-champion", "kind": kind, "model": model, "version": "3", "digest": DIGEST, "image": IMAGE,
               "annotations": {"darkroom/model": model, "darkroom/sha256": DIGEST}, **changes}  # fmt: skip
     return serving.Service(**wanted)
 
@@ -52,6 +52,7 @@ def test_a_version_its_digest_and_the_image_stand_in_what_is_rendered_and_twice_
         "fetch",
         "models:/darkroom/3",
         "/mnt/models/package",
+        "--version=3",
         f"--sha256={DIGEST}",
     ]
     assert answering["command"] + answering["args"][:1] == ["darkroom", "serve", "/mnt/models/package"]

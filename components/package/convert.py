@@ -30,6 +30,7 @@ def to_onnx(model: Path, sha256: str, validation: Path, folder: Path, done: Conn
     rolled = _with_features(keras, _rolled(again))
     rolled(np.zeros((1, *network.input_shape[1:]), np.uint8))  # Keras exports no network that was never called
     rolled.export(folder / MODEL, format="onnx", verbose=False)
+    _widen(folder / MODEL, dimensions=len(network.input_shape))
     done.send("")
     np.save(folder / ANSWERS, keras_file.predict(network, arrays.load(validation).images, name="package"))
 
@@ -110,6 +111,21 @@ def _with_features(keras, network):
     """The network with two named outputs; `features` is what its layer `logits` sees, of the picture, not of its mirror image."""
     features = network.get_layer("logits").input
     return keras.Model(network.input, {"probabilities": network.output, "features": features})
+
+
+def _widen(file: Path, *, dimensions: int) -> None:
+    """Give the scalars by which pictures are rescaled the pictures' dimensions.
+
+    ONNX Runtime 1.29 goes from number to number where a scalar meets pictures of one channel: a tenth of a small network's time.
+    """
+    import onnx
+
+    model = onnx.load_model(file)
+    rescaling = {name for node in model.graph.node if "/rescaling" in node.output[0] for name in node.input}
+    for each in model.graph.initializer:
+        if each.name in rescaling and not each.dims:
+            each.dims.extend([1] * dimensions)
+    onnx.save_model(model, file)
 
 
 def _litert_accuracy(tf, file: Path, validation: arrays.Split, batch: int = 64) -> float:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from natsort import natsorted
 
 from components.shared.data import dataset
@@ -204,15 +205,27 @@ def _rows(place: Place, name: str) -> int | None:
         return None
 
 
+def _is_table(place: Place, name: str) -> bool:
+    try:
+        with place.opened(name) as file:
+            return bool(pq.read_schema(file))
+    except (OSError, pa.ArrowException):
+        return False
+
+
 def encoded(lot: Lot) -> Iterator[Encoded]:
-    """The samples of a lot with their bytes, in order. Raises CannotRun for a damaged shard."""
+    """The samples of a lot with their bytes, in order; rows of a shard here that cannot be read are one fault. Raises CannotRun."""
     if lot.rows is not None:
-        ((_, (file,)),) = lot.samples
+        ((source, (file,)),) = lot.samples
         with lot.place.opened(file.name) as shard:
-            for _, sample in dataset.read_stored(shard, lot.rows):
-                yield Encoded(
-                    sample.source, list(sample.frames), [], None if sample.frames else "E_SEQ_EMPTY: a clip without frames"
-                )
+            try:
+                for _, sample in dataset.read_stored(shard, lot.rows):
+                    fault = None if sample.frames else "E_SEQ_EMPTY: a clip without frames"
+                    yield Encoded(sample.source, list(sample.frames), [], fault)
+            except CannotRun as damaged:
+                if lot.place.address and not lot.place.packed:
+                    raise  # a store that is away is no damage
+                yield Encoded(source, [], [], f"E_UNREADABLE: of rows {lot.rows.start:,} to {lot.rows.stop - 1:,}: {damaged}")
         return
     contents = iter(_contents(lot.place, [file for _, files in lot.samples for file in files]))
     for source, files in lot.samples:
@@ -230,10 +243,13 @@ def _contents(place: Place, files: list[File]) -> list[bytes | Undecodable | Non
     signatures = tuple(SIGNATURES.values())
     looks = [isinstance(head, bytes) and head.startswith(signatures) for head in heads]
     foreign = {file.name for file, picture in zip(unsure, looks, strict=True) if not picture}
+    tables = [file.name for file, head in zip(unsure, heads, strict=True) if file.name in foreign and head[:4] == b"PAR1"]
+    damaged = {name for name in tables if not _is_table(place, name)}
     wanted = [(file.name, file.size) for file in files if file.name not in foreign and file.size <= LARGEST]
     found = dict(zip([name for name, _ in wanted], place.read(wanted), strict=True))
+    found |= dict.fromkeys(damaged, Undecodable("E_UNREADABLE", "a damaged Parquet file"))
     too_large = Undecodable("E_TOO_LARGE", f"a file of more than {LARGEST // 2**20} MiB")
-    return [None if file.name in foreign else found.get(file.name, too_large) for file in files]
+    return [None if file.name in foreign - damaged else found.get(file.name, too_large) for file in files]
 
 
 def _read(name: str, size: int) -> bytes | Undecodable:

@@ -12,12 +12,15 @@ def fetch(
     folder: Annotated[Path, "where the package goes: a new folder, or that of another package"],
     *,
     sha256: Annotated[str, "of the package that is expected; another one is refused"] = "",
+    version: Annotated[str, "its number, for answers to name, where MODEL is an address (models:/ knows it)"] = "",
 ) -> None:
-    """Write the package whole or not at all, and of it only the files that it names. Raises CannotRun."""
-    from components.shared.models.package import FILE
+    """Write the package whole or not at all: the files that it names, and the version's number. Raises CannotRun."""
+    from components.shared.models.package import FILE, VERSION
     from components.shared.runs.packages import fetched
 
     with fetched(model, digest=sha256) as package, files.whole_folder(folder, kind="package") as temporary:
         for name in (FILE, *package.files):
             shutil.copyfile(package.folder / name, temporary / name)
+        if number := version or package.facts.get("version", ""):
+            (temporary / VERSION).write_text(number, encoding="ascii")
     print(f"{folder}: package {package.name}, sha256 {package.digest}")

@@ -66,13 +66,15 @@ class Store:
             (folder / "text").write_text(text, encoding="utf-8")
             self.put(key, folder / "text")
 
-    def names(self, prefix: str) -> list[str]:
-        """The keys below a prefix, in order."""
+    def names(self, prefix: str, days: float = float("inf")) -> list[str]:
+        """The keys below a prefix, in order; `days`: only what was written within so many."""
 
         def listed(system, place: str) -> list[str]:
             system.invalidate_cache()  # other pods write there too
+            entries, since = system.find(place, detail=True).items(), time.time() - days * 86400
             # An empty folder, which an object store may keep, is found as itself.
-            return sorted(prefix.rstrip("/") + found.removeprefix(place) for found in system.find(place) if found != place)
+            recent = [found for found, entry in entries if found != place and _written(entry) >= since]
+            return sorted(prefix.rstrip("/") + found.removeprefix(place) for found in recent)
 
         return self._ask(listed, prefix.rstrip("/"))
 

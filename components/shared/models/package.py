@@ -3,7 +3,7 @@
 `package.json` says everything of it: classes, preprocessing, calibration, what it was made from, and the digest of each file beside
 it; its own digest is the package's. `model.onnx` is the network: `images`, uint8 (n, *shape), to `probabilities`, float32
 (n, classes), and `features`, what its output layer sees, float32 (n, f). `validation.parquet` is what it made of the validation
-split (see `observed`), with the true `label`.
+split (see `observed`), with the true `label`. `version`, beside a package that was fetched, is the number that the registry gave it.
 """
 
 import re
@@ -15,7 +15,7 @@ from components.shared.errors import CannotRun
 from components.shared.models.answers import Calibration
 from components.shared.pictures.preprocessing import Preprocessing
 
-FILE, MODEL, VALIDATION = "package.json", "model.onnx", "validation.parquet"
+FILE, MODEL, VALIDATION, VERSION = "package.json", "model.onnx", "validation.parquet", "version"
 FORMAT = 1
 FILES = re.compile(r"[\w.-]{1,100}")  # names beside package.json; no way out of the folder
 
@@ -67,4 +67,14 @@ def read(folder: Path, *, digest: str = "") -> Package:
     if MODEL not in digests:
         raise CannotRun(f"{file}: names no {MODEL}; `dvc repro package` writes it anew")
     way = Preprocessing.read(content["preprocessing"], where=file)
-    return Package(content["name"], classes, way, calibration, digests, content["facts"], folder, found)
+    facts = content["facts"] | ({"version": version} if (version := _version(folder)) else {})
+    return Package(content["name"], classes, way, calibration, digests, facts, folder, found)
+
+
+def _version(folder: Path) -> str:
+    """The registry's number for it; empty where nobody noted one."""
+    try:
+        found = (folder / VERSION).read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return ""
+    return found if re.fullmatch("[0-9]{1,9}", found) else ""

@@ -11,6 +11,7 @@ from components.shared.models.package import MODEL, Package
 
 LARGEST = 2**30  # bytes of a model file; no network of ours comes near
 SPATIAL = 2**22  # values of input that are computed at once: no faster beyond, and memory stays flat
+BATCH = 32  # samples at once: of more, what a layer says no longer fits the processor's cache, and an LSTM takes a tenth longer
 
 
 class Recogniser:
@@ -38,7 +39,7 @@ class Recogniser:
         if (list(images.shape[1:]), probabilities.shape[-1], images.type) != expected:
             raise CannotRun(f"{package.folder / MODEL}: is not the network of its package.json")
         self._input, self._features = images.name, int(features.shape[-1])
-        self._at_once = max(1, SPATIAL // int(np.prod(package.preprocessing.shape)))
+        self._at_once = min(BATCH, max(1, SPATIAL // int(np.prod(package.preprocessing.shape))))
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """uint8 (n, *shape) -> float32 (n, classes)."""
