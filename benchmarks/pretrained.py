@@ -1,10 +1,11 @@
 """What a pretrained network gives on photos: with all of them and with few of a class, beside from scratch.
 
-    python benchmarks/pretrained.py --photos FOLDER [--seeds 3] [--few 5 10 20 50] [--minutes 5] [--maps FILE.png]
+    python benchmarks/pretrained.py --photos FOLDER [--seeds 3] [--few 5 10 20 50] [--minutes 5] [--size 256 192] [--maps FILE.png]
 
 FOLDER has official splits, a folder per class in each, as `darkroom ingest` takes them. KNOBS are what the README says about photos.
 With few, so many training pictures of each class are drawn anew for each seed. All see the test split once. Time is of training
-and validation, with what the frozen part takes. `--maps` draws what of some test photos the CNN with all photos went by.
+and validation, with what the frozen part takes. `--size`: height and width; of photos of 4:3 these have as many pixels as 224x224,
+none of them padding. `--maps` draws what of some test photos the CNN with all photos went by.
 """
 
 import os
@@ -18,7 +19,7 @@ import numpy as np
 from components.shared import scratch
 
 KNOBS = {
-    "prepare": {"height": 224, "width": 224, "channels": 3},
+    "prepare": {"channels": 3},
     "augment": {"copies": 3, "shift": 0.1, "rotate": 10.0, "scale": 0.15, "brightness": 0.2, "contrast": 0.2, "erase": 0.1},
 }
 
@@ -92,7 +93,7 @@ def main() -> None:
     given = measuring.arguments(
         __doc__, photos={"type": Path, "required": True}, seeds={"type": int, "default": 3}, minutes={"type": float, "default": 5.0},
         few={"type": int, "nargs": "*", "default": [5, 10, 20, 50]}, network={"default": "cnn", "choices": ("cnn", "lstm")},
-        maps={"type": Path},
+        maps={"type": Path}, size={"type": int, "nargs": 2, "default": [224, 224]},
     )  # fmt: skip
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     print(
@@ -103,7 +104,12 @@ def main() -> None:
     for each in (*given.few, None):
         records = []
         for seed in range(given.seeds):
-            knobs = KNOBS | {"seed": seed, "train": {given.network: {"preset": "pretrained", "budget_minutes": given.minutes}}}
+            size = dict(zip(("height", "width"), given.size, strict=True))
+            knobs = KNOBS | {
+                "prepare": KNOBS["prepare"] | size,
+                "seed": seed,
+                "train": {given.network: {"preset": "pretrained", "budget_minutes": given.minutes}},
+            }
             with scratch.folder("benchmark") as folder:
                 photos = given.photos.absolute()
                 measuring.prepare(folder, drawn(photos, folder / "photos", each, seed) if each else photos, knobs)

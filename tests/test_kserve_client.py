@@ -63,7 +63,7 @@ def answered(tmp_path_factory):
 @pytest.mark.parametrize("how", ["bytes", "json"])
 def test_kserves_client_finds_the_server_ready_and_reads_what_the_model_says(answered, how):
     said, expected = answered(how)
-    assert said["live"] and said["ready"] and said["model_ready"]
+    assert (said["live"], said["ready"], said["model_ready"]) == (True, True, True)
     assert said["label"] == [each.label for each in expected]
     assert said["probability"] == pytest.approx([each.probability for each in expected], abs=1e-6)
     assert [json.loads(text) for text in said["prediction_set"]] == [each.prediction_set for each in expected]
