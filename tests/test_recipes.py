@@ -118,6 +118,28 @@ def test_muon_moves_a_kernel_in_all_its_directions_alike():
     assert moved.max() / moved.min() < 3 < np.linalg.cond(steep)
 
 
+@pytest.mark.parametrize(("cell", "gates"), [("lstm_cell", 4), ("gru_cell", 3), ("dense", 1)])
+@pytest.mark.parametrize("rows", [6, 40])
+def test_muon_moves_each_gate_of_a_recurrent_kernel_as_keras_moves_a_matrix(cell, gates, rows):
+    from components.train.muon import Muon
+
+    layer = {"lstm_cell": keras.layers.LSTM, "gru_cell": keras.layers.GRU, "dense": keras.layers.Dense}[cell](8)
+    layer.build((1, 5, rows) if gates > 1 else (1, rows))
+    kernel = layer.trainable_variables[0]
+    kernel.assign(np.zeros(kernel.shape))
+    optimizer = Muon(0.1, weight_decay=None, adam_weight_decay=None)
+    optimizer.build([kernel])
+    gradient = np.random.default_rng(0).standard_normal(kernel.shape).astype(np.float32)
+    gradient[:, :8] *= 100
+    optimizer.apply([tf.constant(gradient)], [kernel])
+    for gate in range(gates):
+        one = keras.Variable(np.zeros((rows, 8), np.float32), name="kernel")
+        theirs = keras.optimizers.Muon(0.1, weight_decay=None)
+        theirs.build([one])
+        theirs.apply([tf.constant(gradient[:, 8 * gate : 8 * gate + 8])], [one])
+        np.testing.assert_allclose(np.asarray(kernel)[:, 8 * gate : 8 * gate + 8], np.asarray(one), atol=1e-5)
+
+
 def test_the_fused_normalisation_is_kerass_own_to_the_last_digits():
     from components.train.normalization import FusedBatchNormalization
 
