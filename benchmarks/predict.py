@@ -1,12 +1,16 @@
 """How many pictures a second `predict` answers, beside a plain loop over Keras's `predict` and beside decoding alone.
 
     python benchmarks/predict.py [--photos FOLDER] [--package outputs/packages/cnn] [--model outputs/models/cnn/model.keras]
+                                 [--others PYTHON]
 
 Pictures of the size that the model takes are drawn (PNG), or those of a folder are taken. The loop does what batch prediction of other
-libraries does: Pillow opens and resizes one after the other, and `model.predict` takes 256 together. (Ultralytics' and fastai's
-own were not run: their weights are fetched when they start.) All rates are without the start of the process.
+libraries does: Pillow opens and resizes one after the other, and `model.predict` takes 256 together. `--others` asks Ultralytics' and
+fastai's own beside it, of an environment that has both (`uv pip install ultralytics fastai`). All rates are without the start of the
+process.
 """
 
+import json
+import os
 import re
 import subprocess
 import time
@@ -23,6 +27,7 @@ from components.shared.models import backend, keras_file, package
 from components.shared.pictures.preprocessing import Preprocessing
 
 BATCH = 256
+OTHERS = Path(__file__).with_name("other_predict.py")
 
 
 def draw(folder: Path, count: int, way: Preprocessing) -> None:
@@ -51,6 +56,16 @@ def loop(pictures: list[Path], model: Path, way: Preprocessing) -> float:
     return time.monotonic() - begun
 
 
+def others(python: Path, where: Path, way: Preprocessing, home: Path) -> dict[str, float]:
+    """Each in a process of its own, offline, as one's settings would be the other's; what they keep for a user is not kept."""
+    rates, environment = {}, os.environ | {"HOME": str(home), "YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "0"}
+    for library in ("ultralytics", "fastai"):
+        command = map(str, (python, "-I", OTHERS, library, where, way.width, way.channels))
+        said = subprocess.run(list(command), capture_output=True, text=True, check=True, env=environment).stdout
+        rates |= json.loads(said.splitlines()[-1])
+    return rates
+
+
 def main() -> None:
     given = measuring.arguments(
         __doc__,
@@ -58,6 +73,7 @@ def main() -> None:
         photos={"type": Path},
         package={"type": Path, "default": Path("outputs/packages/cnn")},
         model={"type": Path, "default": Path("outputs/models/cnn/model.keras")},
+        others={"type": Path, "metavar": "PYTHON"},
     )
     way = package.read(given.package).preprocessing
     with scratch.folder("benchmark") as folder:
@@ -73,6 +89,7 @@ def main() -> None:
             said = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout
         rates["`darkroom predict`"] = float(re.search(r"([\d,.]+) samples a second", said)[1].replace(",", ""))
         rates["loop of `model.predict`"] = len(pictures) / loop(pictures, given.model, way)
+        rates |= others(given.others, where, way, folder) if given.others else {}
     print(f"{count:,} pictures, {measuring.processor()}\n\n| what | pictures/s |\n|---|---|")
     for name, rate in rates.items():
         print(f"| {name} | {rate:,.0f} |")
