@@ -62,7 +62,7 @@ def draw_maps(folder: Path, file: Path, *, each: int = 2) -> None:
         spoke = np.einsum("nhwf,fn->nhw", maps, weights[:, probabilities.argmax(1)])
         pictures = [_beside(*pair) for pair in zip(photos, spoke, strict=True)]
         rows.append((layout.classes[label], np.concatenate(pictures)))
-    plots.sheet(file, rows, ["photo", "what spoke for it"] * each)
+    plots.sheet(file, rows, ["photo", "map"] * each)
 
 
 def _beside(photo: np.ndarray, spoke: np.ndarray) -> np.ndarray:
