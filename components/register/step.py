@@ -1,5 +1,6 @@
 """The evaluated models -> a verdict: which pass the gates, which is the better one, whether it becomes champion."""
 
+import functools
 from pathlib import Path
 from typing import Annotated
 
@@ -105,7 +106,7 @@ def _settle(mlflow, registry, best: Candidate, prepared: Path, config: RegisterC
                 continue  # another one has become champion meanwhile: it is the one to be compared with
             if not verdict.accepted or (present and str(present.version) == best.version):
                 return verdict
-            if write(lambda: registry.promote(best.version)):
+            if write(functools.partial(registry.promote, best.version, verdict.reason)):
                 return verdict
 
 

@@ -1,6 +1,14 @@
-"""MLflow's registry: one registered model, its versions, and the alias of its champion."""
+"""MLflow's registry: one registered model, its versions, which of them is champion, and how that came about.
 
+All of it lies in the registry alone, so that every member of a team sees the same. Aliases: `champion`; `challenger`, the last one
+that did not replace it; `previous`, what a rollback goes back to. Tags of the registered model: `history.00001`, an entry for each
+move of the champion; `decisions.DIGEST`, how often a test split has decided.
+"""
+
+import datetime
 import functools
+import json
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,8 +17,25 @@ from components.shared.errors import CannotRun
 from components.shared.runs import logged_model
 from components.shared.runs.connection import SEND, ask
 
-ALIAS = "champion"
-IDENTITY, DAMAGED = "identity", "damaged"
+ALIAS, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+IDENTITY, DAMAGED, WITHDRAWN = "identity", "damaged", "rolled_back"
+HISTORY, DECISIONS = "history.", "decisions."
+PROMOTED, ROLLED_BACK, BY_HAND = "promoted", "rolled back", "by hand"
+LONGEST = 2000  # letters of a reason; a tag takes 5,000
+
+
+class Entry(NamedTuple):
+    """One move of the champion. `done`: the alias followed; of a process that was killed before, the entry alone is there."""
+
+    action: str  # PROMOTED, ROLLED_BACK, or BY_HAND: found out, since nobody wrote it down
+    version: str  # the champion from then on; empty: none
+    before: str  # the champion until then; empty: none
+    when: str  # ISO 8601, UTC; empty: not known
+    reason: str
+    architecture: str = ""
+    data_digest: str = ""
+    git_commit: str = ""
+    done: bool = False
 
 
 class Registry:
@@ -33,9 +58,102 @@ class Registry:
 
         return ask(self._mlflow, read)
 
-    def promote(self, version: str) -> None:
-        """Let the alias name this version."""
-        ask(self._mlflow, lambda: self.client.set_registered_model_alias(self.name, ALIAS, version))
+    def promote(self, version: str, reason: str) -> None:
+        """Make a version champion, in one's turn (see `turns`): the former one is `previous`, and the history says why."""
+        ask(self._mlflow, lambda: self._move(str(version), reason, PROMOTED))
+
+    def rollback(self, version: str, reason: str) -> None:
+        """Make a former champion champion again, in one's turn; `previous` is what had been before that one.
+
+        The version that goes is marked, so that the same candidate does not come back by itself (see `withdrawn`).
+        """
+        ask(self._mlflow, lambda: self._move(str(version), reason, ROLLED_BACK))
+
+    def previous(self) -> str:
+        """The version that a rollback goes back to; empty where there is none."""
+        return ask(self._mlflow, lambda: self._repaired()[0].get(PREVIOUS, ""))
+
+    def _move(self, version: str, reason: str, action: str) -> None:
+        """In an order that can be cut off anywhere: what the next one finds half done it finishes or takes back (`_repaired`)."""
+        client, (aliases, entries) = self.client, self._repaired()
+        before = aliases.get(ALIAS, "")
+        if before == version:
+            return
+        number, when = max(entries, default=0) + 1, datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        tags = client.get_model_version(self.name, version).tags
+        facts = {name: tags.get(name, "") for name in ("architecture", "data_digest", "git_commit")}
+        entry = Entry(action, version, before, when, reason[:LONGEST], **facts)
+        self._write(number, entry)
+        said = f"{when}: {entry.reason}"
+        client.set_model_version_tag(self.name, version, "champion_since", said)
+        if before:
+            client.set_model_version_tag(self.name, before, "champion_until", said)
+            if action == ROLLED_BACK:
+                client.set_model_version_tag(self.name, before, WITHDRAWN, said)
+        if WITHDRAWN in tags:
+            client.delete_model_version_tag(self.name, version, WITHDRAWN)
+        if aliases.get(CHALLENGER) == version:
+            client.delete_registered_model_alias(self.name, CHALLENGER)
+        self._name(PREVIOUS, before if action == PROMOTED else _came_after(version, entries.values()), aliases)
+        client.set_registered_model_alias(self.name, ALIAS, version)
+        self._write(number, entry._replace(done=True))
+
+    def _repaired(self) -> tuple[dict[str, str], dict[int, Entry]]:
+        """The aliases and the history. A last entry that was cut off is closed if the alias followed it, or else taken back."""
+        aliases, entries = self._state()
+        if entries and not (last := entries[max(entries)]).done:
+            if aliases.get(ALIAS) == last.version:
+                self._write(max(entries), last._replace(done=True))
+                return self._state()
+            self.client.delete_registered_model_tag(self.name, f"{HISTORY}{max(entries):05d}")
+            del entries[max(entries)]
+            self._name(PREVIOUS, _came_after(aliases.get(ALIAS, ""), entries.values()), aliases)
+            return self._state()
+        return aliases, entries
+
+    def _state(self) -> tuple[dict[str, str], dict[int, Entry]]:
+        model = self.client.get_registered_model(self.name)
+        rows = {int(name.removeprefix(HISTORY)): Entry(**json.loads(value))
+                for name, value in model.tags.items() if name.startswith(HISTORY)}  # fmt: skip
+        return {alias: str(version) for alias, version in model.aliases.items()}, dict(sorted(rows.items()))
+
+    def _write(self, number: int, entry: Entry) -> None:
+        value = json.dumps(entry._asdict(), ensure_ascii=False)
+        self.client.set_registered_model_tag(self.name, f"{HISTORY}{number:05d}", value)
+
+    def _name(self, alias: str, version: str, aliases: dict[str, str]) -> None:
+        """Let an alias name a version; an empty one: none."""
+        if version:
+            self.client.set_registered_model_alias(self.name, alias, version)
+        elif alias in aliases:
+            self.client.delete_registered_model_alias(self.name, alias)
+
+    def challenge(self, version: str) -> None:
+        """Let `challenger` name a version that did not replace the champion."""
+        ask(self._mlflow, lambda: self.client.set_registered_model_alias(self.name, CHALLENGER, version))
+
+    def withdrawn(self, version: str) -> str:
+        """When and why a version was rolled back; empty if it was not, or is champion again."""
+        return ask(self._mlflow, lambda: self.client.get_model_version(self.name, version).tags.get(WITHDRAWN, ""))
+
+    def decisions(self, test_digest: str) -> int:
+        """How often a test split has decided whether a candidate replaces the champion."""
+        tags = ask(self._mlflow, lambda: self.client.get_registered_model(self.name)).tags
+        return int(tags.get(f"{DECISIONS}{test_digest}", 0))
+
+    def count_decision(self, test_digest: str) -> None:
+        """One decision more, in one's turn (see `turns`)."""
+        count = str(self.decisions(test_digest) + 1)  # read before, so that a repeated call counts once
+        ask(self._mlflow, lambda: self.client.set_registered_model_tag(self.name, f"{DECISIONS}{test_digest}", count))
+
+    def log(self) -> list[Entry]:
+        """Every move of the champion, newest first; with those that were made by hand in MLflow, as far as they left a trace."""
+        aliases, entries = ask(self._mlflow, self._state)
+        champion, found = aliases.get(ALIAS, ""), []
+        for entry in entries.values():
+            if entry.done or (entry is entries[max(entries)] and entry.version == champion):
+                found += [*_by_hand(found, entry.before), entry]
+        return [*found, *_by_hand(found, champion)][::-1]
 
     def describe(self, version: str, description: str) -> None:
         """Replace a version's description."""
@@ -107,3 +225,15 @@ class Registry:
                     raise
 
         return ask(self._mlflow, read) if version.run_id else None
+
+
+def _came_after(version: str, entries) -> str:
+    """The champion that a version has replaced when it was promoted last; empty where no entry says."""
+    return next((one.before for one in reversed(list(entries)) if (one.version, one.action) == (version, PROMOTED)), "")
+
+
+def _by_hand(found: list[Entry], champion: str) -> list[Entry]:
+    """What must have happened between the last entry and the moment when this version was champion."""
+    before = found[-1].version if found else ""
+    why = "the alias was moved in MLflow itself" if found else "it was champion before there was a history"
+    return [Entry(BY_HAND, champion, before, "", why)] if champion != before else []

@@ -1,0 +1,109 @@
+"""Who was champion when and why, and the way back: out of the registry alone, whatever a process that was killed has left."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from conftest import empty_store
+
+from components.shared.runs import tracking
+from components.shared.runs.registry import BY_HAND, PROMOTED, ROLLED_BACK, Registry
+
+
+@pytest.fixture
+def registry(here: Path) -> Registry:
+    """A registered model with three versions, of which none is champion yet."""
+    (here / "mlflow").mkdir()
+    (here / "mlflow/runs.db").write_bytes(empty_store())
+    made = Registry(tracking.connect(), "toys")
+    for number in (1, 2, 3):
+        tags = {"architecture": "cnn", "data_digest": f"data{number}", "git_commit": f"code{number}"}
+        made.client.create_model_version("toys", (here / f"logged{number}").as_uri(), tags=tags)
+    return made
+
+
+def moves(registry: Registry) -> list[tuple[str, str, str]]:
+    return [(entry.action, entry.version, entry.before) for entry in registry.log()]
+
+
+def aliases(registry: Registry) -> dict[str, str]:
+    return {alias: str(version) for alias, version in registry.client.get_registered_model("toys").aliases.items()}
+
+
+def test_each_move_of_the_champion_is_an_entry_with_what_it_was_made_of(registry):
+    assert registry.log() == []
+    registry.promote("1", "There was no champion before.")
+    registry.challenge("2")
+    registry.promote("2", "Better: balanced accuracy 0.91, before 0.89.")
+    registry.promote("2", "It is the champion already.")
+    assert aliases(registry) == {"champion": "2", "previous": "1"}
+    last, first = registry.log()
+    assert (last.action, last.version, last.before, last.data_digest, last.git_commit) == (PROMOTED, "2", "1", "data2", "code2")
+    assert last.reason == "Better: balanced accuracy 0.91, before 0.89."
+    assert (first.version, first.before) == ("1", "")
+    assert registry.client.get_model_version("toys", "1").tags["champion_until"] == f"{last.when}: {last.reason}"
+
+
+def test_a_second_rollback_goes_further_back_and_never_to_what_was_withdrawn(registry):
+    for number in "123":
+        registry.promote(number, "better")
+    registry.rollback(registry.previous(), "wrong on site B")
+    assert aliases(registry) == {"champion": "2", "previous": "1"}
+    assert registry.withdrawn("3").endswith(": wrong on site B")
+    registry.rollback(registry.previous(), "wrong as well")
+    assert (aliases(registry), registry.previous()) == ({"champion": "1"}, "")
+    registry.promote("3", "it was site B itself")
+    assert registry.withdrawn("3") == ""
+    assert moves(registry)[:2] == [(PROMOTED, "3", "1"), (ROLLED_BACK, "1", "2")]
+
+
+def test_what_was_moved_in_mlflow_itself_is_told_as_such(registry):
+    registry.client.set_registered_model_alias("toys", "champion", "1")
+    registry.promote("2", "better")
+    registry.client.set_registered_model_alias("toys", "champion", "3")
+    assert moves(registry) == [(BY_HAND, "3", "2"), (PROMOTED, "2", "1"), (BY_HAND, "1", "")]
+    registry.client.delete_registered_model_alias("toys", "champion")
+    registry.promote("1", "none was left")
+    assert moves(registry)[:2] == [(PROMOTED, "1", ""), (BY_HAND, "", "2")]
+
+
+def test_decisions_are_counted_of_each_test_split(registry):
+    assert registry.decisions("a" * 64) == 0
+    for _ in range(3):
+        registry.count_decision("a" * 64)
+    assert (registry.decisions("a" * 64), registry.decisions("b" * 64)) == (3, 0)
+
+
+class Killed(BaseException):
+    """What no code of ours catches, as a kill."""
+
+
+@pytest.mark.parametrize("after", range(7))
+@pytest.mark.parametrize("action", ["promote", "rollback"])
+def test_a_kill_between_two_calls_reads_sensibly_and_the_next_call_repairs_it(registry, monkeypatch, after, action):
+    registry.promote("1", "first")
+    registry.promote("2", "second")
+    registry.challenge("3")
+    left = after
+
+    def counted(call):
+        def counted_call(*arguments):
+            nonlocal left
+            if left == 0:
+                raise Killed
+            left -= 1
+            call(*arguments)
+
+        return counted_call
+
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        for name in ("set_registered_model_tag", "set_registered_model_alias", "set_model_version_tag",
+                     "delete_registered_model_alias"):  # fmt: skip
+            patch.setattr(registry.client, name, counted(getattr(registry.client, name)))
+        getattr(registry, action)(*(("3", "third") if action == "promote" else ("1", "back")))
+    moved = aliases(registry)["champion"] != "2"
+    assert [entry.version for entry in registry.log()] == ([aliases(registry)["champion"]] if moved else []) + ["2", "1"]
+    assert registry.previous() == ({"promote": "2", "rollback": ""}[action] if moved else "1")
+    registry.promote("3", "third")
+    assert [entry.version for entry in registry.log()][:2] == ["3", "1" if moved and action == "rollback" else "2"]
+    assert all(entry.done for entry in registry.log())
