@@ -39,8 +39,8 @@ def plain(text: str) -> str:
 
 
 def picture(content: bytes) -> str:
-    """PNG or JPEG bytes as an address that needs no file; empty for none."""
-    kind = "png" if content.startswith(b"\x89PNG") else "jpeg"
+    """PNG, WebP or JPEG bytes as an address that needs no file; empty for none."""
+    kind = "png" if content.startswith(b"\x89PNG") else "webp" if content.startswith(b"RIFF") else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}" if content else ""
 
 
