@@ -46,6 +46,7 @@ STEPS = {
     ),
     "package": Command("components.package.step", "Export the model as ONNX, hold it against Keras, fit how sure an answer has to be"),
     "evaluate": Command("components.evaluate.step", "Score the model on the test split: metrics, plots, worst mistakes"),
+    "stress": Command("components.stress.step", "Damage the test samples and ask the packaged models about them", workers=True),
     "register": Command("components.register.step", "Register what passes the gates; the better one becomes champion"),
 }  # fmt: skip
 # What a graph of `pipelines` holds: the steps, and answering a whole data set.

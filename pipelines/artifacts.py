@@ -48,6 +48,22 @@ def show_evaluation(folder: Path, metrics: Metrics, curves: ClassificationMetric
         _write(artifact, json.dumps(artifact.metadata))
 
 
+def show_stress(folder: Path, damages: HTML) -> None:
+    """Show what each damage costs each architecture, and what it looks like."""
+    from components.shared.page import render
+
+    tables, pictures = {}, {}
+    for file in sorted(folder.glob("*/stress.json")):
+        outcome = json.loads(file.read_text(encoding="utf-8"))
+        tables[f"{file.parent.name}: mean corruption error {outcome['mean_corruption_error']:.4f}"] = [
+            {"damage": name, "trained on": "yes" if each["trained_on"] else "",
+             **{f"strength {strength}": f"{value:.4g}" for strength, value in enumerate(each["accuracy"], 1)}}
+            for name, each in outcome["damages"].items()
+        ]  # fmt: skip
+        pictures |= {f"{file.parent.name}-{name}": (file.parent / f"{name}.png").read_bytes() for name in ("curves", "damages")}
+    _write(damages, render.tables("Damage", tables, pictures))
+
+
 def show_registration(registration: Path, verdict: Markdown) -> None:
     """Say which model was registered, and why."""
     outcome = json.loads(registration.read_text(encoding="utf-8"))
@@ -58,7 +74,7 @@ def show_registration(registration: Path, verdict: Markdown) -> None:
 
 
 # Step -> what makes of its output what the UI shows, and returns why the output was refused.
-SHOW = {"validate": show_validation, "evaluate": show_evaluation, "register": show_registration}
+SHOW = {"validate": show_validation, "evaluate": show_evaluation, "stress": show_stress, "register": show_registration}
 
 
 def _most_confused(counts: Counter) -> list[str]:

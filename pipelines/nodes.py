@@ -12,7 +12,7 @@ import re
 from typing import NamedTuple
 
 STEPS = ("measure", "embed", "validate", "gate", "prepare", "augment", "train cnn", "train lstm", "package cnn",
-         "package lstm", "evaluate cnn", "evaluate lstm", "register", "report")  # fmt: skip
+         "package lstm", "evaluate cnn", "evaluate lstm", "stress", "register", "report")  # fmt: skip
 STILL = 3600  # seconds in which something happens in every workflow that is not gone: its pods start, run and end
 IDLE = "nothing changed since a run that ended well"
 _TRY = re.compile(r"\(\d+\)$")

@@ -29,8 +29,9 @@ def training_pipeline(
     6. train: a CNN and an LSTM, side by side
     7. package: each as ONNX, with all that predicting and serving need
     8. evaluate: each on the test split
-    9. register: the better one becomes champion
-    10. report: however the run ends
+    9. stress: both on damaged test samples
+    10. register: the better one becomes champion
+    11. report: however the run ends
 
     `data` is a DVC remote (or a folder of shards) and `digest` what data.dvc records: data comes by reference.
     With `newest`, for schedules, `digest` is the address of a data.dvc, which is read when a run starts: where a run of that data by
@@ -55,6 +56,7 @@ def training_pipeline(
         train_lstm: str = given["train_lstm"],
         package: str = given["package"],
         evaluate: str = given["evaluate"],
+        stress: str = given["stress"],
         register: str = given["register"],
         code: str = default_code,
     ):
@@ -73,6 +75,7 @@ def training_pipeline(
             train_lstm: Knobs of the LSTM's training, as JSON.
             package: Knobs of package, as JSON.
             evaluate: Knobs of evaluate, as JSON.
+            stress: Knobs of stress, as JSON.
             register: Knobs of register, as JSON.
             code: The version of the code; each step refuses an image that holds another.
         """
@@ -116,6 +119,8 @@ def training_pipeline(
                 made[f"{name}_package"] = add(task, f"package {name}")[f"package_{name}"]
                 task = score(model=made[name], prepared=prepared, config=evaluate, code=code)
                 made[f"{name}_evaluation"] = add(task, f"evaluate {name}")[f"evaluation_{name}"]
+            both = {name: given for name, given in made.items() if name.endswith("_package")}
+            add(wrappers.stress(**both, prepared=prepared, config=stress, code=code), "stress")
             task = wrappers.register(**made, prepared=prepared, config=register, code=code, last=last)
             add(task, "register")
             task.set_caching_options(False)
@@ -127,7 +132,7 @@ def training_pipeline(
             task = wrappers.newest(
                 address=digest, code=code, seed=seed, measure=measure, embed=embed, validate=validate, prepare=prepare,
                 augment=augment, train_cnn=train_cnn, train_lstm=train_lstm, package=package, evaluate=evaluate,
-                register=register, answers=answers,
+                stress=stress, register=register, answers=answers,
             )  # fmt: skip
             found = add(task, "newest")
             task.set_caching_options(False)

@@ -25,12 +25,13 @@ def component(function):
 
 @component
 def newest(address: str, code: str, seed: int, measure: str, embed: str, validate: str, prepare: str, augment: str,
-           train_cnn: str, train_lstm: str, package: str, evaluate: str, register: str, answers: str) -> NamedTuple(
+           train_cnn: str, train_lstm: str, package: str, evaluate: str, stress: str, register: str,
+           answers: str) -> NamedTuple(
     "Newest", [("digest", str), ("code", str), ("key", str), ("Output", str)]
 ):  # fmt: skip
     from pipelines.newest import newest
 
-    knobs = (seed, measure, embed, validate, prepare, augment, train_cnn, train_lstm, package, evaluate, register)
+    knobs = (seed, measure, embed, validate, prepare, augment, train_cnn, train_lstm, package, evaluate, stress, register)
     return newest(address, code, knobs, answers, f"models:/{execution.knobs(register, 'register')['model']}@champion")
 
 
@@ -102,6 +103,13 @@ def evaluate_lstm(model: Input[Model], prepared: Input[Dataset], config: str, co
                   metrics_lstm: Output[Metrics], curves_lstm: Output[ClassificationMetrics], report_lstm: Output[HTML]):  # fmt: skip
     call("evaluate lstm", model=model, prepared=prepared, config=config, code=code, evaluation=evaluation_lstm,
          shown=[metrics_lstm, curves_lstm, report_lstm])  # fmt: skip
+
+
+@component
+def stress(cnn_package: Input[Model], lstm_package: Input[Model], prepared: Input[Dataset], config: str, code: str,
+           stress: Output[Dataset], damages: Output[HTML]):  # fmt: skip
+    call("stress", packages=[cnn_package, lstm_package], prepared=prepared, config=config, code=code, stress=stress,
+         shown=[damages])  # fmt: skip
 
 
 @component

@@ -219,8 +219,8 @@ def test_steps_that_ask_for_other_things_are_looked_at_one_by_one(kubernetes, ch
         "secret registry: none in namespace kubeflow; kubectl -n kubeflow create secret docker-registry registry"
     )
     assert (
-        "ok    room for measure, embed, validate, prepare, augment, package, evaluate, register (500m processors, 2Gi): node one has 1.90"
-        in out
+        "ok    room for measure, embed, validate, prepare, augment, package, evaluate, stress, register (500m processors, 2Gi): "
+        "node one has 1.90" in out
     )
     assert room.startswith("room: no node takes train (500m processors, 2Gi, 1 nvidia.com/gpu) now")
     kubernetes.objects.append(made("Secret", "registry", data={".dockerconfigjson": "e30="}))

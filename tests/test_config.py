@@ -72,6 +72,7 @@ def test_every_section_of_params_yaml_has_a_model_that_takes_it():
     from components.package.config import PackageConfig
     from components.prepare.config import PrepareConfig
     from components.register.config import RegisterConfig
+    from components.stress.config import StressConfig
     from components.validate.config import ValidateConfig
 
     models = {
@@ -83,6 +84,7 @@ def test_every_section_of_params_yaml_has_a_model_that_takes_it():
         "train.cnn": TrainConfig,
     }
     models |= {"train.lstm": TrainConfig, "package": PackageConfig, "evaluate": EvaluateConfig, "register": RegisterConfig}
+    models |= {"stress": StressConfig}
     assert {path.split(".")[0] for path in models} | {"seed"} == set(PARAMS)
     for path, model in models.items():
         section = config.section_of(PARAMS, path, file=Path("params.yaml"))

@@ -126,7 +126,7 @@ def test_a_training_that_is_killed_twice_goes_on_and_gives_what_processes_give(i
 
     third = pipelines(digits, *run, MLFLOW_TRACKING_TOKEN=CANARY)
     assert third.returncode == 0, third.stdout[-5000:] + third.stderr[-2000:]
-    assert steps(digits) == {"train_cnn", "package_cnn", "evaluate_cnn", "register", "report"}
+    assert steps(digits) == {"train_cnn", "package_cnn", "evaluate_cnn", "stress", "register", "report"}
     goes_on = re.search(r"goes on from a checkpoint in epoch \d+ \(batch ([\d,]+)\)", said(digits, "train_cnn"))
     assert int(goes_on[1].replace(",", "")) >= 600
     assert trainings(digits)["cnn"] == ("FINISHED", run_id)

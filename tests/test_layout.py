@@ -91,6 +91,7 @@ def test_the_table_of_contents_names_every_step_once():
         "train",
         "package",
         "evaluate",
+        "stress",
         "register",
     ]
     for name, (module, text, *_) in STEPS.items():

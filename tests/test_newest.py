@@ -100,7 +100,7 @@ def test_the_steps_of_a_schedule_take_what_the_first_step_found(tmp_path):
     compiled = next(yaml.safe_load_all((tmp_path / "p.yaml").read_text()))
     tasks = {task["taskInfo"]["name"]: (task, above) for task, _, above, _ in leaves(compiled)}
     assert tasks["newest"][0]["cachingOptions"] == {}
-    assert len(tasks) == 15
+    assert len(tasks) == 16
     conditions = [
         task for _, task, _ in dags(compiled) if task and "triggerPolicy" in task and "condition" in task["triggerPolicy"]
     ]
@@ -126,7 +126,7 @@ def test_a_run_with_nothing_new_ends_at_once_and_well(pointer, tmp_path, monkeyp
         graph.parameters(PARAMS),
         ("measure", "embed", "validate", "prepare", "augment", "train_cnn", "train_lstm", "package"),
     )
-    knobs = [given[name] for name in ("seed", *sections, "evaluate", "register")]
+    knobs = [given[name] for name in ("seed", *sections, "evaluate", "stress", "register")]
     newest.keep(newest.newest(pointer.as_uri(), CODE, knobs)[2])
     said = local.Said()
     with local.like_the_launcher(said.process, said, {}):

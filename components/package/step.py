@@ -58,6 +58,7 @@ def package(
             "training_id": record["training_id"], "data_digest": record["data_digest"], "git_commit": record["tags"]["git_commit"],
             "keras": version("keras"), "tf2onnx": version("tf2onnx"), "weights_sha256": record["model"]["weights_sha256"],
             "kilobytes": round((fresh / MODEL).stat().st_size / 1000), "samples": len(validation), "knobs": config.model_dump(),
+            "augment": record["knobs"].get("augment", {}),
         }  # fmt: skip
         made = Package(record["name"], record["classes"], way, Calibration(1, 0, 0, 0, 0), {}, folder=fresh)
         recogniser = Recogniser(made, threads=parallel.processors())
