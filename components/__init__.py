@@ -70,5 +70,7 @@ TOOLS = {
     "fetch": Command("components.serve.fetch", "Bring a model's package into a folder, its digest checked"),
     "serve": Command("components.serve.step", "Answer over HTTP: pictures, KServe's v2 protocol, MLflow's; a page to try it"),
     "watch": Command("components.watch.step", "Tell from answers whether the world has moved: exit code 1 for drift"),
+    "history": Command("components.register.history", "Show who was champion when, why, and from which data and code"),
+    "rollback": Command("components.register.rollback", "Make the former champion champion again"),
     "summary": Command("components.register.summary", "Show CNN against LSTM, the verdict, and what to type next"),
 }

@@ -1,12 +1,18 @@
 """Who was champion when and why, and the way back: out of the registry alone, whatever a process that was killed has left."""
 
 import contextlib
+import json
 from pathlib import Path
 
 import pytest
 from conftest import empty_store
+from test_server import free_port
+from test_tracking_server import serving
+from toy_package import make_package
 
+from components.__main__ import main as darkroom
 from components.shared.runs import tracking
+from components.shared.runs.logged_model import DIGEST
 from components.shared.runs.registry import BY_HAND, PROMOTED, ROLLED_BACK, Registry
 
 
@@ -107,3 +113,78 @@ def test_a_kill_between_two_calls_reads_sensibly_and_the_next_call_repairs_it(re
     registry.promote("3", "third")
     assert [entry.version for entry in registry.log()][:2] == ["3", "1" if moved and action == "rollback" else "2"]
     assert all(entry.done for entry in registry.log())
+
+
+def registered(place: Path, client, number: int) -> None:
+    """A version with a package, in a folder that a store of files would be."""
+    made = make_package(place / f"store{number}/artifacts/package", seed=number)
+    tags = {
+        DIGEST: made.digest,
+        "architecture": "lstm",
+        "data_digest": "0123456789abcdef.dir",
+        "git_commit": "f" * 40 + "+changes",
+    }
+    client.create_model_version("toys", (place / f"store{number}").as_uri(), tags=tags)
+
+
+def test_rollback_is_one_command_and_refuses_in_one_line_what_cannot_be_gone_back_to(registry, here, capsys):
+    def refused(*arguments: str) -> str:
+        assert darkroom(["rollback", "--name", "toys", *arguments]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    assert "has no champion" in refused()
+    for number in (4, 5):
+        registered(here, registry.client, number)
+        registry.promote(str(number), f"better \x1b[31m by {number}")
+    assert "version 5 of toys is the champion already" in refused("--to", "5")
+    assert "there is no such version" in refused("--to", "77")
+    assert "has no package" in refused("--to", "1")
+    file = here / "store4/artifacts/package/model.onnx"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    assert "model.onnx is missing, or is not what was packaged" in refused()
+    assert aliases(registry) == {"champion": "5", "previous": "4"}
+    file.write_bytes(whole)
+    assert darkroom(["rollback", "--name", "toys", "--reason", "site B is wrong"]) == 0
+    assert aliases(registry) == {"champion": "4"}
+    assert "no version of toys was champion before version 4; name one by --to" in refused()
+    capsys.readouterr()
+    assert darkroom(["history", "--name", "toys"]) == 0
+    told = capsys.readouterr().out
+    assert max(map(len, told.splitlines())) <= 100
+    assert told.splitlines()[1].split()[2:] == ["4", "lstm", "5", "rolled", "back", "0123456789a", "ffffffffffff+"]
+    assert told.splitlines()[2] == "    site B is wrong"
+    assert "\x1b" not in told
+    assert darkroom(["history", "--name", "toys", "--json"]) == 0
+    assert [entry["version"] for entry in json.loads(capsys.readouterr().out)] == ["4", "5", "4"]
+    assert darkroom(["history", "--name", "nothing"]) == 2
+    assert "no registered model 'nothing'; there are: toys" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_working_copies_see_one_history_on_a_server_and_either_rolls_back(here, tmp_path_factory, monkeypatch, capsys):
+    served, port = tmp_path_factory.mktemp("served"), free_port()
+    with serving(served, port):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        registry = Registry(tracking.connect(), "toys")
+        for number in (1, 2):
+            folder = make_package(here / f"package{number}", seed=number).folder
+            mlflow = tracking.connect()
+            with mlflow.start_run() as run:
+                mlflow.log_artifacts(str(folder), "artifacts/package")
+            tags = {DIGEST: make_package(folder, seed=number).digest, "architecture": "cnn"}
+            registry.client.create_model_version("toys", run.info.artifact_uri, tags=tags, run_id=run.info.run_id)
+            registry.promote(str(number), f"better by {number}")
+        told = []
+        for copy in ("one", "two"):
+            (here / copy).mkdir()
+            monkeypatch.chdir(here / copy)
+            assert darkroom(["history", "--name", "toys", "--json"]) == 0
+            told.append(json.loads(capsys.readouterr().out))
+        assert told[0] == told[1]
+        assert darkroom(["rollback", "--name", "toys", "--reason", "from the second copy"]) == 0
+        monkeypatch.chdir(here / "one")
+        assert registry.log()[0][:3] == (ROLLED_BACK, "1", "2")
+        assert (registry.log()[0].reason, aliases(registry)) == ("from the second copy", {"champion": "1"})
+        assert not list(here.glob("*/mlflow")), "the registry alone holds it"

@@ -5,6 +5,7 @@ that did not replace it; `previous`, what a rollback goes back to. Tags of the r
 move of the champion; `decisions.DIGEST`, how often a test split has decided.
 """
 
+import contextlib
 import datetime
 import functools
 import json
@@ -41,13 +42,19 @@ class Entry(NamedTuple):
 class Registry:
     """One registered model. Each call goes to the server, in time, and holds when other processes call at the same time."""
 
-    def __init__(self, mlflow, name: str) -> None:
+    def __init__(self, mlflow, name: str, *, make: bool = True) -> None:
+        """`make`: the registered model, where there is none; else that raises CannotRun."""
         self._mlflow, self.client, self.name = mlflow, mlflow.MlflowClient(), name
-        ask(mlflow, self._make)
+        ask(mlflow, self._make if make else self._find)
 
     def _make(self) -> None:
         if not self.client.search_registered_models(f"name = '{self.name}'"):
             self.client.create_registered_model(self.name)
+
+    def _find(self) -> None:
+        names = [model.name for model in self.client.search_registered_models()]
+        if self.name not in names:
+            raise CannotRun(f"no registered model {self.name!r}; there are: {', '.join(names[:20]) or 'none'}")
 
     def champion(self):
         """The version that the alias names, or None."""
@@ -71,7 +78,8 @@ class Registry:
 
     def previous(self) -> str:
         """The version that a rollback goes back to; empty where there is none."""
-        return ask(self._mlflow, lambda: self._repaired()[0].get(PREVIOUS, ""))
+        champion = self.champion()
+        return _before(str(champion.version), self.log()) if champion else ""
 
     def _move(self, version: str, reason: str, action: str) -> None:
         """In an order that can be cut off anywhere: what the next one finds half done it finishes or takes back (`_repaired`)."""
@@ -94,7 +102,7 @@ class Registry:
             client.delete_model_version_tag(self.name, version, WITHDRAWN)
         if aliases.get(CHALLENGER) == version:
             client.delete_registered_model_alias(self.name, CHALLENGER)
-        self._name(PREVIOUS, before if action == PROMOTED else _came_after(version, entries.values()), aliases)
+        self._name(PREVIOUS, before if action == PROMOTED else _before(version, _moves(aliases, entries)), aliases)
         client.set_registered_model_alias(self.name, ALIAS, version)
         self._write(number, entry._replace(done=True))
 
@@ -107,14 +115,17 @@ class Registry:
                 return self._state()
             self.client.delete_registered_model_tag(self.name, f"{HISTORY}{max(entries):05d}")
             del entries[max(entries)]
-            self._name(PREVIOUS, _came_after(aliases.get(ALIAS, ""), entries.values()), aliases)
+            self._name(PREVIOUS, _before(aliases.get(ALIAS, ""), _moves(aliases, entries)), aliases)
             return self._state()
         return aliases, entries
 
     def _state(self) -> tuple[dict[str, str], dict[int, Entry]]:
         model = self.client.get_registered_model(self.name)
-        rows = {int(name.removeprefix(HISTORY)): Entry(**json.loads(value))
-                for name, value in model.tags.items() if name.startswith(HISTORY)}  # fmt: skip
+        rows = {}
+        for name, value in model.tags.items():
+            if name.startswith(HISTORY):
+                with contextlib.suppress(ValueError, TypeError):  # somebody else's tag
+                    rows[int(name.removeprefix(HISTORY))] = Entry(**json.loads(value))
         return {alias: str(version) for alias, version in model.aliases.items()}, dict(sorted(rows.items()))
 
     def _write(self, number: int, entry: Entry) -> None:
@@ -139,7 +150,8 @@ class Registry:
     def decisions(self, test_digest: str) -> int:
         """How often a test split has decided whether a candidate replaces the champion."""
         tags = ask(self._mlflow, lambda: self.client.get_registered_model(self.name)).tags
-        return int(tags.get(f"{DECISIONS}{test_digest}", 0))
+        count = tags.get(f"{DECISIONS}{test_digest}", "")
+        return int(count) if count.isdecimal() else 0
 
     def count_decision(self, test_digest: str) -> None:
         """One decision more, in one's turn (see `turns`)."""
@@ -148,12 +160,7 @@ class Registry:
 
     def log(self) -> list[Entry]:
         """Every move of the champion, newest first; with those that were made by hand in MLflow, as far as they left a trace."""
-        aliases, entries = ask(self._mlflow, self._state)
-        champion, found = aliases.get(ALIAS, ""), []
-        for entry in entries.values():
-            if entry.done or (entry is entries[max(entries)] and entry.version == champion):
-                found += [*_by_hand(found, entry.before), entry]
-        return [*found, *_by_hand(found, champion)][::-1]
+        return _moves(*ask(self._mlflow, self._state))
 
     def describe(self, version: str, description: str) -> None:
         """Replace a version's description."""
@@ -227,9 +234,13 @@ class Registry:
         return ask(self._mlflow, read) if version.run_id else None
 
 
-def _came_after(version: str, entries) -> str:
-    """The champion that a version has replaced when it was promoted last; empty where no entry says."""
-    return next((one.before for one in reversed(list(entries)) if (one.version, one.action) == (version, PROMOTED)), "")
+def _moves(aliases: dict[str, str], entries: dict[int, Entry]) -> list[Entry]:
+    """What has happened, newest first; of a last entry that is not done the alias says whether it has."""
+    champion, found = aliases.get(ALIAS, ""), []
+    for entry in entries.values():
+        if entry.done or (entry is entries[max(entries)] and entry.version == champion):
+            found += [*_by_hand(found, entry.before), entry]
+    return [*found, *_by_hand(found, champion)][::-1]
 
 
 def _by_hand(found: list[Entry], champion: str) -> list[Entry]:
@@ -237,3 +248,8 @@ def _by_hand(found: list[Entry], champion: str) -> list[Entry]:
     before = found[-1].version if found else ""
     why = "the alias was moved in MLflow itself" if found else "it was champion before there was a history"
     return [Entry(BY_HAND, champion, before, "", why)] if champion != before else []
+
+
+def _before(version: str, moves: list[Entry]) -> str:
+    """The champion that a version has replaced when it came last, other than by a rollback; empty where there was none."""
+    return next((move.before for move in moves if move.version == version and move.action != ROLLED_BACK), "")
