@@ -121,8 +121,13 @@ def test_titles_of_a_gallery_do_not_overlap(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Figure, "savefig", savefig)
     charts.gallery(np.zeros((16, 8, 8, 1), np.uint8), np.arange(16), told, tmp_path / "mistakes.png")
-    charts.explanations(np.zeros((16, 8, 8, 1), np.uint8), [np.zeros((2, 2))] * 16, told, tmp_path / "explanations.png")
-    assert [len(of) for of in boxes] == [16, 32]
+    titles = [[plots.label(name, 13, 2) for name in both] for both in told]
+    panels = [
+        (np.zeros((8, 8, 1), np.uint8), np.zeros((2, 2)), f"{one}:\nsurest mistake", f"{other}\nor {one}")
+        for one, other in titles
+    ]
+    charts.explanations([panels[:3], [*panels[3:5], None]], tmp_path / "explanations.png", "Occlusion")
+    assert [len(of) for of in boxes] == [16, 12]
     assert not [1 for of in boxes for one, other in itertools.combinations(of, 2) if one.overlaps(other)]
 
 

@@ -77,14 +77,6 @@ def test_occlusion_finds_what_a_prediction_rests_on():
     assert np.array_equal(occlusion(lambda x: predict(x[:, 0]), clip, 0), heat)
 
 
-def test_right_answers_are_shown_class_after_class():
-    from components.evaluate.step import _in_turn
-
-    labels = np.array([2, 0, 0, 1, 0, 2, 2, 1])
-    assert _in_turn(np.array([0, 1, 2, 3, 4, 5, 7]), labels).tolist() == [1, 3, 0, 2, 7, 5, 4]
-    assert _in_turn(np.array([], int), labels).tolist() == []
-
-
 def test_frames_are_shuffled_within_a_clip_and_padding_stays_at_its_end():
     from components.evaluate.step import shuffled
 

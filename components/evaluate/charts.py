@@ -8,6 +8,7 @@ from sklearn import metrics
 from components.shared import plots
 
 SHOWN_CURVES = 12  # curves of more classes would be a tangle; the weakest are drawn
+MAPS = 16  # filters and channels in a row of features.png
 SHOWN_CONFUSED = 60  # rows of the confusion picture: more of them cannot be read
 
 
@@ -73,15 +74,75 @@ def gallery(images: np.ndarray, worst: np.ndarray, told: list[tuple[str, str]], 
             axes[0].set_title("no mistakes")
 
 
-def explanations(images: np.ndarray, maps: list[np.ndarray], told: list[tuple[str, str]], file: Path) -> None:
-    """Each picture and its occlusion map, four pairs in a row: bright is what the prediction rests on."""
-    titles = [[plots.label(name, 13, 4) for name in names] for names in told]
-    samples = [
-        sample
-        for image, (true, said) in zip(images, titles, strict=True)
-        for sample in ((image, true), (image, f"taken for\n{said}"))
-    ]
-    with plots.grid(file, samples, columns=8, width=1.6) as axes:
-        for axis, image, heat in zip(axes[1::2], images, maps, strict=False):
-            extent = (-0.5, image.shape[-2] - 0.5, image.shape[-3] - 0.5, -0.5)
-            axis.imshow(heat, cmap="inferno", alpha=0.6, extent=extent, interpolation="bilinear", vmin=0)
+def explanations(panels: list[list[tuple | None]], file: Path, title: str) -> None:
+    """A row a class: pictures, each beside the map of what its prediction rests on (bright), where there is one.
+
+    `panels`: of each row three (image, heat (cells, cells) or None, title, title of the map), or None where there is no such picture.
+    """
+    blank = np.full_like(next((sample[0] for row in panels for sample in row if sample), np.zeros((1, 1, 1), np.uint8)), 255)
+    samples = [sample or (blank, None, "", "") for row in panels for sample in row]
+    pairs = [pair for image, _, name, about in samples for pair in ((image, name), (image, about))]
+    with plots.grid(file, pairs, columns=6, width=1.5, title=title) as axes:
+        for axis, (image, heat, *_) in zip(axes[1::2], samples, strict=False):
+            if heat is not None:
+                extent = (-0.5, image.shape[-2] - 0.5, image.shape[-3] - 0.5, -0.5)
+                axis.imshow(heat, cmap="inferno", alpha=0.6, extent=extent, interpolation="bilinear", vmin=0)
+
+
+def features(samples: list[tuple], kernel: np.ndarray, file: Path) -> None:
+    """What a network sees with: the filters of its first convolution, and what these and its last layer make of pictures.
+
+    `samples`: (name, uint8 (h, w, c), first (h, w, channels), last (h, w, channels)); kernel (height, width, c, filters). Of the
+    last layer the channels that answer most; each tile from its darkest to its brightest value.
+    """
+    height, width = samples[0][1].shape[:2]
+
+    def tiles(maps: np.ndarray, image: np.ndarray | None) -> np.ndarray:
+        """(n, h, w, c), c 1 or 3 -> uint8 (1 + MAPS, height, width, 3), the first one the picture, white where there is none."""
+        low, high = maps.min((1, 2, 3), keepdims=True), maps.max((1, 2, 3), keepdims=True)
+        grey = (255 * (maps - low) / np.maximum(high - low, 1e-9)).astype(np.uint8)
+        rows, columns = (np.arange(side) * own // side for side, own in zip((height, width), maps.shape[1:3], strict=True))
+        sheet = np.full((1 + MAPS, height, width, 3), 255, np.uint8)
+        sheet[1 : 1 + len(maps)] = grey[:MAPS, rows][:, :, columns]
+        if image is not None:
+            sheet[0] = image
+        return sheet
+
+    filters = np.moveaxis(kernel, -1, 0)
+    rows = [("Filters", tiles(filters if kernel.shape[2] == 3 else filters.mean(-1, keepdims=True), None))]
+    for name, image, first, last in samples:
+        most = np.argsort(-last.max((0, 1)), kind="stable")
+        for layer, maps in (("first", first), ("last", last[..., most])):
+            rows.append((f"{name}: {layer} layer", tiles(np.moveaxis(maps, -1, 0)[:MAPS, ..., None], image)))
+    plots.sheet(file, rows, ["picture"])
+
+
+def time(samples: list[tuple], file: Path, title: str) -> None:
+    """Bars along what is read in time: rows of a still beside it, frames of a clip below them; orange speaks against the label.
+
+    `samples`: (uint8 (h, w, c) or (time, h, w, c), relevance (steps,), title).
+    """
+    clip = samples[0][0].ndim == 4
+    width, height = (8, 1.8) if clip else (2.4, 1.9)
+    columns = 1 if clip else min(4, len(samples))
+    rows = -(-len(samples) // columns)
+    with plots.figure(file, width=width * columns, height=height * rows, rows=rows, columns=columns, title=title) as axes:
+        axes = np.array(axes).reshape(-1)
+        for axis in axes:
+            axis.axis("off")
+        for axis, (image, relevance, name) in zip(axes, samples, strict=False):
+            strip = np.concatenate(image, axis=1) if clip else image
+            long, beside = strip.shape[:2][::-1] if clip else strip.shape[:2]
+            axis.imshow(strip[:, :, 0] if strip.shape[2] == 1 else strip, cmap="gray", vmin=0, vmax=255)
+            step = long / len(relevance)
+            places = (np.arange(len(relevance)) + 0.5) * step - 0.5
+            bars = np.abs(relevance) / max(np.abs(relevance).max(), 1e-9) * beside / 2
+            colours = np.where(relevance < 0, plots.ORANGE, plots.BLUE)
+            draw = axis.bar if clip else axis.barh
+            draw(places, bars, 0.8 * step, beside, color=colours)
+            axis.set_title(name, color=plots.INK, fontsize=8)
+            axis.autoscale()
+            if clip:
+                axis.set_ylim(1.5 * beside, -0.5)
+            else:
+                axis.set_ylim(long - 0.5, -0.5)

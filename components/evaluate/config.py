@@ -10,4 +10,4 @@ class EvaluateConfig(Section):
 
     calibration_bins: int = Field(ge=2, le=100)
     gallery: int = Field(ge=0, le=200)  # 25 rows of pictures: more would be looked at by nobody
-    explained: int = Field(ge=0, le=50)  # each costs fifty predictions
+    explained: int = Field(ge=0, le=36)  # each costs some two hundred predictions

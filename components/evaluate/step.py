@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import pandas as pd
 
 from components.evaluate.config import EvaluateConfig
 from components.shared import destination, files
@@ -107,26 +106,15 @@ def shuffled(clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _mistakes(
     network, test: arrays.Split, probabilities: np.ndarray, classes: list[str], config: EvaluateConfig, folder: Path
 ) -> None:
-    from components.evaluate import charts
-    from components.shared.models.occlusion import occlusion
+    from components.evaluate import charts, explain
 
     predicted = probabilities.argmax(1)
     wrong = np.flatnonzero(predicted != test.labels)
     surest = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")]
     told = [(classes[test.labels[i]], classes[predicted[i]]) for i in surest[: config.gallery]]
     charts.gallery(test.images, surest[: config.gallery], told, folder / "mistakes.png")
-    # Half of what is explained went wrong, half went right: where it looks is telling in both.
-    right = _in_turn(np.flatnonzero(predicted == test.labels), test.labels)
-    shown = [*surest[: config.explained // 2], *right[: config.explained - min(config.explained // 2, len(surest))]]
-    maps = [occlusion(lambda x: np.asarray(network(x, training=False)), test.images[i], predicted[i]) for i in shown]
-    told = [(classes[test.labels[i]], classes[predicted[i]]) for i in shown]
-    charts.explanations(test.images[shown] if shown else test.images[:0], maps, told, folder / "explanations.png")
-
-
-def _in_turn(indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The first of each class, then the second of each, and so on: a few of them show all classes."""
-    own = pd.Series(labels[indices])
-    return indices[np.lexsort((own, own.groupby(own).cumcount()))]
+    if config.explained:
+        explain.explain(network, test, probabilities, classes, config.explained, folder)
 
 
 def _cost(network, model: Path, record: dict, test: arrays.Split) -> dict[str, float]:

@@ -49,7 +49,7 @@ def figure(file: Path, *, width: float, height: float, rows: int = 1, columns: i
 
 
 @contextlib.contextmanager
-def grid(file: Path, samples: Sequence[tuple], *, columns: int, width: float) -> Iterator:
+def grid(file: Path, samples: Sequence[tuple], *, columns: int, width: float, title: str = "") -> Iterator:
     """Yield the axes of a picture for each (image, title), at most `columns` in a row; `width` of one in inches.
 
     A row is as high as its picture and the longest title.
@@ -57,14 +57,14 @@ def grid(file: Path, samples: Sequence[tuple], *, columns: int, width: float) ->
     height = width + 0.16 * max((title.count("\n") + 2 for _, title in samples), default=1)
     columns = min(columns, max(1, len(samples)))
     rows = max(1, -(-len(samples) // columns))
-    with figure(file, width=width * columns, height=height * rows, rows=rows, columns=columns) as axes:
+    with figure(file, width=width * columns, height=height * rows, rows=rows, columns=columns, title=title) as axes:
         axes = list(axes.flat) if rows * columns > 1 else [axes]
         for axis in axes:
             axis.axis("off")
-        for axis, (image, title) in zip(axes, samples, strict=False):
+        for axis, (image, name) in zip(axes, samples, strict=False):
             pixels = _middle(image)
             axis.imshow(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels, cmap="gray", vmin=0, vmax=255)
-            axis.set_title(title, color=INK, fontsize=8)
+            axis.set_title(name, color=INK, fontsize=8)
         yield axes
 
 

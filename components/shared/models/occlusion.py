@@ -20,8 +20,7 @@ def occlusion(predict: Callable, image: np.ndarray, label: int, *, cells: int = 
     shown = image.any(axis=(-3, -2, -1)) if image.ndim == 4 else ...
     frames = image[shown]
     mean = frames.mean(axis=tuple(range(image.ndim - 1))).astype(np.uint8) if frames.size else 0
-    rows = np.linspace(0, height, cells + 1).round().astype(int)
-    columns = np.linspace(0, width, cells + 1).round().astype(int)
+    rows, columns = borders(height, cells), borders(width, cells)
 
     def hidden(cell: int) -> np.ndarray:
         row, column = divmod(cell, cells)
@@ -40,3 +39,8 @@ def occlusion(predict: Callable, image: np.ndarray, label: int, *, cells: int = 
     ]
     whole, *without = np.concatenate(probabilities)
     return np.maximum(whole - np.array(without), 0).reshape(cells, cells)
+
+
+def borders(side: int, cells: int) -> np.ndarray:
+    """Where the cells of a side begin, in pixels, and at last where it ends: int (cells + 1,)."""
+    return np.linspace(0, side, cells + 1).round().astype(int)
