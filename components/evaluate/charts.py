@@ -82,7 +82,7 @@ def explanations(panels: list[list[tuple | None]], file: Path, title: str) -> No
     blank = np.full_like(next((sample[0] for row in panels for sample in row if sample), np.zeros((1, 1, 1), np.uint8)), 255)
     samples = [sample or (blank, None, "", "") for row in panels for sample in row]
     pairs = [pair for image, _, name, about in samples for pair in ((image, name), (image, about))]
-    with plots.grid(file, pairs, columns=6, width=1.5, title=title) as axes:
+    with plots.grid(file, pairs, columns=6, width=1.6, title=title) as axes:
         for axis, (image, heat, *_) in zip(axes[1::2], samples, strict=False):
             if heat is not None:
                 extent = (-0.5, image.shape[-2] - 0.5, image.shape[-3] - 0.5, -0.5)
