@@ -21,7 +21,7 @@ METRICS = {
 }
 CRITERION = {"criterion": "accuracy", "candidate": "cnn", "value": 0.9381, "low": 0.91, "high": 0.96, "limit": 0.5,
              "compared_with": "limit", "verdict": "passes", "reason": "accuracy 0.9381 is at least 0.5"}  # fmt: skip
-HARM = CRITERION | {"criterion": "recall of each class", "value": -0.03, "low": None, "high": None, "limit": -0.02,
+HARM = CRITERION | {"criterion": "recall of each class", "candidate": "lstm", "value": -0.03, "low": None, "high": None, "limit": -0.02,
                     "compared_with": "champion", "verdict": "fails", "reason": f"class {HOSTILE!r} loses 0.0300"}  # fmt: skip
 
 
@@ -144,12 +144,25 @@ def test_pictures_are_made_small(tmp_path):
     assert write(tmp_path).stat().st_size == pytest.approx(before, rel=0.3)
 
 
+def test_the_first_sentence_says_what_failed(tmp_path):
+    full(tmp_path)
+    verdict = files.read_json(tmp_path / "registration.json") | {"accepted": False}
+    files.write_json(tmp_path / "registration.json", verdict | {"criteria": [HARM | {"candidate": "cnn"}]})
+    assert (
+        "– No new champion: cnn-default, version 4 of darkroom, fails at recall of each class<" in write(tmp_path).read_text()
+    )
+    files.write_json(tmp_path / "registration.json", verdict | {"version": None, "criteria": [HARM]})
+    assert "✗ Nothing was registered as darkroom: lstm fails at recall of each class<" in write(tmp_path).read_text()
+
+
 @pytest.mark.slow
 def test_the_verdict_comes_first_then_why(page):
-    assert page.find_element(By.TAG_NAME, "h1").text == "✓ cnn-default is champion of darkroom, version 4"
+    assert (
+        page.find_element(By.TAG_NAME, "h1").text == "✓ cnn-default is champion of darkroom, version 4; it fails no criterion"
+    )
     assert "no harm to" in page.find_element(By.CSS_SELECTOR, "main li").text
     assert "decided 2 times" in page.find_element(By.CSS_SELECTOR, "main ul").text
-    passed, failed = texts(page, "Criteria")
+    failed, passed = texts(page, "Criteria")  # what fails comes first
     assert "93.81% 91.00% to 96.00%" in passed
     assert "✓ passes" in passed
     assert "✗ fails" in failed

@@ -42,16 +42,21 @@ def write(
 ) -> None:
     """Write `index.html` into `folder`: whole in itself, pictures in it, without a script but its own; every name is text.
 
-    `registration` is the file that `register` wrote; `models` and `evaluations` are in the same order; what
-    there is none of is None. Raises CannotRun.
+    `registration` is the file that `register` wrote; `models` and `evaluations` are in the same order; None is
+    for what there is none of. Raises CannotRun.
     """
     verdict = files.read_json(registration, "accepted", "candidates", "model", "reasons", "version")
     findings = tables.read(validation / "findings.json") if validation else None
     sides = tables.sides(models, evaluations, stress)
     versions = {candidate["version"]: candidate for candidate in verdict["candidates"] if candidate["version"]}
+    chosen = versions.get(verdict["version"])
+    failed = [
+        tables.called(row["criterion"]) if chosen else f"{row['candidate']} fails at {tables.called(row['criterion'])}"
+        for row in verdict.get("criteria", [])
+        if row["verdict"] == "fails" and (not chosen or row["candidate"] == chosen["architecture"])
+    ]
     page = render.render(
-        Path(__file__).with_suffix(".html"), verdict=verdict, decisions=verdict.get("decisions", 0),
-        chosen=versions.get(verdict["version"], {}).get("name", ""),
+        Path(__file__).with_suffix(".html"), verdict=verdict, decisions=verdict.get("decisions", 0), chosen=chosen, failed=failed,
         refused=[reason for candidate in verdict["candidates"] if not candidate["version"] for reason in candidate["reasons"]],
         parts=[*_judged(verdict, sides), *_failures(sides), *_data(findings, sides), *_made(sides)],
     )  # fmt: skip
@@ -76,7 +81,7 @@ def _failures(sides: list[Side]) -> list[Part]:
              tables.slices(sides), f"no slices.csv; {MADE_BY}", link="Slices"),
         Part("The most confused pairs", "", tables.pairs(sides), f"no pairs.csv; {MADE_BY}",
              _plots(sides, "pairs.png", "samples of the classes that it confuses most"), link="Pairs"),
-        Part("Damaged pictures", "Accuracy at five strengths of each damage; what hurts most comes first.", tables.damages(sides),
+        Part("Damaged pictures", "Accuracy at strengths 1 to 5 of each damage; what hurts most comes first.", tables.damages(sides),
              "no stress.json; `dvc repro stress` makes it",
              _plots(sides, "curves.png", "accuracy by strength of damage") + _plots(sides[:1], "damages.png", "each damage"),
              link="Damage"),

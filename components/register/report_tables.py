@@ -95,22 +95,23 @@ def cell(value: object, form: str = "", interval: Iterable | None = None) -> Cel
     """A number with its interval; "–" where there is none."""
     if not isinstance(value, int | float) or value != value:
         return Cell("–")
-    form = form or ("{:,}" if isinstance(value, int) else "{:.4f}" if abs(value) < 1 else "{:,.1f}")
+    form = form or (
+        "{:,}" if isinstance(value, int) else "{:.4f}" if abs(value) < 1 else "{:,.4g}" if abs(value) < 1e4 else "{:,.0f}"
+    )
     ends = [end for end in interval or () if end is not None]
     return Cell(form.format(value), value, " to ".join(map(form.format, ends)))
 
 
 def criteria(rows: Rows) -> Rows:
-    """The gate as it was judged."""
-    marks = {"passes": "✓", "fails": "✗"}
+    """The gate as it was judged, what fails first."""
+    marks = {"fails": "✗", "not compared": "–", "passes": "✓"}
     return rows and [
         {
-            "criterion": _called(row["criterion"]), "model": row["candidate"],
+            "verdict": f"{marks[row['verdict']]} {row['verdict']}", "criterion": called(row["criterion"]), "model": row["candidate"],
             "value": _figure(row["criterion"], row["value"], (row["low"], row["high"])),
-            "limit": _figure(row["criterion"], row["limit"]), "against": row["compared_with"],
-            "verdict": f"{marks.get(row['verdict'], '–')} {row['verdict']}", "why": row["reason"],
+            "limit": _figure(row["criterion"], row["limit"]), "against": row["compared_with"], "why": row["reason"],
         }
-        for row in rows
+        for row in sorted(rows, key=lambda row: list(marks).index(row["verdict"]))
     ]  # fmt: skip
 
 
@@ -129,12 +130,13 @@ def figures(models: list[Side], champion: dict) -> Rows:
     names = sorted({name for column in columns.values() for name in column},
                    key=lambda name: (order.index(name) if name in order else len(order), name))  # fmt: skip
     return [
-        {"figure": _called(name)} | {title: column.get(name, Cell("–")) for title, column in columns.items()} for name in names
+        {"figure": called(name)} | {title: column.get(name, Cell("–")) for title, column in columns.items()} for name in names
     ] or None
 
 
-def _called(name: str) -> str:
-    return FIGURES.get(name) or name.replace("_", " ")
+def called(name: str) -> str:
+    """A figure in words."""
+    return FIGURES.get(name) or name.replace("_", " ").replace("onnx", "ONNX").replace("cpu", "CPU")
 
 
 def _figure(name: str, value: object, interval: Iterable | None = None) -> Cell:
@@ -175,8 +177,8 @@ def damages(models: list[Side]) -> Rows:
     found = [(side.name, name, one) for side in models for name, one in side.damage.get("damages", {}).items()]
     return [
         {
-            "damage": name, "model": model, **{f"strength {at}": cell(share, SHARE) for at, share in enumerate(one["accuracy"], 1)},
-            "worst class, strongest": cell(one["worst_class_recall"][-1], SHARE), "trained on": "yes" if one["trained_on"] else "no",
+            "damage": name, "model": model, **{str(at): cell(share, SHARE) for at, share in enumerate(one["accuracy"], 1)},
+            "worst class at 5": cell(one["worst_class_recall"][-1], SHARE), "trained on": "yes" if one["trained_on"] else "no",
         }
         for model, name, one in sorted(found, key=lambda each: sum(each[2]["accuracy"]))
     ] or None  # fmt: skip
@@ -186,8 +188,8 @@ def explanations(models: list[Side]) -> Rows:
     """The checks of each method."""
     found = [(side.name, *one) for side in models for one in (read(side.evaluation / "explanations.json") or {}).items()]
     return [
-        {"model": model, "method": _called(method)}
-        | {_called(name): cell(value) if not isinstance(value, bool) else "✓ yes" if value else "✗ no" for name, value in one.items()}
+        {"model": model, "method": called(method)}
+        | {called(name): cell(value) if not isinstance(value, bool) else "✓ yes" if value else "✗ no" for name, value in one.items()}
         for model, method, one in found
     ] or None  # fmt: skip
 

@@ -156,10 +156,11 @@ def _made(mlflow, key: str, tags: Callable[[], dict]) -> str:
     return run_id
 
 
-def send_verdict(records: list[dict], verdict: dict, used: dict) -> None:
+def send_verdict(records: list[dict], verdict: dict, used: dict, page: Path | None = None) -> None:
     """What `register` decided: on the run of each training (`records`: their run.json), and both side by side on their parent.
 
-    `verdict` is what registration.json holds, `used` the knobs of `register`. Raises CannotRun.
+    `verdict` is what registration.json holds, `used` the knobs of `register`; `page` becomes `report/index.html` of each of these
+    runs. Raises CannotRun.
     """
     mlflow = connect()
 
@@ -172,6 +173,8 @@ def send_verdict(records: list[dict], verdict: dict, used: dict) -> None:
                 state = "champion" if champion else f"version {row['version']}" if row["version"] else "; ".join(row["reasons"])
                 client.set_tag(run.info.run_id, "verdict", state[:5000])
                 client.set_tag(run.info.run_id, "knobs.register", json.dumps(used, sort_keys=True))
+                if page:
+                    client.log_artifact(run.info.run_id, str(page), "report")
                 groups.add(run.data.tags.get(PARENT))
             figures |= {f"{row['architecture']}.test_{name}": value for name, value in row["metrics"].items()}
             figures |= {f"{row['architecture']}.validation_{name}": value for name, value in row["validation"].items()}
@@ -180,6 +183,8 @@ def send_verdict(records: list[dict], verdict: dict, used: dict) -> None:
         for group in groups - {None}:
             for name, value in tags.items():
                 client.set_tag(group, f"verdict.{name}", str(value)[:5000])
+            if page:
+                client.log_artifact(group, str(page), "report")
             values.log_metrics(client, group, figures)
 
     ask(mlflow, send)
