@@ -14,7 +14,8 @@ SHOWN = (1, 3, 5)  # strengths of the pictures
 def curves(clean: dict[str, float], told: dict[str, dict], file: Path) -> None:
     """A small plot of each damage: accuracy and the worst class's recall, from undamaged (0) to strength 5."""
     rows = -(-len(told) // COLUMNS)
-    with plots.figure(file, width=2.2 * COLUMNS, height=1.9 * rows, rows=rows, columns=COLUMNS) as axes:
+    size = {"width": 2.2 * COLUMNS, "height": 0.3 + 1.9 * rows, "rows": rows, "columns": COLUMNS}
+    with plots.figure(file, **size, title="From undamaged (0) to strength 5") as axes:
         for axis in axes.flat[len(told) :]:
             axis.axis("off")
         for axis, (name, each) in zip(axes.flat, told.items(), strict=False):
