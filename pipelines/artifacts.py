@@ -4,6 +4,7 @@ import csv
 import html
 import json
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -64,13 +65,19 @@ def show_stress(folder: Path, damages: HTML) -> None:
     _write(damages, render.tables("Damage", tables, pictures))
 
 
-def show_registration(registration: Path, verdict: Markdown) -> None:
-    """Say which model was registered, and why."""
+def show_registration(registration: Path, verdict: Markdown, page: HTML) -> None:
+    """Say which model was registered, and why, by which criteria; the page is what `register` wrote beside it."""
     outcome = json.loads(registration.read_text(encoding="utf-8"))
     head = "**Not registered**"
     if outcome["accepted"]:
         head = f"**{_cell(outcome['model'])}**, version {outcome['version']}, alias {_cell(outcome['alias'])}"
-    _write(verdict, "\n".join([head, "", *(f"- {_cell(reason)}" for reason in outcome["reasons"])]))
+    table = ["| criterion | model | value | limit | verdict |", "|---|---|---|---|---|"]
+    for row in outcome["criteria"]:
+        value = "" if row["value"] is None else f"{row['value']:.4g}"
+        cells = (row["criterion"], row["candidate"], value, f"{row['limit']:g}", row["verdict"])
+        table.append(f"| {' | '.join(map(_cell, cells))} |")
+    _write(verdict, "\n".join([head, "", *(f"- {_cell(reason)}" for reason in outcome["reasons"]), "", *table]))
+    shutil.copy(f"{page.path}.folder/index.html", page.path)
 
 
 # Step -> what makes of its output what the UI shows, and returns why the output was refused.

@@ -120,8 +120,10 @@ def training_pipeline(
                 task = score(model=made[name], prepared=prepared, config=evaluate, code=code)
                 made[f"{name}_evaluation"] = add(task, f"evaluate {name}")[f"evaluation_{name}"]
             both = {name: given for name, given in made.items() if name.endswith("_package")}
-            add(wrappers.stress(**both, prepared=prepared, config=stress, code=code), "stress")
-            task = wrappers.register(**made, prepared=prepared, config=register, code=code, last=last)
+            damaged = add(wrappers.stress(**both, prepared=prepared, config=stress, code=code), "stress")["stress"]
+            task = wrappers.register(
+                **made, prepared=prepared, stress=damaged, validation=judged["validation"], config=register, code=code, last=last
+            )
             add(task, "register")
             task.set_caching_options(False)
 

@@ -114,11 +114,13 @@ def stress(cnn_package: Input[Model], lstm_package: Input[Model], prepared: Inpu
 
 @component
 def register(cnn: Input[Model], lstm: Input[Model], cnn_package: Input[Model], lstm_package: Input[Model],
-             cnn_evaluation: Input[Dataset], lstm_evaluation: Input[Dataset], prepared: Input[Dataset], config: str, code: str,
-             last: str, registration: Output[Dataset], verdict: Output[Markdown]) -> str:  # fmt: skip
+             cnn_evaluation: Input[Dataset], lstm_evaluation: Input[Dataset], prepared: Input[Dataset], stress: Input[Dataset],
+             validation: Input[Dataset], config: str, code: str, last: str, registration: Output[Dataset],
+             verdict: Output[Markdown], page: Output[HTML]) -> str:  # fmt: skip
     return call("register", models=[cnn, lstm], packages=[cnn_package, lstm_package],
-                evaluations=[cnn_evaluation, lstm_evaluation], prepared=prepared, config=config, code=code,
-                last=last, registration=registration, shown=[verdict])  # fmt: skip
+                evaluations=[cnn_evaluation, lstm_evaluation], prepared=prepared, stress=stress, validation=validation,
+                config=config, code=code, last=last, report=f"{page.path}.folder", registration=registration,
+                shown=[verdict, page])  # fmt: skip
 
 
 @component

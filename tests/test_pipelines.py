@@ -187,7 +187,7 @@ def test_an_output_has_the_same_name_nowhere_else(compiled):
         name for task, *_ in leaves(compiled)
         for name in compiled["components"][task["componentRef"]["name"]].get("outputDefinitions", {}).get("artifacts", {})
     ]  # fmt: skip
-    assert len(outputs) == len(set(outputs)) == 23
+    assert len(outputs) == len(set(outputs)) == 24
     assert {"report", "report_cnn", "report_lstm", "metrics_cnn", "model_lstm", "package_cnn", "findings"} <= set(outputs)
 
 

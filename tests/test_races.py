@@ -37,20 +37,20 @@ def store(request, here: Path, tmp_path_factory, monkeypatch):
         yield here
 
 
-def runner(place: Path, barrier, work: list[tuple], faults) -> None:
+def runner(place: Path, barrier, work: list[tuple], faults, knobs: dict) -> None:
     os.chdir(place)
     for number, (folders, name) in enumerate(work):
         barrier.wait(300)
         try:
-            register_these(place, *folders, model=name, verdict=f"verdict-{os.getpid()}-{number}.json")
+            register_these(place, *folders, model=name, verdict=f"verdict-{os.getpid()}-{number}.json", **knobs)
         except BaseException as error:
             faults.put(f"{name}: {type(error).__name__}: {error}")
 
 
-def race(place: Path, *work: list[tuple]) -> list[str]:
+def race(place: Path, *work: list[tuple], **knobs) -> list[str]:
     """Each list is what one process registers, one after the other; all start each of them at the same moment."""
     barrier, faults = SPAWN.Barrier(len(work)), SPAWN.Queue()
-    processes = [SPAWN.Process(target=runner, args=(place, barrier, one, faults)) for one in work]
+    processes = [SPAWN.Process(target=runner, args=(place, barrier, one, faults, knobs)) for one in work]
     for process in processes:
         process.start()
     for process in processes:
@@ -64,7 +64,7 @@ def race(place: Path, *work: list[tuple]) -> list[str]:
 
 def test_of_two_candidates_at_once_the_better_one_is_champion_and_each_has_one_version(store):
     better = make(store, "cnn", training="better", test=0.9)
-    worse = make(store, "lstm", training="worse", test=0.8, weight=0.5)
+    worse = make(store, "lstm", training="worse", test=0.7, weight=0.9)
     pairs = [(f"pair{number}", *((better, worse) if number % 2 else (worse, better))) for number in range(RACES)]
     faults = race(store, [([one], name) for name, one, _ in pairs], [([other], name) for name, _, other in pairs])
     assert faults == []
@@ -87,10 +87,13 @@ def test_the_same_candidate_twice_at_once_is_one_version_and_one_run(store):
 
 
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)
-def test_four_processes_with_fifteen_registrations_each_leave_sixty_versions(store):
-    work = [[([make(store, "cnn", training=f"t{process}-{number}", test=0.5 + (15 * process + number) / 200, weight=1 + number)],
-              "darkroom") for number in range(15)] for process in range(4)]  # fmt: skip
-    assert race(store, *work) == []
+def test_four_processes_with_fifteen_registrations_each_leave_sixty_versions_and_the_best_is_champion(store):
+    split_of(store / "prepared/test", 600, size=25)
+    best = 599 / 600  # each is right of ten samples more than the one before it
+    work = [[([make(store, "cnn", training=f"t{process}-{number}", test=best - (59 - 15 * process - number) / 60)], "darkroom")
+             for number in range(15)] for process in range(4)]  # fmt: skip
+    none = {f"minimum_{name}": 0.0 for name in ("accuracy", "balanced_accuracy", "worst_class_recall")}
+    assert race(store, *work, **none, calibration_harm=1.0) == []
     assert len(versions()) == 60
-    assert champion().tags["test_accuracy"] == repr(0.5 + 59 / 200)
+    assert champion().tags["test_accuracy"] == repr(best)
     assert len(tracking.connect().search_runs(experiment_names=["darkroom"])) == 60

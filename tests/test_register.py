@@ -89,13 +89,13 @@ def test_the_same_thing_twice_adds_no_version(candidate, registered):
 
 
 def test_a_champion_is_not_left_for_a_worse_model(candidate, registered):
-    registered(candidate("cnn", validation=0.9, test=0.9))
-    verdict = registered(candidate("cnn", validation=0.99, test=0.8))
+    registered(candidate("cnn", validation=0.9, test=0.7))
+    verdict = registered(candidate("cnn", validation=0.99, test=0.6))
     assert not verdict["accepted"]
     assert verdict["version"] == "2"
     assert str(champion().version) == "1"
-    assert any("The champion stays: balanced accuracy 0.8000" in reason for reason in verdict["reasons"])
-    assert registered(candidate("lstm", validation=0.5, test=0.93))["accepted"]
+    assert any("The champion stays: balanced accuracy 0.6000" in reason for reason in verdict["reasons"])
+    assert registered(candidate("lstm", validation=0.5, test=0.95))["accepted"]
     assert str(champion().version) == "3"
 
 
@@ -105,8 +105,8 @@ def test_a_champion_scored_on_another_test_split_is_scored_anew(candidate, regis
     other = split_of(here / "prepared/test", count=60)
     files.write_json(evaluation / "test.json", {"digest": other.content_digest(), "training_id": "cnn1"})
     verdict = registered((model, evaluation))
-    # The network in the registry is right on every picture of the new split.
-    assert any("the champion so far (version 1) 1.0000" in reason for reason in verdict["reasons"])
+    # The package in the registry is right of every one of the 20 new samples.
+    assert any("the champion so far (version 1) 0.9333" in reason for reason in verdict["reasons"])
     assert not verdict["accepted"]
 
 

@@ -131,10 +131,10 @@ def test_knobs_of_later_steps_are_tags_of_the_run(project):
     model, evaluation = make(project, "cnn", training="t1")
     test = files.read_json(evaluation / "test.json")
     (evaluation / "test.json").write_text(json.dumps({**test, "knobs": {"calibration_bins": 15}}))
-    register_these(project, (model, evaluation), tolerance=0.25)
+    register_these(project, (model, evaluation), class_harm=0.25)
     (run,) = runs()
     assert json.loads(run.data.tags["knobs.evaluate"]) == {"calibration_bins": 15}
-    assert json.loads(run.data.tags["knobs.register"])["tolerance"] == 0.25
+    assert json.loads(run.data.tags["knobs.register"])["class_harm"] == 0.25
     assert run.data.tags["verdict"] == "champion"
 
 

@@ -1,4 +1,4 @@
-"""What train and evaluate leave, made in a moment: tiny networks that tell bright pictures from dark ones, or get it wrong."""
+"""What train, package and evaluate leave, made in a moment: networks of which each sample's answer is foretold."""
 
 from pathlib import Path
 
@@ -43,12 +43,24 @@ def network(weight: float, *, size: int = 8, classes: int = 2):
 
 
 def split_of(folder: Path, count: int = 40, *, first: int = 0, size: int = 8) -> arrays.Split:
-    """Samples of alternating labels, named by numbers from `first` on."""
+    """Samples of alternating labels, named by numbers from `first` on; each lights the pixel of its number, and no other."""
     labels = np.arange(first, first + count) % 2
-    arrays.create(folder, count, (size, size, 1))[:] = np.where(labels, 200, 50)[:, None, None, None]
+    images = arrays.create(folder, count, (size, size, 1))
+    images.reshape(count, -1)[np.arange(count), np.arange(first, first + count) % size**2] = 255
+    images.flush()
     rows = [{"id": str(first + n), "source": f"{first + n}", "label": CLASSES[y]} for n, y in enumerate(labels)]
     arrays.describe(folder, labels, rows)
     return arrays.load(folder)
+
+
+def answers_of(split: arrays.Split, wrong: list[int], weight: float, classes: int) -> np.ndarray:
+    """The matrix of a package that is right of all samples but these; where `weight` is negative, of these alone.
+
+    A row is the answer to the sample that lights this pixel. `weight` is how sure it is.
+    """
+    said = np.arange(split.images[0].size) % 2
+    said[np.array(wrong, int) % len(said)] ^= 1
+    return 3 * abs(weight) * np.eye(classes)[said ^ (weight < 0)]
 
 
 def learn_from(folder: Path, ids: range) -> None:
@@ -60,8 +72,11 @@ def learn_from(folder: Path, ids: range) -> None:
 
 
 def make(place: Path, architecture: str, *, training: str, validation: float = 0.9, test: float = 0.9, worst: float = 0.6,
-         weight: float = 1.0, knobs: dict | None = None, **record) -> tuple[Path, Path]:  # fmt: skip
-    """The folders of a model and of its evaluation on `prepared/test` of `place`."""
+         weight: float = 1.0, wrong: list[int] | None = None, knobs: dict | None = None, **record) -> tuple[Path, Path]:  # fmt: skip
+    """The folders of a model and of its evaluation on `prepared/test` of `place`.
+
+    `test`: its figures there; `wrong`: the ids of the samples that its package gets wrong, or else the last ones, as `test` says.
+    """
     model, evaluation = place / f"models/{training}", place / f"evaluation/{training}"
     split = arrays.load(place / "prepared/test")
     model.mkdir(parents=True)
@@ -78,7 +93,10 @@ def make(place: Path, architecture: str, *, training: str, validation: float = 0
     (model / "curves.png").write_bytes(b"png")
     seen.write(model / seen.FILE, [])
     size, classes = split.images.shape[1], record["classes"]
-    make_package(place / "packages" / training, way=Preprocessing(size, size, 1, "pad"), classes=classes, training_id=training)
+    if wrong is None:
+        wrong = split.table()["id"].to_pylist()[round(test * len(split)) if np.isfinite(test) else 0 :]
+    make_package(place / "packages" / training, way=Preprocessing(size, size, 1, "pad"), classes=classes, training_id=training,
+                 matrix=answers_of(split, wrong, weight, len(classes)))  # fmt: skip
     metrics = dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1"), test)
     metrics |= {"worst_class_recall": worst, "expected_calibration_error": 0.1, "log_loss": 0.5, "samples": len(split)}
     files.write_json(evaluation / "metrics.json", metrics)

@@ -1,10 +1,12 @@
 """The trained and evaluated models that ask to be registered, and what each has to show."""
 
+import csv
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from components.register import criteria
 from components.register.config import RegisterConfig
 from components.shared import files
 from components.shared.data import arrays
@@ -17,7 +19,7 @@ RECORD = ("training_id", "name", "knobs", "validation", "model", "classes", "sha
 FIGURES = ("macro_f1", "expected_calibration_error", "log_loss", "samples")  # that a model card shows, beside the shares
 COST = ("training_seconds", "model_mebibytes", "parameters", "prediction_milliseconds")
 SPLIT = "split.json"  # of prepare, which evaluate keeps
-ABSOLUTE = ("accuracy", "balanced_accuracy", "worst_class_recall")
+ABSOLUTE = ("accuracy", "balanced_accuracy", "worst_class_recall")  # which have to be shares
 
 
 @dataclass
@@ -33,6 +35,9 @@ class Candidate:
     package: Package
     learnt_from: int = 0  # test samples that the model was trained or tuned on
     twins: dict[str, int] = field(default_factory=dict)  # split -> test samples with a near twin there; empty: not counted
+    intervals: dict[str, list[float]] = field(default_factory=dict)  # metric -> 95 % interval
+    slices: list[dict[str, str]] = field(default_factory=list)  # parts of the test split, sorted by harm
+    stress: dict = field(default_factory=dict)  # what damage does; empty: not measured
     version: str | None = None
     reasons: list[str] = field(default_factory=list)
 
@@ -84,16 +89,16 @@ class Candidate:
         if self.learnt_from:
             return [f"{self.architecture}: was scored on {self.learnt_from:,} test samples that it has learnt from, expected none; "
                     "`dvc repro` trains it on the present split"]  # fmt: skip
-        limits = {name: getattr(config, f"minimum_{name}") for name in ABSOLUTE}
-        return [
-            f"{self.architecture}: {name} {self.metrics[name]:.4f} is below register.minimum_{name} = {limit:g}"
-            for name, limit in limits.items()
-            if self.metrics[name] < limit
-        ]
+        return [f"{self.architecture}: {row.reason}" for row in self.criteria(config) if row.verdict == criteria.FAILS]
+
+    def criteria(self, config: RegisterConfig) -> list[criteria.Row]:
+        """The absolute gates, a row each, the passed ones, too."""
+        figures = self.cost | {"mean_corruption_error": self.stress.get("mean_corruption_error")} | self.metrics
+        return criteria.alone(self.architecture, figures, self.intervals, config, promise=self.package.calibration.coverage)
 
 
-def read(model: Path, package: Path, evaluation: Path) -> Candidate:
-    """Read what train, package and evaluate left. Raises CannotRun when it is not whole, or when they are not of the same training."""
+def read(model: Path, package: Path, evaluation: Path, stress: Path | None = None) -> Candidate:
+    """Read what train, package, evaluate and stress left. Raises CannotRun when it is not whole, or not of the same training."""
     record, test = (
         files.read_json(model / "run.json", *RECORD),
         files.read_json(evaluation / "test.json", "training_id", "digest"),
@@ -104,14 +109,24 @@ def read(model: Path, package: Path, evaluation: Path) -> Candidate:
     metrics, cost = files.read_json(evaluation / "metrics.json", "samples"), files.read_json(evaluation / "cost.json", *COST)
     split = files.read_json(evaluation / SPLIT) if (evaluation / SPLIT).exists() else {}
     twins = split.get("splits", {}).get("test", {}).get("with_a_twin_in", {})
-    return Candidate(model, evaluation, record, metrics, cost, test["digest"], made, test.get("learnt_from") or 0, twins)
+    found = Candidate(model, evaluation, record, metrics, cost, test["digest"], made, test.get("learnt_from") or 0, twins)
+    if (file := evaluation / "intervals.json").exists():
+        found.intervals = files.read_json(file)
+    if (file := evaluation / "slices.csv").exists():
+        with file.open(encoding="utf-8", newline="") as stream:
+            found.slices = list(csv.DictReader(stream))
+    if stress and (file := stress / found.architecture / "stress.json").exists():
+        found.stress = files.read_json(file, "mean_corruption_error", "worst")
+    return found
 
 
-def read_all(models: list[Path], packages: list[Path], evaluations: list[Path], prepared: Path) -> list[Candidate]:
+def read_all(
+    models: list[Path], packages: list[Path], evaluations: list[Path], prepared: Path, stress: Path | None = None
+) -> list[Candidate]:
     """All candidates, which were scored on the test split that lies in `prepared`. Raises CannotRun."""
     if len({len(models), len(packages), len(evaluations)}) > 1:
         raise CannotRun(f"register: {len(models)} models but {len(packages)} packages and {len(evaluations)} evaluations")
-    candidates = [read(*folders) for folders in zip(models, packages, evaluations, strict=True)]
+    candidates = [read(*folders, stress) for folders in zip(models, packages, evaluations, strict=True)]
     if len({candidate.test_digest for candidate in candidates}) > 1:
         raise CannotRun("register: the models were scored on different test splits; `dvc repro` brings them together")
     if arrays.load(prepared / "test").content_digest() != candidates[0].test_digest:

@@ -1,59 +1,76 @@
-"""A candidate against the champion: on samples that neither has learnt from or was tuned on."""
+"""A candidate against the champion: on samples that neither has learnt from or was tuned on, both asked anew by their packages."""
 
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
+from components.register import criteria
 from components.register.candidates import Candidate
 from components.register.config import RegisterConfig
+from components.shared import scratch
 from components.shared.data import arrays, seen
-from components.shared.models import keras_file
+from components.shared.models import intervals
+from components.shared.models.recogniser import Recogniser
 from components.shared.runs import logged_model
 from components.shared.runs.registry import IDENTITY, Registry
 
-FEW = 20  # samples; fewer say little of a model
 TAGS = (IDENTITY, "weights_sha256", "classes", "shape", "test_digest")  # which each version of ours has
+PARTS = 10  # of a test split, for decisions on samples that never decided before
+CHUNK = 512  # samples that are read at once
+LOOKS = 100  # at one sample, for the time that it takes
 
 
 class Verdict(NamedTuple):
-    """Whether the candidate becomes champion, and why, in a sentence."""
+    """Whether the candidate becomes champion, why, in a sentence, and the criteria that were compared with the champion."""
 
     accepted: bool
     reason: str
+    rows: list[criteria.Row] = []  # noqa: RUF012 - nobody writes into it
+
+
+class Incomparable(Exception):
+    """The text says why, with the champion as its subject."""
 
 
 def compare(
-    champion, candidate: Candidate, version: str, registry: Registry, prepared: Path, config: RegisterConfig
+    champion,
+    candidate: Candidate,
+    version: str,
+    registry: Registry,
+    prepared: Path,
+    config: RegisterConfig,
+    part: int | None = None,
 ) -> Verdict:
     """Judge a candidate, which is `version` of the registered model, against the present champion (None: there is none).
 
-    The candidate becomes champion if it is no worse by more than `register.tolerance`. A champion that it cannot be compared
-    with stays, unless `register.replace_incomparable_champion` says otherwise.
+    The candidate becomes champion if it is better beyond chance and does no harm (see `criteria`). A champion that it cannot be
+    compared with stays, unless `register.replace_incomparable_champion` says otherwise. `part`: of the test split, 0 to PARTS - 1,
+    by which is decided; None: by all of it.
     """
     if champion is None:
         return Verdict(True, "There was no champion before.")
     if str(champion.version) == version:
         return Verdict(True, f"It is the champion already (version {version}).")
+    if (
+        champion.tags.get(IDENTITY) == candidate.identity
+    ):  # the version of the same model is new, since the files of that one are damaged
+        return Verdict(
+            True, f"The champion so far (version {champion.version}) is the same model, but damaged; it is replaced."
+        )
     try:
-        before, now, where = _figures(champion, candidate, registry, prepared, config.compare_by)
+        before, now, where, rows = _judged(champion, candidate, registry, prepared, config, part)
     except Incomparable as reason:
         return _without_comparison(champion, str(reason), config)
     except logged_model.Unusable as error:
-        if champion.tags.get(IDENTITY) == candidate.identity:
-            return Verdict(
-                True, f"The champion so far (version {champion.version}) is the same model, but {error}; it is replaced."
-            )
         return _without_comparison(champion, f"is not readable: {error}", config)
     name = config.compare_by.replace("_", " ")
     figures = f"{name} {now:.4f} {where}, the champion so far (version {champion.version}) {before:.4f}"
-    if now >= before - config.tolerance:
-        return Verdict(True, f"No worse than the champion: {figures}.")
-    return Verdict(False, f"The champion stays: {figures}.")
-
-
-class Incomparable(Exception):
-    """The text says why, with the champion as its subject."""
+    if failed := [row.reason for row in rows if row.verdict == criteria.FAILS]:
+        return Verdict(False, f"The champion stays: {figures}: {'; '.join(failed)}.", rows)
+    return Verdict(True, f"Better than the champion: {figures}: {rows[0].reason}, and no harm beyond the limits.", rows)
 
 
 def _without_comparison(champion, reason: str, config: RegisterConfig) -> Verdict:
@@ -64,55 +81,120 @@ def _without_comparison(champion, reason: str, config: RegisterConfig) -> Verdic
                           "true in params.yaml and run `dvc repro`, or give the alias to another version in MLflow.")  # fmt: skip
 
 
-def _figures(champion, candidate: Candidate, registry: Registry, prepared: Path, metric: str) -> tuple[float, float, str]:
-    """The metric of the champion, that of the candidate, and on which samples.
+def _judged(
+    champion, candidate: Candidate, registry: Registry, prepared: Path, config: RegisterConfig, part: int | None
+) -> tuple[float, float, str, list[criteria.Row]]:
+    """The metric of the champion, that of the candidate, on which samples, and the criteria.
 
-    On the same test split the recorded values stand. Else both are scored on those of the candidate's test samples that the
-    champion has not learnt from. Raises Incomparable, and Unusable when the champion's files cannot be read.
+    Raises Incomparable, and Unusable when the champion's package cannot be read.
     """
     tags = champion.tags
-    missing = [tag for tag in (*TAGS, f"test_{metric}") if tag not in tags]
-    if missing:
+    if missing := [tag for tag in TAGS if tag not in tags]:
         raise Incomparable(f"was not registered by Darkroom, or has lost its tags (no {', '.join(missing)})")
     if tags["classes"] != candidate.classes_digest:
         raise Incomparable("recognises other classes")
-    model, now = registry.read(champion), candidate.metrics[metric]
-    if tags["test_digest"] == candidate.test_digest:
-        recorded = _number(tags[f"test_{metric}"])
-        if recorded is None:
-            raise Incomparable(f"has no usable record: its tag test_{metric} is {tags[f'test_{metric}']!r}")
-        return recorded, now, f"on the same {candidate.metrics['samples']:,} test samples"
-    shape = list(candidate.record["shape"])
-    if list(model.input_shape[1:]) != shape:
-        raise Incomparable(f"was scored on another test split, and takes another shape ({tags['shape']}, not {shape})")
+    if not tags.get(logged_model.DIGEST):
+        return _by_record(champion, candidate, config, "has no package, since an older Darkroom made it")
+    with scratch.folder("champion") as folder:
+        package = registry.package(champion, folder)
+        if package.preprocessing != candidate.package.preprocessing:
+            shape = list(candidate.record["shape"])
+            return _by_record(champion, candidate, config, f"takes another shape ({tags['shape']}, not {shape})"
+                              if tags["shape"] != str(shape) else "takes pictures that were resized by another rule")  # fmt: skip
+        recognisers = Recogniser(package), Recogniser(candidate.package)
     test = arrays.load(prepared / "test")
-    learnt = registry.seen(champion)
-    if learnt is None:
-        raise Incomparable(
-            "was scored on another test split, and its list of the samples that it has learnt from is lost or damaged"
-        )
-    rows = np.flatnonzero(seen.unseen(test.table(), learnt))
-    if not len(rows):
-        raise Incomparable(f"has learnt from all of the {len(test):,} test samples")
-    before = _score(model, test, rows, metric)
-    if before is None:
+    rows, where = _unseen(champion, candidate, registry, test, part)
+    chunks = np.array_split(rows, 1 + len(rows) // CHUNK)
+    answered = [np.concatenate([each.probabilities(test.images[chunk]) for chunk in chunks]) for each in recognisers]
+    if not np.isfinite(answered[0]).all():
         raise Incomparable("answers with values that are no numbers")
-    if len(rows) < len(test):
-        now = _score(candidate.load(), test, rows, metric)
-    few = " (few, which says little)" if len(rows) < FEW else ""
-    return before, now, f"on the {len(rows):,} of {len(test):,} test samples that neither has learnt from{few}"
+    labels, said = test.labels[rows], [criteria.Said.of(probabilities) for probabilities in answered]
+    units = intervals.units(test.table().take(rows))
+    found = criteria.promotion(candidate.architecture, labels, *said, candidate.record["classes"], config, units=units)
+    old, new = (_metric(config.compare_by, labels, each.predicted) for each in said)
+    return (
+        old,
+        new,
+        where,
+        [*found, _corruption(champion, candidate, config), _latency(candidate, recognisers, test.images, config)],
+    )
 
 
-def _score(model, test: arrays.Split, rows: np.ndarray, metric: str) -> float | None:
-    from components.shared.models.scores import scores
+def _unseen(champion, candidate: Candidate, registry: Registry, test: arrays.Split, part: int | None) -> tuple[np.ndarray, str]:
+    """Which test samples decide, int (m,), and how to say so."""
+    chosen, where = np.ones(len(test), bool), f"on the same {len(test):,} test samples"
+    if champion.tags["test_digest"] != candidate.test_digest:
+        learnt = registry.seen(champion)
+        if learnt is None:
+            raise Incomparable(
+                "was scored on another test split, and its list of the samples that it has learnt from is lost or damaged"
+            )
+        chosen = seen.unseen(test.table(), learnt)
+        where = f"on the {chosen.sum():,} of {len(test):,} test samples that neither has learnt from"
+        if not chosen.any():
+            raise Incomparable(f"has learnt from all of the {len(test):,} test samples")
+    if part is not None:
+        chosen &= parts(test) == part
+        where = f"on {chosen.sum():,} of {len(test):,} test samples, which never decided before (part {part + 1} of {PARTS})"
+        if not chosen.any():
+            raise Incomparable(f"meets no test sample in part {part + 1} of {PARTS}, which is to decide")
+    return np.flatnonzero(chosen), where
 
-    probabilities = keras_file.predict(model, test.images, name="compare")[rows]
-    return scores(test.labels[rows], probabilities)[metric] if np.isfinite(probabilities).all() else None
+
+def parts(test: arrays.Split) -> np.ndarray:
+    """int (n,): in which of the PARTS each test sample lies, by a hash of its id; samples of one unit lie in one."""
+    ids, units = pd.Series(test.table()["id"].to_pylist()), intervals.units(test.table())
+    named = ids if units is None else ids.groupby(units).transform("min")
+    return (seen.digests("part", named) % np.uint64(PARTS)).astype(int)
 
 
-def _number(text: str) -> float | None:
+def _metric(name: str, labels: np.ndarray, predicted: np.ndarray) -> float:
+    hits = pd.Series(predicted == labels)
+    return float(hits.mean() if name == "accuracy" else hits.groupby(labels).mean().mean())
+
+
+def _by_record(
+    champion, candidate: Candidate, config: RegisterConfig, reason: str
+) -> tuple[float, float, str, list[criteria.Row]]:
+    """As well as can be, where the champion cannot be asked: by what was recorded of it on the same test samples."""
+    if champion.tags["test_digest"] != candidate.test_digest:
+        raise Incomparable(f"was scored on another test split, and {reason}")
+    name = config.compare_by
+    if (before := _recorded(champion, f"test_{name}")) is None:
+        raise Incomparable(f"{reason}, and its tag test_{name} is {champion.tags.get(f'test_{name}')!r}")
+    now, samples = candidate.metrics[name], candidate.metrics["samples"]
+    low, high = candidate.intervals.get(name, (0.0, 0.0))
+    half = (high - low) / 2 or 1.96 * (max(now * (1 - now), before * (1 - before)) / samples) ** 0.5
+    where = f"on the same {samples:,} test samples (by its record: it {reason})"
+    return before, now, where, [criteria.recorded(candidate.architecture, before, now, half, config)]
+
+
+def _recorded(champion, tag: str) -> float | None:
     try:
-        value = float(text)
-    except ValueError:
+        value = float(champion.tags[tag])
+    except (KeyError, ValueError):
         return None
     return value if 0 <= value <= 1 else None  # a share; NaN is none
+
+
+def _corruption(champion, candidate: Candidate, config: RegisterConfig) -> criteria.Row:
+    name, limit = "growth of the mean corruption error", config.corruption_harm
+    now, before = candidate.stress.get("mean_corruption_error"), _recorded(champion, "mean_corruption_error")
+    if now is None or before is None or champion.tags["test_digest"] != candidate.test_digest:
+        reason = f"{name}: not measured of both on the same test samples"
+        return criteria.Row(name, candidate.architecture, None, limit, "champion", criteria.UNKNOWN, reason)
+    told = f"{now:.4f}, the champion's is {before:.4f}"
+    return criteria.harm(candidate.architecture, name, now - before, limit, "corruption_harm", told)
+
+
+def _latency(candidate: Candidate, recognisers: tuple, images: np.ndarray, config: RegisterConfig) -> criteria.Row:
+    """Times that one sample takes; the two in turn, so that whatever else this machine does slows both."""
+    seconds = np.empty((LOOKS, 2))
+    for look in seconds:
+        for which, recogniser in enumerate(recognisers):
+            started = time.perf_counter()
+            recogniser.probabilities(images[:1])
+            look[which] = time.perf_counter() - started
+    before, now = 1000 * np.median(seconds, axis=0)
+    told = f"{now:.2f} ms for one sample, the champion {before:.2f} ms"
+    return criteria.harm(candidate.architecture, "times as long", now / before, config.latency_harm, "latency_harm", told)

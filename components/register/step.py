@@ -1,17 +1,20 @@
 """The evaluated models -> a verdict: which pass the gates, which is the better one, whether it becomes champion."""
 
-import functools
+import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+from components.register import criteria, report_page
 from components.register.candidates import ABSOLUTE, Candidate, read_all
 from components.register.card import card
-from components.register.comparison import Verdict, compare
 from components.register.config import RegisterConfig
 from components.shared import destination, files
 from components.shared.errors import CannotRun, Refused
 from components.shared.runs import tracking, values
 from components.shared.runs.logged_model import DIGEST
+
+NUMBER = re.compile(r"-?[0-9.]+(e-?[0-9]+)?")
 
 
 def register(
@@ -19,17 +22,24 @@ def register(
     models: Annotated[list[Path], "folders that train wrote"],
     packages: Annotated[list[Path], "folders that package wrote, in the same order"],
     evaluations: Annotated[list[Path], "folders that evaluate wrote, in the same order"],
-    prepared: Annotated[Path, "what prepare wrote: the test split, to score an older champion on"],
+    prepared: Annotated[Path, "what prepare wrote: the test split, to ask the champion anew"],
     config: RegisterConfig,
     registration: Annotated[Path, "the file for the verdict"],
+    stress: Annotated[Path | None, "what stress wrote, of all models"] = None,
+    validation: Annotated[Path | None, "what validate wrote, for the page"] = None,
+    report: Annotated[Path | None, "folder for the page that shows the verdict, the models and the data"] = None,
 ) -> None:
-    """Each model that passes the absolute gates becomes a version; the best of them champion, unless the present one is better.
+    """Each model that passes the absolute gates becomes a version; the best of them champion, if it proves to be better.
 
-    Validation data decides which architecture is better. A candidate replaces the champion if it is no worse on test samples
-    that neither has learnt from. The same model again adds no version. Raises Refused when none passes, after the verdict is written.
+    Validation data decides which architecture is better. A candidate replaces the champion if it is better beyond chance on test
+    samples that neither has learnt from, and does no harm. The same model again adds no version. Raises Refused when none passes,
+    after the verdict is written.
     """
-    destination.check_file(registration, ours=_is_verdict, inputs=[*models, *packages, *evaluations, prepared])
-    candidates = read_all(models, packages, evaluations, prepared)
+    inputs = [*models, *packages, *evaluations, prepared, *filter(None, [stress, validation])]
+    destination.check_file(registration, ours=_is_verdict, inputs=inputs)
+    if report:
+        destination.check_folder(report, kind="report", inputs=inputs)
+    candidates = read_all(models, packages, evaluations, prepared, stress)
     for candidate in candidates:
         candidate.reasons = candidate.faults(config) or _unusable(candidate)
     passing = [candidate for candidate in candidates if not candidate.reasons]
@@ -41,16 +51,23 @@ def register(
             else:
                 tracking.try_to(send, candidate.model, made)
     verdict = {"model": config.model, "version": None, "alias": "champion", "accepted": False}
+    verdict |= {"champion": None, "decisions": 0, "decide_on": config.decide_on}
     verdict["data_digest"] = candidates[0].record["data_digest"]
+    verdict["criteria"] = [asdict(row) for candidate in candidates for row in candidate.criteria(config)]
     if passing:
-        verdict |= _register(passing, prepared, config)
+        found, rows = _register(passing, prepared, config)
+        verdict |= found
+        verdict["criteria"] += map(asdict, rows)
     else:
         verdict["reasons"] = ["no model passes the gates"]
     verdict["reasons"] += candidates[0].caveat()  # they have the test split in common
     verdict["candidates"] = [_row(candidate, config) for candidate in candidates]
     files.write_json(registration, verdict, ours=_is_verdict)
     print("\n".join(f"register: {reason}" for reason in verdict["reasons"]))
-    tracking.try_to(tracking.send_verdict, [candidate.record for candidate in candidates], verdict, config.model_dump())
+    if report:
+        report_page.write(registration, models, evaluations, stress, validation, report)
+    records = [candidate.record for candidate in candidates]
+    tracking.try_to(tracking.send_verdict, records, verdict, config.model_dump(), report and report / "index.html")
     if not passing:
         raise Refused(*(reason for candidate in candidates for reason in candidate.reasons))
 
@@ -68,7 +85,8 @@ def _unusable(candidate: Candidate) -> list[str]:
     return []
 
 
-def _register(passing: list[Candidate], prepared: Path, config: RegisterConfig) -> dict:
+def _register(passing: list[Candidate], prepared: Path, config: RegisterConfig) -> tuple[dict, list[criteria.Row]]:
+    from components.register.promotion import settle
     from components.shared.runs.registry import Registry
 
     best = max(passing, key=lambda candidate: candidate.on_validation(config.compare_by))
@@ -86,28 +104,20 @@ def _register(passing: list[Candidate], prepared: Path, config: RegisterConfig) 
     for candidate, (model_id, sha256) in zip(passing, verified, strict=True):
         candidate.version = registry.add(_tags(candidate, sha256), card(candidate, [f"Passed the gates. {why_best}"]), model_id)
         candidate.reasons = [f"{candidate.architecture}: passes the gates"]
-    verdict = _settle(mlflow, registry, best, prepared, config)
-    reasons = [why_best, verdict.reason]
+    settled = settle(mlflow, registry, best, best.version, prepared, config)
+    reasons = [why_best, settled.verdict.reason, *filter(None, [settled.wear])]
     registry.describe(best.version, card(best, reasons + best.caveat()))
-    return {"version": best.version, "accepted": verdict.accepted, "reasons": reasons}
+    found = {"version": best.version, "accepted": settled.verdict.accepted, "reasons": reasons}
+    return found | {"champion": _told(settled.champion), "decisions": settled.decisions}, settled.verdict.rows
 
 
-def _settle(mlflow, registry, best: Candidate, prepared: Path, config: RegisterConfig) -> Verdict:
-    """Compare with the champion, and take its place or leave it. Others may do the same at this time: one after the other."""
-    from components.shared.runs.turns import turn
-
-    while True:
-        champion = registry.champion()
-        # Outside of our turn, since it may take minutes to fetch the champion and to score it.
-        verdict = compare(champion, best, best.version, registry, prepared, config)
-        with turn(mlflow, registry.client, registry.name, best.version) as write:
-            present = registry.champion()
-            if (present and present.version) != (champion and champion.version):
-                continue  # another one has become champion meanwhile: it is the one to be compared with
-            if not verdict.accepted or (present and str(present.version) == best.version):
-                return verdict
-            if write(functools.partial(registry.promote, best.version, verdict.reason)):
-                return verdict
+def _told(champion) -> dict | None:
+    if not champion:
+        return None
+    tags = champion.tags
+    metrics = {name.removeprefix("test_"): float(value) for name, value in tags.items()
+               if name.startswith("test_") and NUMBER.fullmatch(value)}  # fmt: skip
+    return {"version": str(champion.version), "name": tags.get("name", tags.get("architecture", "")), "metrics": metrics}
 
 
 def _tags(candidate: Candidate, sha256: str) -> dict[str, str]:
@@ -115,6 +125,7 @@ def _tags(candidate: Candidate, sha256: str) -> dict[str, str]:
         "identity": candidate.identity,
         "weights_sha256": candidate.record["model"]["weights_sha256"],
         "architecture": candidate.architecture,
+        "name": candidate.record["name"],
         "data_digest": candidate.record["data_digest"],
         "git_commit": candidate.record["tags"]["git_commit"],
         "sha256": sha256,
@@ -123,6 +134,7 @@ def _tags(candidate: Candidate, sha256: str) -> dict[str, str]:
         "shape": str(candidate.record["shape"]),
         "classes": candidate.classes_digest,
         **{f"test_{name}": repr(value) for name, value in candidate.metrics.items()},
+        **({"mean_corruption_error": repr(candidate.stress["mean_corruption_error"])} if candidate.stress else {}),
     }
 
 

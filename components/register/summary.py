@@ -19,7 +19,13 @@ _ROWS = (
 )
 
 
-def summary(registration: Annotated[Path, "what register wrote: outputs/registration.json"]) -> None:
+def summary(
+    registration: Annotated[Path, "what register wrote: outputs/registration.json"],
+    *,
+    explain: Annotated[
+        bool, "show each criterion of the gate instead, with value, interval, limit, verdict and reason"
+    ] = False,
+) -> None:
     """Show the models side by side on the test split, the verdict, and what to type next.
 
     Raises Refused when the verdict is of an earlier run than what lies beside it: a failed run leaves the old one in its place.
@@ -28,6 +34,9 @@ def summary(registration: Annotated[Path, "what register wrote: outputs/registra
     if newer := _newer(verdict, registration.parent):
         raise Refused(f"{registration}: is the verdict of an earlier run: {newer}; it says nothing of the present data and models. "
                       "`dvc repro` goes on where the last run stopped")  # fmt: skip
+    if explain:
+        print(criteria(verdict.get("criteria", [])))
+        return
     candidates = verdict["candidates"]
     width = max(14, *(len(candidate["name"]) + 2 for candidate in candidates))
     samples = _cell("{:,}", candidates[0]["metrics"].get("samples"))
@@ -42,7 +51,7 @@ def summary(registration: Annotated[Path, "what register wrote: outputs/registra
         print(f"`{verdict['model']}`: no new champion")
     for reason in [*verdict["reasons"], *(r for c in candidates if not c["version"] for r in c["reasons"])]:
         print(f"  {reason}")
-    print("\nnext:")
+    print(f"\nwhy:\n  darkroom summary {registration} --explain\nnext:")
     if verdict["accepted"]:
         champion = f"models:/{verdict['model']}@champion"
         print(f"  darkroom serve {champion:26} ask it: a page on this machine, HTTP for programs")
@@ -53,6 +62,20 @@ def summary(registration: Annotated[Path, "what register wrote: outputs/registra
         "  edit params.yaml, then dvc repro          only what a knob touches runs again\n"
         "  darkroom ingest FOLDER data --replace && dvc add data && make run      your own pictures"
     )
+
+
+def criteria(rows: list[dict]) -> str:
+    """The table of the gate, aligned; below a row that compares with the champion, or does not pass, its reason."""
+    lines = [("criterion", "model", "value", "95 % interval", "limit", "against", "verdict")]
+    for row in rows:
+        interval = "-" if row["low"] is None else f"{row['low']:.4f} to {row['high']:.4f}"
+        lines.append((row["criterion"], row["candidate"], _cell("{:.4f}", row["value"]), interval, f"{row['limit']:g}",
+                      row["compared_with"], row["verdict"]))  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+    told = ["", *(f"\n    {row['reason']}" if row["compared_with"] == "champion" or row["verdict"] != "passes" else ""
+                  for row in rows)]  # fmt: skip
+    return "\n".join(map(str.__add__, table, told))
 
 
 def _cell(form: str, value: float | None) -> str:

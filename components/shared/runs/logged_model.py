@@ -109,17 +109,22 @@ def read_back(address: str, weights_sha256: str, package_sha256: str):
         except Exception as error:  # Keras and HDF5 raise whatever they please over a damaged file
             raise Unusable(f"its file cannot be read ({type(error).__name__})") from None
         if package_sha256:
-            from components.shared.runs import packages
-
-            try:
-                packages.download(f"{address}/{PACKAGE}", folder, package_sha256)
-            except CannotRun as error:
-                raise Unusable(f"its package is damaged: {str(error).removeprefix(f'{folder}: ')}") from None
+            package_of(address, folder, package_sha256)
     weights = keras_file.weights_digest(model)
     if weights != weights_sha256:
         raise Unusable(f"its weights are not those that were trained (sha256 {weights[:12]}..., "
                        f"trained {weights_sha256[:12]}...)")  # fmt: skip
     return model, digest
+
+
+def package_of(address: str, folder: Path, digest: str) -> Package:
+    """Download the package of the model at an address of the store into a folder. Raises Unusable."""
+    from components.shared.runs import packages
+
+    try:
+        return packages.download(f"{address}/{PACKAGE}", folder, digest)
+    except CannotRun as error:
+        raise Unusable(f"its package is damaged: {str(error).removeprefix(f'{folder}: ')}") from None
 
 
 def _keras_file(address: str, folder: Path) -> Path:

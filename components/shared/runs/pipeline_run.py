@@ -173,8 +173,7 @@ def send_verdict(records: list[dict], verdict: dict, used: dict, page: Path | No
                 state = "champion" if champion else f"version {row['version']}" if row["version"] else "; ".join(row["reasons"])
                 client.set_tag(run.info.run_id, "verdict", state[:5000])
                 client.set_tag(run.info.run_id, "knobs.register", json.dumps(used, sort_keys=True))
-                if page:
-                    client.log_artifact(run.info.run_id, str(page), "report")
+                keep(client, run.info.run_id)
                 groups.add(run.data.tags.get(PARENT))
             figures |= {f"{row['architecture']}.test_{name}": value for name, value in row["metrics"].items()}
             figures |= {f"{row['architecture']}.validation_{name}": value for name, value in row["validation"].items()}
@@ -183,8 +182,12 @@ def send_verdict(records: list[dict], verdict: dict, used: dict, page: Path | No
         for group in groups - {None}:
             for name, value in tags.items():
                 client.set_tag(group, f"verdict.{name}", str(value)[:5000])
-            if page:
-                client.log_artifact(group, str(page), "report")
+            keep(client, group)
             values.log_metrics(client, group, figures)
+
+    def keep(client, run_id: str) -> None:
+        client.log_dict(run_id, verdict, "registration.json")
+        if page:
+            client.log_artifact(run_id, str(page), "report")
 
     ask(mlflow, send)

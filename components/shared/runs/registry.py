@@ -9,12 +9,14 @@ import contextlib
 import datetime
 import functools
 import json
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from components.shared import scratch
 from components.shared.errors import CannotRun
+from components.shared.models.package import Package
 from components.shared.runs import logged_model
 from components.shared.runs.connection import SEND, ask
 
@@ -210,6 +212,15 @@ class Registry:
             address = self.client.get_model_version_download_uri(self.name, version.version)
             tags = version.tags
             return logged_model.read_back(address, tags["weights_sha256"], tags.get(logged_model.DIGEST, ""))[0]
+
+        return ask(self._mlflow, read, seconds=5 * SEND)
+
+    def package(self, version, folder: Path) -> Package:
+        """The package of a version, downloaded into a folder. Raises Unusable when its files are gone, damaged or foreign."""
+
+        def read() -> Package:
+            address = self.client.get_model_version_download_uri(self.name, version.version)
+            return logged_model.package_of(address, folder, version.tags[logged_model.DIGEST])
 
         return ask(self._mlflow, read, seconds=5 * SEND)
 
