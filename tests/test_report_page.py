@@ -223,6 +223,10 @@ def test_tables_sort_by_keyboard_numbers_as_numbers(page):
         page.switch_to.active_element.send_keys(Keys.ENTER)
         assert wanted.find_element(By.XPATH, "..").get_attribute("aria-sort") == way
         assert texts(page, "The most confused pairs")[0].endswith(f" {count}")
+    picture = page.find_element(By.CSS_SELECTOR, "figure button")
+    before = picture.size["width"]
+    picture.send_keys(Keys.ENTER)  # enlarges it
+    assert picture.size["width"] > before
 
 
 @pytest.mark.slow
@@ -233,6 +237,7 @@ def test_it_follows_the_systems_scheme_and_fits_a_phone(page, scheme, dark):
         "Emulation.setDeviceMetricsOverride", {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": True}
     )
     page.execute_script("document.querySelectorAll('details').forEach(each => each.open = true)")
+    page.execute_script("document.querySelectorAll('figure button').forEach(each => each.click())")
     wide = page.execute_script("return document.documentElement.scrollWidth")
     page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert wide == 400

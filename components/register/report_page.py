@@ -33,7 +33,6 @@ class Part(NamedTuple):
     missing: str = MADE_BY
     plots: list[dict] = []  # noqa: RUF012 - never changed
     link: str = ""
-    sorts: bool = True
     folded: bool = False
 
 
@@ -58,46 +57,36 @@ def write(
     page = render.render(
         Path(__file__).with_suffix(".html"), verdict=verdict, decisions=verdict.get("decisions", 0), chosen=chosen, failed=failed,
         refused=[reason for candidate in verdict["candidates"] if not candidate["version"] for reason in candidate["reasons"]],
-        parts=[*_judged(verdict, sides), *_failures(sides), *_data(findings, sides), *_made(sides)],
+        parts=_parts(verdict, findings, sides),
     )  # fmt: skip
     with files.whole_folder(folder, kind="report") as fresh:
         (fresh / "index.html").write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
-def _judged(verdict: dict, sides: list[Side]) -> list[Part]:
+def _parts(verdict: dict, findings: list[dict] | None, sides: list[Side]) -> list[Part]:
     champion = verdict.get("champion") or {}
     was = "" if champion else " There was no champion to compare with."
+    machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
     return [
         Part("Criteria", "Small figures are intervals of 95 %.", tables.criteria(verdict.get("criteria")),
              "the verdict is of an older Darkroom; `dvc repro -f register` judges anew", link="Criteria"),
         Part("The models side by side", f"On the test split; small figures are intervals of 95 %.{was}",
-             tables.figures(sides, champion), link="Models", sorts=False),
-    ]  # fmt: skip
-
-
-def _failures(sides: list[Side]) -> list[Part]:
-    return [
+             tables.figures(sides, champion), link="Models"),
         Part("The worst slices", "Those that lose most against the rest come first; p is corrected for looking at many (Holm).",
              tables.slices(sides), f"no slices.csv; {MADE_BY}", link="Slices"),
         Part("The most confused pairs", "", tables.pairs(sides), f"no pairs.csv; {MADE_BY}",
              _plots(sides, "pairs.png", "samples of the classes that it confuses most"), link="Pairs"),
-        Part("Damaged pictures", "Accuracy at strengths 1 to 5 of each damage; what hurts most comes first.", tables.damages(sides),
-             "no stress.json; `dvc repro stress` makes it",
-             _plots(sides, "curves.png", "accuracy by strength of damage") + _plots(sides[:1], "damages.png", "each damage"),
-             link="Damage"),
-        Part("Pictures", "", [], link="Pictures"),
+        Part("Damaged pictures", "Accuracy at strengths 1 to 5 of each damage; what hurts most comes first.",
+             tables.damages(sides), "no stress.json; `dvc repro stress` makes it", link="Damage",
+             plots=[*_plots(sides, "curves.png", "accuracy by strength"), *_plots(sides[:1], "damages.png", "each damage")]),
+        Part("Pictures", "A click enlarges each.", [], link="Pictures"),
         *(Part(name.capitalize(), "", None, f"no {name}.png; {MADE_BY}", found)
           for name, what in PICTURES.items() if (found := _plots(sides, f"{name}.png", what)) or name != "time"),
         Part("Explanations", "Each method has to pass its checks: it must find what matters better than chance does, and must "
              "change when the weights are shuffled. The sham has to fail.", tables.explanations(sides),
              f"no explanations.json; {MADE_BY}", _plots(sides, "explanations.png", "what its answers rest on")),
-    ]  # fmt: skip
-
-
-def _data(findings: list[dict], sides: list[Side]) -> list[Part]:
-    return [
-        Part("What validate found, and how often the models are wrong there", "", tables.findings(findings, sides),
-             f"no findings.json; {MADE_BY}", link="Data"),
+        Part("What validate found, and how often the models are wrong there", "Of each finding, the first 1,000 samples.",
+             tables.findings(findings, sides), f"no findings.json; {MADE_BY}", link="Data"),
         Part("Doubtful labels that a model contradicts", "Test samples whose label validate doubts, and to which a model gave "
              "another: the label may be what is wrong. Those that it is surest of come first.", tables.suspects(findings, sides),
              f"it needs samples.parquet of evaluate and findings.json of validate; {MADE_BY}"),
@@ -105,19 +94,9 @@ def _data(findings: list[dict], sides: list[Side]) -> list[Part]:
              f"no classes.csv; {MADE_BY}"),
         Part("Slices that lack data", f"Their intervals are wider than {100 * tables.VAGUE:.0f} points: how good a model is there "
              "is not known.", tables.slices(sides, vague=True), f"no slices.csv; {MADE_BY}"),
+        Part("How it was made", f"Judged on {machine}.", tables.made(sides), f"no run.json; {MADE_BY}", link="Made"),
+        Part("Knobs", "Those in which the models differ come first.", tables.knobs(sides), f"no run.json; {MADE_BY}", folded=True),
     ]  # fmt: skip
-
-
-def _made(sides: list[Side]) -> list[Part]:
-    machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    return [
-        Part(
-            "How it was made", f"Judged on {machine}.", tables.made(sides), f"no run.json; {MADE_BY}", link="Made", sorts=False
-        ),
-        Part(
-            "Knobs", "Those in which the models differ come first.", tables.knobs(sides), f"no run.json; {MADE_BY}", folded=True
-        ),
-    ]
 
 
 def _plots(sides: list[Side], name: str, what: str) -> list[dict]:

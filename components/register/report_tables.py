@@ -1,6 +1,7 @@
 """The tables of the page: rows of columns, each a text or a Cell; None where there is nothing that they could be made of."""
 
 import csv
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,18 +47,6 @@ class Side:
     record: dict  # run.json of train; empty where it is missing
     evaluation: Path
     stress: Path | None
-
-    def table(self, name: str) -> Rows:
-        """A table of the evaluation, each row headed by the model's name, with its numbers as numbers."""
-        try:
-            with (self.evaluation / name).open(encoding="utf-8", newline="") as stream:
-                rows = list(csv.DictReader(stream))
-        except OSError:
-            return None
-        return [
-            {"model": self.name} | {key: float(value or "nan") if key in NUMBERS else value for key, value in row.items()}
-            for row in rows
-        ]
 
     @cached_property
     def damage(self) -> dict:
@@ -144,8 +133,14 @@ def _figure(name: str, value: object, interval: Iterable | None = None) -> Cell:
 
 
 def _of_each(models: list[Side], name: str, most: int | None = None) -> Rows:
-    tables = [table[:most] for side in models if (table := side.table(name)) is not None]
-    return [row for table in tables for row in table] if tables else None
+    """The rows of a table of every evaluation that has it, each headed by the model's name, numbers as numbers."""
+    tables = {side.name: side.evaluation / name for side in models if (side.evaluation / name).is_file()}
+    rows = [
+        {"model": model} | {key: float(value or "nan") if key in NUMBERS else value for key, value in row.items()}
+        for model, file in tables.items()
+        for row in list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"), newline="")))[:most]
+    ]
+    return rows if tables else None
 
 
 def slices(models: list[Side], *, vague: bool = False) -> Rows:
@@ -189,7 +184,7 @@ def explanations(models: list[Side]) -> Rows:
     found = [(side.name, *one) for side in models for one in (read(side.evaluation / "explanations.json") or {}).items()]
     return [
         {"model": model, "method": called(method)}
-        | {called(name): cell(value) if not isinstance(value, bool) else "✓ yes" if value else "✗ no" for name, value in one.items()}
+        | {called(name): ("yes" if value else "no") if isinstance(value, bool) else cell(value) for name, value in one.items()}
         for model, method, one in found
     ] or None  # fmt: skip
 
@@ -220,14 +215,10 @@ def suspects(found: Rows, models: list[Side]) -> Rows:
     for item in (item for finding in found for item in finding["items"] if item.get("suggested")):
         answers = {name: samples.loc[item["id"]] for name, samples in asked.items() if item["id"] in samples.index}
         surest = max((one["confidence"] for one in answers.values() if one["label"] != one["predicted"]), default=None)
+        said = {f"{name} says": f"{one['predicted']} ({one['confidence']:.0%})" for name, one in answers.items()}
         if surest is not None:
             row = {"sample": item["source"], "label": item["label"], "validate suggests": item["suggested"]}
-            rows.append(
-                (
-                    surest,
-                    row | {f"{name} says": f"{one['predicted']} ({one['confidence']:.0%})" for name, one in answers.items()},
-                )
-            )
+            rows.append((surest, row | said))
     return [row for _, row in sorted(rows, key=lambda each: -each[0])[:SUSPECTS]]
 
 
@@ -238,7 +229,10 @@ def classes(models: list[Side]) -> Rows:
     for row in _of_each(models, "classes.csv") or []:
         known = {"class": row["class"], "in training": cell(trained.get(row["class"])), "in test": cell(row["samples"], COUNT)}
         rows.setdefault(row["class"], known)[f"recall, {row['model']}"] = cell(row["recall"], SHARE)
-    return sorted(rows.values(), key=lambda row: min(value.number for name, value in row.items() if "recall, " in name)) or None
+    return (
+        sorted(rows.values(), key=lambda row: min(value.number or 0 for name, value in row.items() if "recall, " in name))
+        or None
+    )
 
 
 def made(models: list[Side]) -> Rows:
@@ -258,4 +252,4 @@ def knobs(models: list[Side]) -> Rows:
 
 def _beside(columns: dict[str, dict]) -> Rows:
     names = dict.fromkeys(name for column in columns.values() for name in column)
-    return [{"": name} | {model: str(column.get(name, "–")) for model, column in columns.items()} for name in names] or None
+    return [{"what": name} | {model: str(column.get(name, "–")) for model, column in columns.items()} for name in names] or None
