@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from PIL import Image
 from sklearn import metrics
+from toy_package import make_package
 
 from components.evaluate import charts, tables
 from components.evaluate.step import evaluate
 from components.shared import plots
 from components.shared.data import arrays, seen
 from components.shared.models import keras_file
+from components.shared.pictures.preprocessing import Preprocessing
 
 NAMES = sorted([
     "$", "$$", "$x^{", "_", "__", "_x", "{x}", "{", "a\nb", "a\tb", "\u202eabc", "\u05d0\u05d1\u05d2", "\u0627\u0644\u0639",
@@ -50,10 +52,13 @@ def project(here, classes: list[str], shape: tuple[int, ...], *, each: int = 2) 
     arrays.Layout(classes, shape, "0.dir").write(prepared)
     record = {"model": keras_file.save(model, here / "model"), "name": "cnn", "training_id": "t", "training_seconds": 1.0,
               "parameters": model.count_params(), "classes": classes, "shape": list(shape), "data_digest": "0.dir", "knobs": {},
-              "validation": {}, "tags": {}, "best": {}, "training_samples": len(labels)}  # fmt: skip
+              "validation": {}, "tags": {}, "best": {}, "training_samples": len(labels), "temperature": 1.0, "mirrored": False}  # fmt: skip
     (here / "model" / "run.json").write_text(json.dumps(record))
     seen.write(here / "model" / seen.FILE, [arrays.load(prepared / name).table() for name in ("train", "validation")])
-    return {"model": here / "model", "prepared": prepared, "evaluation": here / "evaluation"}
+    height, width, channels = shape[-3:]
+    way = Preprocessing(height, width, channels, "pad", shape[0] if len(shape) == 4 else None)
+    make_package(here / "package", way=way, classes=classes, training_id="t")
+    return {"model": here / "model", "package": here / "package", "prepared": prepared, "evaluation": here / "evaluation"}
 
 
 def rows(file) -> list[dict]:

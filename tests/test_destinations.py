@@ -63,7 +63,8 @@ def project(stills, here, knobs):
                 model=Path("model"), prepared=Path("prepared"), config=knobs(PackageConfig, "package"), package=destination
             ),
             "evaluate": lambda: evaluate(
-                model=Path("model"), prepared=Path("prepared"), config=knobs(EvaluateConfig, "evaluate"), evaluation=destination
+                model=Path("model"), package=Path("package"), prepared=Path("prepared"),
+                config=knobs(EvaluateConfig, "evaluate"), evaluation=destination,
             ),
         }  # fmt: skip
         inputs[step]()

@@ -3,11 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from toy_package import make_package
 
 from components.evaluate import tables
 from components.shared.errors import CannotRun
 from components.shared.models.occlusion import occlusion
 from components.shared.models.scores import calibration, calibration_error, scores
+from components.shared.pictures.preprocessing import Preprocessing
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2, 2])
 SURE = np.eye(3)[[0, 0, 0, 1, 1, 2, 2, 2]] * 0.7 + 0.1
@@ -142,11 +144,19 @@ def scored(here, knobs, monkeypatch):
         files.write_json(here / "prepared/split.json", {"splits": {"test": {"with_a_twin_in": {"train": 2}}}})
         record = {"training_id": "t", "name": "cnn-default", "classes": CLASSES, "shape": [8, 8, 1], "data_digest": "d.dir",
                   "knobs": {"prepare": {"resize": "pad"}},
-                  "model": keras_file.save(model, here / "model"), "training_seconds": 1.0, "parameters": 4}  # fmt: skip
+                  "model": keras_file.save(model, here / "model"), "training_seconds": 1.0, "parameters": 4, "temperature": 1.0,
+                  "mirrored": False}  # fmt: skip
         files.write_json(here / "model/run.json", record)
         seen.write(here / "model" / seen.FILE, [pq.read_table(here / "prepared/test/samples.parquet")[:learnt]])
         config = knobs(EvaluateConfig, "evaluate", gallery=1, explained=0)
-        evaluate(model=here / "model", prepared=here / "prepared", config=config, evaluation=here / "evaluation")
+        make_package(here / "package", way=Preprocessing(8, 8, 1, "pad"), classes=CLASSES, training_id="t")
+        evaluate(
+            model=here / "model",
+            package=here / "package",
+            prepared=here / "prepared",
+            config=config,
+            evaluation=here / "evaluation",
+        )
         assert files.read_json(here / "evaluation/split.json")["splits"]["test"]["with_a_twin_in"] == {"train": 2}
         return files.read_json(here / "evaluation/test.json")
 

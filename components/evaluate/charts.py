@@ -9,6 +9,7 @@ from components.shared import plots
 
 SHOWN_CURVES = 12  # curves of more classes would be a tangle; the weakest are drawn
 MAPS = 16  # filters and channels in a row of features.png
+SHOWN_PAIRS = 8  # of classes that are confused, two pictures of each
 SHOWN_CONFUSED = 60  # rows of the confusion picture: more of them cannot be read
 
 
@@ -71,6 +72,21 @@ def gallery(images: np.ndarray, worst: np.ndarray, told: list[tuple[str, str]], 
     titles = ["\ntaken for\n".join(plots.label(name, 13, 4) for name in names) for names in told]
     with plots.grid(file, list(zip(images[worst], titles, strict=True)), columns=8, width=1.5) as axes:
         if not len(worst):
+            axes[0].set_title("no mistakes")
+
+
+def pairs(
+    images: np.ndarray, labels: np.ndarray, predicted: np.ndarray, classes: list[str], confused: list[tuple], file: Path
+) -> None:
+    """Two samples of each of the pairs that are confused most often."""
+    chosen, told = [], []
+    for true, taken, count in confused[:SHOWN_PAIRS]:
+        some = np.flatnonzero((labels == true) & (predicted == taken))[:2]
+        chosen += some.tolist()
+        names = [plots.label(classes[index], 13, 3) for index in (true, taken)]
+        told += [f"{names[0]}\ntaken for\n{names[1]}\n({count:,} times)"] * len(some)
+    with plots.grid(file, list(zip(images[chosen], told, strict=True)), columns=8, width=1.5) as axes:
+        if not chosen:
             axes[0].set_title("no mistakes")
 
 

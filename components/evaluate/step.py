@@ -1,42 +1,51 @@
 """A trained model on the test split, once: metrics, tables, plots, the worst mistakes, what it costs."""
 
-import resource
-import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from components.evaluate.config import EvaluateConfig
 from components.shared import destination, files
 from components.shared.data import arrays, seen
 from components.shared.errors import CannotRun, Refused
-from components.shared.models import keras_file
+from components.shared.models import intervals, keras_file
+from components.shared.models import package as packages
 from components.shared.runs import tracking
 
 SPLIT = "split.json"  # of prepare
-SPEED_SAMPLES = 2048  # of the test split, for the time that a prediction takes
 
 
 def evaluate(
     *,
     model: Annotated[Path, "what train wrote"],
+    package: Annotated[Path, "what package made of it"],
     prepared: Annotated[Path, "what prepare wrote: the test split"],
     config: EvaluateConfig,
     evaluation: Annotated[Path, "folder for metrics.json, cost.json, tables and plots"],
+    manifest: Annotated[Path | None, "what measure wrote: more slices to look at"] = None,
 ) -> None:
     """Score the model. `metrics.json` repeats byte for byte; what depends on the machine stands in `cost.json`.
 
-    Raises CannotRun for a model of other classes or of another size. One of other data is scored, and told.
+    Raises CannotRun for a model of other classes or of another size, or another's package. One of other data is scored, and told.
     """
     from components.evaluate import charts, tables
-    from components.shared.models.scores import calibration, scores
+    from components.evaluate.cost import cost
+    from components.evaluate.slices import FEW, describe, slices, worse
+    from components.shared.models.scores import calibration, calibration_error, losses, scores
 
-    destination.check_folder(evaluation, kind="evaluation", inputs=[model, prepared])
-    record = files.read_json(model / "run.json", "name", "classes", "shape", "model", "data_digest", "knobs")
+    destination.check_folder(
+        evaluation, kind="evaluation", inputs=[model, package, prepared, *([manifest] if manifest else [])]
+    )
+    record = files.read_json(
+        model / "run.json", "name", "classes", "shape", "model", "data_digest", "knobs", "temperature", "mirrored"
+    )
     layout = arrays.Layout.read(prepared)
     _refuse_other(model, record, prepared, layout)
+    packed = packages.read(package)
+    if packed.facts["training_id"] != record["training_id"]:
+        raise CannotRun(f"{package}: was made of another model than {model}; `dvc repro package` makes it anew")
     test = arrays.load(prepared / "test", layout)
     learnt = int((~seen.unseen(test.table(), seen.read(model / seen.FILE))).sum())
     trained = arrays.Layout(record["classes"], tuple(record["shape"]), record["data_digest"], record["knobs"])
@@ -50,7 +59,19 @@ def evaluate(
     if not np.isfinite(probabilities).all():
         raise Refused(f"{model}: says no finite numbers of some test samples; `dvc repro -f train` trains it anew")
     labels, predicted, classes = test.labels, probabilities.argmax(1), layout.classes
-    result = scores(labels, probabilities, bins=config.calibration_bins)
+    bins, rows, confidence = config.calibration_bins, test.table(), probabilities.max(1)
+    hit, sets = predicted == labels, packed.calibration.sets(probabilities)
+    covered, answered = sets[np.arange(len(labels)), labels], confidence >= packed.calibration.answer_floor
+    result = scores(labels, probabilities, bins=bins) | {
+        "coverage": float(covered.mean()),
+        "set_size": float(sets.sum(1).mean()),
+        "accuracy_answered": float(hit[answered].mean()) if answered.any() else 0.0,
+        "answered": float(answered.mean()),
+        "uncalibrated_error": calibration_error(labels, _uncalibrated(network, record, test, probabilities), bins=bins),
+    }
+    units = intervals.units(rows)
+    sure = intervals.intervals(labels, predicted, len(classes), units=units)
+    sure |= intervals.of_confidence(hit, confidence, losses(labels, probabilities), covered, bins=bins, units=units)
     if layout.is_clip:
         rng = np.random.default_rng(0)  # part of the measure, not of an experiment: no knob
         mixed = keras_file.predict(network, test.images, name="shuffled frames", change=lambda clips: shuffled(clips, rng))
@@ -58,21 +79,26 @@ def evaluate(
         result["shuffled_frames_accuracy"] = float((mixed.argmax(1) == labels).mean())
     with files.whole_folder(evaluation, kind="evaluation") as fresh:
         files.write_json(fresh / "metrics.json", result)
-        reliability = calibration(labels, probabilities, bins=config.calibration_bins)
+        files.write_json(fresh / "intervals.json", sure)
+        pq.write_table(tables.samples(rows, labels, probabilities, classes), fresh / "samples.parquet", compression="zstd")
+        found, few = slices(describe(rows, manifest), hit, units)
+        files.write_csv(fresh / "slices.csv", found)
+        pairs = tables.confused(labels, predicted)
+        files.write_csv(fresh / "pairs.csv", ({"true": classes[a], "predicted": classes[b], "count": n} for a, b, n in pairs))
+        charts.pairs(test.images, labels, predicted, classes, pairs, fresh / "pairs.png")
+        reliability = calibration(labels, probabilities, bins=bins)
         curves, areas = tables.curves(labels, probabilities, classes)
         files.write_csv(fresh / "classes.csv", tables.per_class(labels, predicted, classes, areas))
-        pairs = zip(labels, predicted, strict=True)
-        files.write_csv(fresh / "confusion.csv", ({"true": classes[a], "predicted": classes[b]} for a, b in pairs))
+        every = zip(labels, predicted, strict=True)
+        files.write_csv(fresh / "confusion.csv", ({"true": classes[a], "predicted": classes[b]} for a, b in every))
         files.write_csv(fresh / "calibration.csv", reliability)
         files.write_csv(fresh / "roc.csv", curves["roc"])
         files.write_csv(fresh / "pr.csv", curves["pr"])
-        sources = map(str, test.table()["source"])
-        files.write_csv(fresh / "predictions.csv", tables.predictions(sources, labels, probabilities, classes))
         charts.confusion(labels, predicted, classes, fresh / "confusion.png")
         charts.reliability(reliability, result["expected_calibration_error"], fresh / "reliability.png")
         charts.curves(curves, classes, areas, fresh)
         _mistakes(network, test, probabilities, classes, config, fresh)
-        files.write_json(fresh / "cost.json", _cost(network, model, record, test))
+        files.write_json(fresh / "cost.json", cost(network, model, package, record, test))
         facts = {"digest": test.content_digest(), "training_id": record["training_id"], "learnt_from": learnt}
         files.write_json(fresh / "test.json", facts | {"knobs": config.model_dump()})
         if (prepared / SPLIT).exists():  # how the samples were split, and how many have a twin on another side
@@ -80,6 +106,9 @@ def evaluate(
     tracking.try_to(tracking.send_evaluation, model, evaluation)
     print(f"evaluate {record['name']}: accuracy {result['accuracy']:.4f}, balanced {result['balanced_accuracy']:.4f}, "
           f"worst class {result['worst_class_recall']:.4f} on {result['samples']:,} test samples")  # fmt: skip
+    bad = [f"{row['column']} {row['value'][:60]} ({row['accuracy']:.1%})" for row in found if worse(row)]
+    print(f"evaluate {record['name']}: {len(found):,} slices looked at, {few:,} of fewer than {FEW} samples left out; worse than the "
+          f"rest beyond chance: {', '.join(bad[:3]) or 'none'}{f' and {len(bad) - 3:,} more' if len(bad) > 3 else ''}")  # fmt: skip
 
 
 def _refuse_other(model: Path, record: dict, prepared: Path, layout: arrays.Layout) -> None:
@@ -92,6 +121,19 @@ def _refuse_other(model: Path, record: dict, prepared: Path, layout: arrays.Layo
     if tuple(record["shape"]) != layout.shape:
         took, expected = ("x".join(map(str, shape)) for shape in (record["shape"], layout.shape))
         raise CannotRun(f"{model}: takes arrays of {took}, expected the {expected} of {prepared}; `dvc repro` trains it anew")
+
+
+def _uncalibrated(network, record: dict, test: arrays.Split, probabilities: np.ndarray) -> np.ndarray:
+    """What the network would say without its temperature, by which train has divided the weights of its last layer."""
+    if record["temperature"] == 1:
+        return probabilities
+    layer = (network.get_layer(network.name) if record["mirrored"] else network).get_layer("logits")
+    calibrated = layer.get_weights()
+    layer.set_weights([weight * record["temperature"] for weight in calibrated])
+    try:
+        return keras_file.predict(network, test.images, name="uncalibrated")
+    finally:
+        layer.set_weights(calibrated)
 
 
 def shuffled(clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -115,20 +157,3 @@ def _mistakes(
     charts.gallery(test.images, surest[: config.gallery], told, folder / "mistakes.png")
     if config.explained:
         explain.explain(network, test, probabilities, classes, config.explained, folder)
-
-
-def _cost(network, model: Path, record: dict, test: arrays.Split) -> dict[str, float]:
-    """What the model costs: time, size, memory. Not part of metrics.json, since no two runs measure the same."""
-    some = np.ascontiguousarray(test.images[:SPEED_SAMPLES])
-    keras_file.predict(network, some[:256])  # the first call compiles
-    started = time.perf_counter()
-    keras_file.predict(network, some, name="speed")
-    seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    return {
-        "training_seconds": record["training_seconds"],
-        "prediction_milliseconds": round(1000 * seconds / len(some), 4),  # a sample, in batches
-        "model_mebibytes": round((model / keras_file.FILE).stat().st_size / 2**20, 3),
-        "parameters": record["parameters"],
-        "evaluation_peak_mebibytes": round(peak, 1),
-    }

@@ -1,9 +1,11 @@
 """The figures of an evaluation as tables, for DVC's plots and for whoever wants to go on from them."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from sklearn import metrics
 
 POINTS = 200  # of a curve at most; enough to draw it
@@ -60,13 +62,18 @@ def _spread(count: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, POINTS)).round().astype(int))
 
 
-def predictions(sources: Iterable[str], labels: np.ndarray, probabilities: np.ndarray, classes: list[str]) -> Iterator[dict]:
-    """A row per test sample: where it comes from, what it is, what it was taken for and how surely."""
-    for source, label, row in zip(sources, labels, probabilities, strict=True):
-        guess = int(row.argmax())
-        yield {
-            "source": source,
-            "label": classes[label],
-            "predicted": classes[guess],
-            "confidence": round(float(row[guess]), 6),
-        }
+def samples(rows: pa.Table, labels: np.ndarray, probabilities: np.ndarray, classes: list[str]) -> pa.Table:
+    """A row per test sample, in order: which it is, what it was taken for and how surely, and the probability of its true class."""
+    names, predicted, at = np.array(classes, object), probabilities.argmax(1), np.arange(len(labels))
+    columns = {
+        "id": rows["id"], "source": rows["source"], "label": pa.array(names[labels], pa.string()),
+        "predicted": pa.array(names[predicted], pa.string()), "confidence": pa.array(probabilities[at, predicted], pa.float32()),
+        "true_probability": pa.array(probabilities[at, labels], pa.float32()), "group": rows["group"],
+    }  # fmt: skip
+    return pa.table(columns)
+
+
+def confused(labels: np.ndarray, predicted: np.ndarray) -> list[tuple[int, int, int]]:
+    """(true class, class that it was taken for, how often), most often first."""
+    mistakes = Counter((a, b) for a, b in zip(labels.tolist(), predicted.tolist(), strict=True) if a != b)
+    return [(*pair, count) for pair, count in sorted(mistakes.items(), key=lambda item: (-item[1], item[0]))]

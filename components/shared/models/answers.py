@@ -34,6 +34,12 @@ class Calibration:
         surest = np.quantile(probabilities.max(1).astype(np.float64), 1 - answered)
         return cls(float(temperature), coverage, float(true[allowed - 1]) if allowed else 0.0, answered, float(surest))
 
+    def sets(self, probabilities: np.ndarray) -> np.ndarray:
+        """bool (n, classes): which classes each sample's prediction set holds; the most probable one in any case."""
+        held = probabilities >= self.set_floor
+        held[np.arange(len(held)), probabilities.argmax(1)] = True
+        return held
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -50,9 +56,9 @@ def answers(probabilities: np.ndarray, classes: list[str], calibration: Calibrat
     """Of float32 (n, classes), an answer a row."""
     order = np.argsort(-probabilities, axis=1, kind="stable")
     found = []
-    for row, by_rank in zip(probabilities, order, strict=True):
+    for row, by_rank, inside in zip(probabilities, order, calibration.sets(probabilities), strict=True):
         best = by_rank[0]
-        held = [classes[index] for index in by_rank if row[index] >= calibration.set_floor] or [classes[best]]
+        held = [classes[index] for index in by_rank if inside[index]]
         ranked = [(classes[index], float(row[index])) for index in by_rank[:top]]
         found.append(Answer(classes[best], float(row[best]), held, bool(row[best] < calibration.answer_floor), ranked))
     return found

@@ -24,11 +24,16 @@ def scores(labels: np.ndarray, probabilities: np.ndarray, *, bins: int = 15) -> 
 
 
 def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean negative logarithm of the probability of the true class, in nats, in float64."""
+    """The mean of `losses`."""
+    return float(losses(labels, probabilities).mean())
+
+
+def losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """float64 (n,): the negative logarithm of the probability of the true class, in nats."""
     true = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     true /= probabilities.sum(axis=1, dtype=np.float64)  # float32 softmax sums to one but for its last digits
     eps = np.finfo(np.float64).eps
-    return float(-np.log(np.clip(true, eps, 1 - eps)).mean())
+    return -np.log(np.clip(true, eps, 1 - eps))
 
 
 def calibration(labels: np.ndarray, probabilities: np.ndarray, *, bins: int) -> list[dict[str, float]]:
