@@ -48,6 +48,7 @@ def predict(
     sort_into: Annotated[
         Path | None, "a new folder: pictures (links, where that can be) into a folder per label, and _abstained"
     ] = None,
+    public_key: Annotated[Path | None, "of whoever must have signed the model; what is not signed is refused"] = None,
     top: Annotated[int, "so many of the most probable classes of each", Ge(1)] = TOP,
 ) -> None:
     """Answer every picture; of a model of clips every folder of frames. Killed, the same command goes on from there.
@@ -59,7 +60,10 @@ def predict(
     destination.check_file(output, ours=answer_files.is_answers)
     if sort_into:
         destination.check_folder(sort_into, kind=SORTED, inputs=[Path(place.path) for place in places if not place.address])
-    with packages.fetched(model) as found, files.whole_file(output, ours=answer_files.is_answers) as temporary:
+    with (
+        packages.fetched(model, public_key=public_key) as found,
+        files.whole_file(output, ours=answer_files.is_answers) as temporary,
+    ):
         clips = found.preprocessing.time is not None
         total = inputs.count(places, clips=clips)
         parts = temporary.with_name(f".{output.name}.parts.tmp")

@@ -29,3 +29,4 @@ class RegisterConfig(Section):
     latency_harm: float = Field(ge=1)
     decide_on: Literal["all", "fresh"]
     replace_incomparable_champion: bool
+    signing_key: str

@@ -11,7 +11,7 @@ from components.register.card import card
 from components.register.config import RegisterConfig
 from components.shared import destination, files
 from components.shared.errors import CannotRun, Refused
-from components.shared.runs import tracking, values
+from components.shared.runs import signing, tracking, values
 from components.shared.runs.logged_model import DIGEST
 
 NUMBER = re.compile(r"-?[0-9.]+(e-?[0-9]+)?")
@@ -102,6 +102,8 @@ def _register(passing: list[Candidate], prepared: Path, config: RegisterConfig) 
     if faults:
         raise CannotRun(*faults)
     for candidate, (model_id, sha256) in zip(passing, verified, strict=True):
+        if config.signing_key:
+            signing.send(mlflow, model_id, candidate.package, Path(config.signing_key))
         candidate.version = registry.add(_tags(candidate, sha256), card(candidate, [f"Passed the gates. {why_best}"]), model_id)
         candidate.reasons = [f"{candidate.architecture}: passes the gates"]
     settled = settle(mlflow, registry, best, best.version, prepared, config)

@@ -31,15 +31,16 @@ _HEADERS = [
 class Source:
     """Where the model comes from, and what is served of it."""
 
-    def __init__(self, model: str, place: Place, *, digest: str = "") -> None:
+    def __init__(self, model: str, place: Place, *, digest: str = "", public_key: Path | None = None) -> None:
         self.model, self._place, self._expected, self._said = model, place, digest, ""
+        self._public_key = public_key
         named = re.match(r"models:/([^@/]+)", model)
         self._name = named[1] if named else "darkroom"
         self.state: State | None = None
 
     def take(self) -> None:
         """Fetch the model, try it where another one is served, and tell the workers where it lies. Raises CannotRun."""
-        with packages.fetched(self.model, digest=self._expected) as found:
+        with packages.fetched(self.model, digest=self._expected, public_key=self._public_key) as found:
             folder = self._place.keep(found)
         version = str(found.facts.get("version") or found.digest[:12])
         new = State(self._name, version, found.digest, str(folder))

@@ -1,6 +1,7 @@
 """`darkroom serve MODEL`: answer over HTTP. This process keeps the workers alive and brings them newer models."""
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
@@ -15,6 +16,7 @@ def serve(
     port: Annotated[int, "0: any that is free", Ge(0), Le(65535)] = 8080,
     workers: Annotated[int, "processes; 0: as many as there are processors", Ge(0), Le(256)] = 0,
     sha256: Annotated[str, "digest of the package (of its package.json); another one is refused"] = "",
+    public_key: Annotated[Path | None, "of whoever must have signed the model; what is not signed is refused"] = None,
     follow: Annotated[float, "look for a newer model every so many seconds; 0: never", Ge(0)] = 0.0,
     max_megabytes: Annotated[float, "of a request's body", Gt(0), Le(1000)] = 10.0,
     max_megapixels: Annotated[float, "of a picture", Gt(0), Le(500)] = 25.0,
@@ -34,7 +36,7 @@ def serve(
     with scratch.folder("serve") as folder:
         place = Place(folder)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(place.metrics)
-        source = Source(model, place, digest=sha256)
+        source = Source(model, place, digest=sha256, public_key=public_key)
         source.take()
         options, workers = Options(max_megabytes, max_megapixels, queue, deadline), workers or parallel.processors()
         run(source, place, options, host=host, port=port, workers=workers, follow=follow)

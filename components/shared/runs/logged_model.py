@@ -15,11 +15,13 @@ from components.shared import files, scratch
 from components.shared.errors import CannotRun, Stop
 from components.shared.models import keras_file
 from components.shared.models.package import Package
+from components.shared.runs import provenance
 
 GONE = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
 PACKAGE, KERAS = "artifacts/package", f"artifacts/{keras_file.FILE}"  # where the two lie in a logged model
 OLDER = f"data/{keras_file.FILE}"  # where MLflow's flavour for Keras kept it, before there were packages
 DIGEST = "package_sha256"  # tag of a version, and of a logged model: which package it holds
+PROVENANCE = "provenance"  # tag of a logged model: beside its MLmodel lie provenance.json and sbom.json
 ID = "darkroom.model_id"  # tag of a run: its logged model
 CODE = Path(__file__).with_name("pyfunc.py")
 NEEDS = ("mlflow", "numpy", "onnx", "onnxruntime", "opencv-python-headless", "pandas", "pillow", "pyarrow")
@@ -54,6 +56,7 @@ def log(mlflow, run_id: str, model: Path, package: Package, record: dict) -> str
         (folder / "requirements.txt").write_text(f"{needs}\n{NOTE}\n")
         python = ".".join(map(str, sys.version_info[:3]))
         (folder / "python_env.yaml").write_text(f"python: {python}\ndependencies: [-r requirements.txt]\n")
+        provenance.write(folder, package, record)
         mlflow_model.signature = signature
         mlflow.pyfunc.add_to_model(
             mlflow_model, loader_module="mlflow.pyfunc.loaders.code_model", model_code_path=CODE.name,
@@ -68,7 +71,7 @@ def log(mlflow, run_id: str, model: Path, package: Package, record: dict) -> str
         flavor=SimpleNamespace(save_model=save_model),
         flavor_name="pyfunc",
         run_id=run_id,
-        tags={DIGEST: package.digest},
+        tags={DIGEST: package.digest, PROVENANCE: "true"},
         metadata={"classes": record["classes"], "sha256": record["model"]["sha256"], DIGEST: package.digest},
     ).model_id
 
@@ -86,9 +89,10 @@ def find(client, model_id: str):
 
 
 def holds(client, model_id: str, digest: str) -> bool:
-    """Whether the store knows a logged model, and that it is of this package."""
+    """Whether the store knows a logged model, and that it is of this package and says what that was made of."""
     try:
-        return bool(model_id) and find(client, model_id).tags.get(DIGEST) == digest
+        tags = find(client, model_id).tags if model_id else {}
+        return tags.get(DIGEST) == digest and PROVENANCE in tags
     except Unusable:
         return False
 

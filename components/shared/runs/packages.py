@@ -9,19 +9,23 @@ from components.shared import files, scratch
 from components.shared.errors import CannotRun
 from components.shared.models import package
 from components.shared.models.package import Package
-from components.shared.runs import logged_model
+from components.shared.runs import logged_model, signing
 from components.shared.runs.connection import ask, connect, explained
 
 
 @contextlib.contextmanager
-def fetched(model: str, *, digest: str = "") -> Iterator[Package]:
+def fetched(model: str, *, digest: str = "", public_key: Path | None = None) -> Iterator[Package]:
     """The package of a model; what is not a folder is downloaded, and gone when the block ends.
 
-    `digest`: of the package that is expected, beside the one that the registry names. `facts["version"]` is the version's number,
+    `digest`: of the package that is expected, beside the one that the registry names. `public_key`: of whoever must have signed it
+    (see `signing`). `facts["version"]` is the version's number,
     where the registry gave it. Raises CannotRun.
     """
     if "://" not in model and not model.startswith(("models:/", "runs:/")):
-        yield package.read(Path(model), digest=digest)
+        found = package.read(Path(model), digest=digest)
+        if public_key:
+            signing.verify(found, public_key)
+        yield found
         return
     version, address, known = resolve(model)
     if digest and known and digest != known:
@@ -32,6 +36,8 @@ def fetched(model: str, *, digest: str = "") -> Iterator[Package]:
                 found = download(address, folder, digest or known)
         except logged_model.Unusable as error:
             raise CannotRun(f"{model}: {error}") from None
+        if public_key:
+            signing.verify(found, public_key)
         yield dataclasses.replace(found, facts=found.facts | {"version": version}) if version else found
 
 
@@ -47,6 +53,8 @@ def download(address: str, folder: Path, digest: str = "") -> Package:
         if not package.FILES.fullmatch(name):
             raise CannotRun(f"{address}: its {package.FILE} names a file outside of it; it is not fetched")
         logged_model.fetch(address, name, folder)
+    with contextlib.suppress(logged_model.Unusable):  # not signed
+        logged_model.fetch(address, signing.FILE, folder)
     return package.read(folder, digest=digest)
 
 
