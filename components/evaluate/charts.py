@@ -113,23 +113,21 @@ def features(samples: list[tuple], kernel: np.ndarray, file: Path) -> None:
     """
     height, width = samples[0][1].shape[:2]
 
-    def tiles(maps: np.ndarray, image: np.ndarray | None) -> np.ndarray:
-        """(n, h, w, c), c 1 or 3 -> uint8 (1 + MAPS, height, width, 3), the first one the picture, white where there is none."""
-        low, high = maps.min((1, 2, 3), keepdims=True), maps.max((1, 2, 3), keepdims=True)
-        grey = (255 * (maps - low) / np.maximum(high - low, 1e-9)).astype(np.uint8)
-        rows, columns = (np.arange(side) * own // side for side, own in zip((height, width), maps.shape[1:3], strict=True))
+    def tiles(maps: np.ndarray, picture: np.ndarray | int) -> np.ndarray:
+        """(h, w, c, n), c 1 or 3 -> uint8 (1 + MAPS, height, width, 3), the picture first."""
+        rows, columns = (np.arange(side) * own // side for side, own in zip((height, width), maps.shape, strict=False))
+        low, high = maps.min((0, 1, 2)), maps.max((0, 1, 2))
+        scaled = 255 * (maps[rows][:, columns] - low) / np.maximum(high - low, 1e-9)
         sheet = np.full((1 + MAPS, height, width, 3), 255, np.uint8)
-        sheet[1 : 1 + len(maps)] = grey[:MAPS, rows][:, :, columns]
-        if image is not None:
-            sheet[0] = image
+        sheet[1 : 1 + maps.shape[-1]] = np.moveaxis(scaled, -1, 0)[:MAPS]
+        sheet[0] = picture
         return sheet
 
-    filters = np.moveaxis(kernel, -1, 0)
-    rows = [("Filters", tiles(filters if kernel.shape[2] == 3 else filters.mean(-1, keepdims=True), None))]
-    for name, image, first, last in samples:
+    rows = [("Filters", tiles(kernel if kernel.shape[2] == 3 else kernel.mean(2, keepdims=True), 255))]
+    for name, picture, first, last in samples:
         most = np.argsort(-last.max((0, 1)), kind="stable")
-        for layer, maps in (("first", first), ("last", last[..., most])):
-            rows.append((f"{name}: {layer} layer", tiles(np.moveaxis(maps, -1, 0)[:MAPS, ..., None], image)))
+        rows += [(f"{name}: first layer", tiles(first[:, :, None], picture))]
+        rows += [(f"{name}: last layer", tiles(last[:, :, None, most], picture))]
     plots.sheet(file, rows, ["picture"])
 
 
@@ -139,26 +137,19 @@ def time(samples: list[tuple], file: Path, title: str) -> None:
     `samples`: (uint8 (h, w, c) or (time, h, w, c), relevance (steps,), title).
     """
     clip = samples[0][0].ndim == 4
-    width, height = (8, 1.8) if clip else (2.4, 1.9)
-    columns = 1 if clip else min(4, len(samples))
+    columns, width, height = (1, 8, 1.8) if clip else (min(4, len(samples)), 2.4, 1.9)
     rows = -(-len(samples) // columns)
     with plots.figure(file, width=width * columns, height=height * rows, rows=rows, columns=columns, title=title) as axes:
-        axes = np.array(axes).reshape(-1)
-        for axis in axes:
+        for axis in np.ravel(axes):
             axis.axis("off")
-        for axis, (image, relevance, name) in zip(axes, samples, strict=False):
+        for axis, (image, relevance, name) in zip(np.ravel(axes), samples, strict=False):
             strip = np.concatenate(image, axis=1) if clip else image
-            long, beside = strip.shape[:2][::-1] if clip else strip.shape[:2]
+            long, beside = strip.shape[1::-1] if clip else strip.shape[:2]
             axis.imshow(strip[:, :, 0] if strip.shape[2] == 1 else strip, cmap="gray", vmin=0, vmax=255)
             step = long / len(relevance)
-            places = (np.arange(len(relevance)) + 0.5) * step - 0.5
             bars = np.abs(relevance) / max(np.abs(relevance).max(), 1e-9) * beside / 2
+            draw, limit = (axis.bar, axis.set_ylim) if clip else (axis.barh, axis.set_xlim)
             colours = np.where(relevance < 0, plots.ORANGE, plots.BLUE)
-            draw = axis.bar if clip else axis.barh
-            draw(places, bars, 0.8 * step, beside, color=colours)
+            draw((np.arange(len(relevance)) + 0.5) * step - 0.5, bars, 0.8 * step, beside, color=colours)
+            limit(*((1.5 * beside, -0.5) if clip else (-0.5, 1.5 * beside)))
             axis.set_title(name, color=plots.INK, fontsize=8)
-            axis.autoscale()
-            if clip:
-                axis.set_ylim(1.5 * beside, -0.5)
-            else:
-                axis.set_ylim(long - 0.5, -0.5)

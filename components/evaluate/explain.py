@@ -9,24 +9,30 @@ from components.shared import files, plots
 from components.shared.data import arrays
 from components.shared.models import backend, keras_file
 from components.shared.models.occlusion import occlusion
+from components.shared.progress_bar import progress_bar
 
 MOST_CLASSES = 12  # rows of explanations.png
 KINDS = ("typical", "surest mistake", "near the border")
 TIME, SHAM = "time", "sham"  # methods that no picture of places is drawn of
+LEAST, VALUES = 12, 2**22  # pictures, and pixel values of all of them: fewer are explained where they are large, above LEAST
 FEW = 3  # pictures in features.png
 BATCH = 256  # samples
 
 
 def explain(network, test: arrays.Split, probabilities: np.ndarray, classes: list[str], explained: int, folder: Path) -> None:
-    """Explain and check some pictures, three of a class; of more classes than there is room for those that are confused most often.
+    """Explain and check some pictures, and draw three of each class; of very many classes those that are confused most often.
 
     Only the best method that passed its checks is drawn. Its maps are of the picture's own side where the network averages it
     with its mirror image; what is hidden and removed is judged by the whole network.
     """
+    explained = min(explained, max(LEAST, VALUES // test.images[0].size))
     rows = _chosen(test.labels, probabilities, min(explained // len(KINDS), MOST_CLASSES))
-    chosen = np.unique([index for row in rows.values() for index in row.values()])
-    if not len(chosen):
+    if not rows:
         return
+    chosen = np.unique([index for row in rows.values() for index in row.values()])
+    others = np.setdiff1d(np.arange(len(test.labels)), chosen)  # which are checked alone: few pictures would prove nothing
+    more = min(explained - len(chosen), len(others))
+    chosen = np.sort([*chosen, *others[np.linspace(0, len(others) - 1, more).astype(int)]]).astype(int)
     images, labels = np.array(test.images[chosen]), probabilities[chosen].argmax(1)
     parts = explain_gradients.differentiable(network)
     checked, maps = checks(network, parts, images, labels)
@@ -73,13 +79,16 @@ def checks(network, parts, images: np.ndarray, labels: np.ndarray) -> tuple[dict
         # Edges look like an explanation and know nothing of the network: they have to fail.
         return found | {SHAM: per_cell(np.hypot(*np.gradient(some.mean(-1), axis=(-2, -1))), grid)}
 
-    before = relevance(images, labels)
-    after = {name: np.zeros_like(maps) for name, maps in before.items()}
-    for seed in range(min(explain_checks.SEEDS, len(images))):
-        own = slice(seed, None, explain_checks.SEEDS)
-        with explain_checks.shuffled(parts.layers, seed):
-            for name, maps in relevance(images[own], labels[own]).items():
-                after[name][own] = maps
+    with progress_bar(total=2 * len(images), name="explain") as bar:
+        before = relevance(images, labels)
+        bar.update(len(images))
+        after = {name: np.zeros_like(maps) for name, maps in before.items()}
+        for seed in range(min(explain_checks.SEEDS, len(images))):
+            own = slice(seed, None, explain_checks.SEEDS)
+            with explain_checks.shuffled(parts.layers, seed):
+                for name, maps in relevance(images[own], labels[own]).items():
+                    after[name][own] = maps
+            bar.update(len(images[own]))
     timed, placed = ({name: maps for name, maps in before.items() if (name == TIME) == want} for want in (True, False))
     checked = explain_checks.check(predict, images, labels, grid, placed, after)
     return checked | (explain_checks.check(predict, images, labels, bands, timed, after) if timed else {}), before
@@ -87,20 +96,17 @@ def checks(network, parts, images: np.ndarray, labels: np.ndarray) -> tuple[dict
 
 def _chosen(labels: np.ndarray, probabilities: np.ndarray, most: int) -> dict[int, dict[str, int]]:
     """Class -> of its samples the typical one, of middling confidence, the surest mistake, and the one nearest to another class."""
-    predicted, rows = probabilities.argmax(1), {}
+    predicted, sure, rows = probabilities.argmax(1), probabilities.max(1), {}
     for label in charts.most_confused(labels, predicted, probabilities.shape[1], at_most=most):
         own = np.flatnonzero(labels == label)
         right, wrong = own[predicted[own] == label], own[predicted[own] != label]
-        sure = probabilities.max(1)
-        row = {}
-        if len(right):
-            row[KINDS[0]] = right[np.argsort(sure[right], kind="stable")[len(right) // 2]]
-        if len(wrong):
-            row[KINDS[1]] = wrong[sure[wrong].argmax()]
-        if len(own):
-            row[KINDS[2]] = own[np.ptp(np.sort(probabilities[own], axis=1)[:, -2:], axis=1).argmin()]
-            rows[int(label)] = row
-    return rows
+        found = (
+            right[np.argsort(sure[right], kind="stable")[[len(right) // 2]]] if len(right) else right,
+            wrong[np.argsort(-sure[wrong], kind="stable")],
+            own[np.argsort(np.ptp(np.sort(probabilities[own], axis=1)[:, -2:], axis=1), kind="stable")],
+        )
+        rows[int(label)] = {kind: int(some[0]) for kind, some in zip(KINDS, found, strict=True) if len(some)}
+    return {label: row for label, row in rows.items() if row}
 
 
 def _draw_panels(rows: dict, heats: dict, test, probabilities, classes: list[str], best: str | None, file: Path) -> None:
@@ -111,25 +117,24 @@ def _draw_panels(rows: dict, heats: dict, test, probabilities, classes: list[str
         return test.images[index], heat, f"{plots.label(classes[label], 13, 2)}:\n{kind}", about
 
     panels = [[panel(label, kind, row[kind]) if kind in row else None for kind in KINDS] for label, row in rows.items()]
-    title = (
-        f"{best.replace('_', ' ').capitalize()}: bright is what the prediction rests on"
-        if best
-        else "No method passed its checks"
-    )
+    title = "No method passed its checks"
+    if best:
+        title = f"{best.replace('_', ' ').capitalize()}: bright is what the prediction rests on"
     if len(rows) < len(classes):
         title += f"\n{len(rows)} of {len(classes):,} classes, those that are confused most often"
     charts.explanations(panels, file, title)
 
 
 def _draw_features(parts, names: dict[int, str], pictures: np.ndarray, file: Path) -> None:
+    """Of a clip its middle frame."""
     if not parts.convolution or not names:
         return
-    made, shown = explain_gradients.activations(parts, np.stack([pictures[index] for index in names])), []
-    for number, (index, name) in enumerate(names.items()):
-        image, of = pictures[index], number
-        if image.ndim == 4:  # one frame stands for a clip
-            there = np.flatnonzero(explain_checks.shown(image))
-            middle = there[len(there) // 2] if len(there) else 0
-            image, of = image[middle], number * len(image) + middle
-        shown.append((name, image, made["first"][of], made["last"][of]))
+    shown = []
+    for index, name in names.items():
+        image, frame = pictures[index], 0
+        outputs = parts.model(image[None].astype(np.float32), training=False)
+        if image.ndim == 4:
+            frame = np.count_nonzero(explain_checks.shown(image)) // 2  # padding comes last
+            image = image[frame]
+        shown.append((name, image, outputs["first"][frame].numpy(), outputs["last"][frame].numpy()))
     charts.features(shown, parts.convolution.get_weights()[0], file)

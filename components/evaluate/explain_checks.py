@@ -7,7 +7,6 @@ import numpy as np
 from scipy import stats
 
 from components.shared.models.occlusion import borders
-from components.shared.pictures.padding import lifted
 
 SIDE = 7  # cells of a picture, each way
 SHARES = np.arange(1, 8) / 8  # of the cells that are removed
@@ -44,39 +43,40 @@ def shown(image: np.ndarray) -> np.ndarray:
 
 def plain(image: np.ndarray) -> np.ndarray:
     """The same picture of its mean colour alone, uint8; padding stays padding."""
-    frames = image[shown(image)]
-    blank = np.zeros_like(image)
-    if frames.size:
-        blank[shown(image)] = lifted(
-            np.broadcast_to(frames.mean(axis=tuple(range(frames.ndim - 1))).astype(np.uint8), frames.shape)
-        )
+    blank, there = np.zeros_like(image), shown(image)
+    if there.any():
+        # At least 1: a frame of zeros would be padding.
+        blank[there] = np.maximum(image[there].reshape(-1, image.shape[-1]).mean(0), 1)
     return blank
 
 
-def check(
-    predict: Callable, images: np.ndarray, labels: np.ndarray, cells: np.ndarray, before: dict, after: dict
-) -> dict[str, dict]:
+def check(predict: Callable, images: np.ndarray, labels: np.ndarray, cells: np.ndarray, before: dict, after: dict) -> dict:
     """What explanations.json says of each method, from what it found relevant before and after the weights were shuffled.
 
-    `predict`: uint8 (n, ...) -> probabilities; `before` and `after`: method -> float (n, cells).
+    `predict`: uint8 (n, ...) -> probabilities; `before` and `after`: method -> float (n, cells). A method is trusted where both
+    checks are passed by DEVIATIONS standard errors: it falls faster than random orders, and the maps do not stay alike.
     """
-    rng = np.random.default_rng(0)  # part of the measure, not of an experiment: no knob
-    count = cells.max() + 1
-    areas = np.array([
-        deletion(predict, image, label, [*(maps[number] for maps in before.values()), *rng.random((RANDOM, count))], cells)
-        for number, (image, label) in enumerate(zip(images, labels, strict=True))
-    ])  # fmt: skip
-    random = areas[:, len(before) :].mean(1)
-    return {
-        name: verdict(area, random, similarity(before[name], after[name])) for name, area in zip(before, areas.T, strict=False)
-    }
+    rng, methods = np.random.default_rng(0), list(before.values())  # part of the measure, not of an experiment: no knob
+    orders = np.stack([*methods, *rng.random((RANDOM, *methods[0].shape))], axis=1)
+    areas = np.array([deletion(predict, *of, cells) for of in zip(images, labels, orders, strict=True)]).T
+    random, found = areas[len(before) :].mean(0), {}
+    for name, area in zip(before, areas, strict=False):
+        alike = similarity(before[name], after[name])
+        found[name] = {
+            "deletion": round(float(area.mean()), 4),
+            "random_order": round(float(random.mean()), 4),
+            "similarity": round(float(alike.mean()), 4) if len(alike) else None,
+            "pictures": len(area),
+            "trusted": bool(_bound(random - area, -DEVIATIONS) > 0 and _bound(alike, DEVIATIONS) < MOST_ALIKE),
+        }
+    return found
 
 
-def deletion(predict: Callable, image: np.ndarray, label: int, relevance: list[np.ndarray], cells: np.ndarray) -> np.ndarray:
+def deletion(predict: Callable, image: np.ndarray, label: int, relevance: np.ndarray, cells: np.ndarray) -> np.ndarray:
     """The area under the probability of the label as cells are removed, most relevant ones first (Petsiuk et al., "RISE", 2018).
 
-    One for each `relevance` (cells,); lower is better. A cell that is removed takes the picture's mean colour. The ends, which are
-    the same in any order, are not counted.
+    `relevance` (orders, cells) -> float (orders,); lower is better. A cell that is removed takes the picture's mean colour. The
+    ends, which are the same in any order, are not counted.
     """
     there, blank, changed = np.unique(cells[shown(image)]), plain(image), []
     for each in relevance:
@@ -111,19 +111,6 @@ def similarity(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """
     pairs = [(one, other) for one, other in zip(before, after, strict=True) if np.ptp(one)]
     return np.array([stats.spearmanr(one, other).statistic if np.ptp(other) else 0.0 for one, other in pairs])
-
-
-def verdict(area: np.ndarray, random: np.ndarray, alike: np.ndarray) -> dict[str, float | bool | None]:
-    """What stands in explanations.json of one method, from both checks of all pictures."""
-    falls = _bound(random - area, -DEVIATIONS) > 0
-    changes = _bound(alike, DEVIATIONS) < MOST_ALIKE
-    return {
-        "deletion": round(float(area.mean()), 4),
-        "random_order": round(float(random.mean()), 4),
-        "similarity": round(float(alike.mean()), 4) if len(alike) else None,
-        "pictures": len(area),
-        "trusted": bool(falls and changes),
-    }
 
 
 def _bound(values: np.ndarray, deviations: float) -> float:

@@ -33,21 +33,21 @@ def differentiable(network) -> Differentiable:
 
     def calling(operation):
         def call(*given, **settings):
-            inner = isinstance(operation, keras.Model)
-            output = laid(operation, given[0]) if inner else operation(*given, **settings)
-            if isinstance(operation, keras.Layer) and not inner:
-                calls.append((operation, given[0], output))
-            return output
+            if isinstance(operation, keras.Model):
+                return laid(operation, given[0])
+            calls.append((operation, given[0], operation(*given, **settings)))
+            return calls[-1][-1]
 
         return call
 
     images = keras.Input(network.input.shape[1:], dtype="float32")
     laid(network, images)
     # The mirrored side, which calls the same layers, comes after the logits of the first.
-    calls = calls[: 1 + next(number for number, (layer, *_) in enumerate(calls) if layer.name == "logits")]
+    end = next(number for number, (operation, *_) in enumerate(calls) if operation.name == "logits")
+    calls = [call for call in calls[: end + 1] if isinstance(call[0], keras.Layer)]
     learnt = [number for number, (layer, *_) in enumerate(calls) if any(weight.ndim > 1 for weight in layer.get_weights())]
     convolution = next((call for call in calls if isinstance(call[0], keras.layers.Conv2D)), None)
-    spatial = [output for _, _, output in calls[learnt[0] :] if len(output.shape) == 4]
+    spatial = [output for *_, output in calls[learnt[0] :] if len(output.shape) == 4]
     read = [given for layer, given, _ in calls if isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional)]
     outputs = {"logits": calls[-1][2]}
     outputs |= {"first": convolution[2]} if convolution else {}
@@ -66,17 +66,13 @@ def grad_cam(parts: Differentiable, images: np.ndarray, labels: np.ndarray) -> n
     uint8 (n, h, w, c) or (n, time, h, w, c), labels (n,) -> float (n, h, w) or (n, time, h, w), at least 0.
     """
     tf, _ = backend.start()
-    found = []
-    for some, of in _parts(images, labels):
-        with tf.GradientTape() as tape:
-            pixels = tf.constant(some, tf.float32)
-            tape.watch(pixels)
-            outputs = parts.model(pixels, training=False)
-            score = _odds(tf, outputs["logits"], of)
-        weights = tf.reduce_mean(tape.gradient(score, outputs["last"]), axis=(1, 2), keepdims=True)
-        maps = tf.nn.relu(tf.reduce_sum(weights * outputs["last"], axis=-1, keepdims=True))
-        found.append(tf.image.resize(maps, images.shape[-3:-1]).numpy().reshape(some.shape[:-1]))
-    return np.concatenate(found)
+    found = np.empty(images.shape[:-1], np.float32)
+    for some in _batches(len(images), images[0].size):
+        gradients, maps = _gradients(parts, images[some].astype(np.float32), labels[some], "last")
+        weights = tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)
+        maps = tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1, keepdims=True))
+        found[some] = tf.image.resize(maps, images.shape[-3:-1]).numpy().reshape(found[some].shape)
+    return found
 
 
 def integrated_gradients(parts: Differentiable, images: np.ndarray, plain: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -85,35 +81,30 @@ def integrated_gradients(parts: Differentiable, images: np.ndarray, plain: np.nd
     uint8 (n, ..., c) both, labels (n,) -> float (n, ...): the channels' sum, below 0 what speaks against the label. All of a
     sample adds up to what its log odds gain between the two.
     """
-    tf, _ = backend.start()
     found = np.zeros(images.shape[:-1], np.float32)
-    few = max(1, VALUES // images[0].size)
-    for start in range(0, len(images) * STEPS, few):
-        of, step = np.divmod(np.arange(start, min(start + few, len(images) * STEPS)), STEPS)
-        difference = images[of].astype(np.float32) - plain[of]
+    for some in _batches(len(images) * STEPS, images[0].size):
+        of, step = np.divmod(some, STEPS)
         share = ((step + 0.5) / STEPS).astype(np.float32).reshape(-1, *[1] * (images.ndim - 1))
-        with tf.GradientTape() as tape:
-            pixels = tf.constant(plain[of] + share * difference)
-            tape.watch(pixels)
-            score = _odds(tf, parts.model(pixels, training=False)["logits"], labels[of])
-        np.add.at(found, of, (tape.gradient(score, pixels).numpy() * difference).sum(-1) / STEPS)
+        difference = images[of].astype(np.float32) - plain[of]
+        gradients, _ = _gradients(parts, plain[of] + share * difference, labels[of], "pixels")
+        np.add.at(found, of, (gradients.numpy() * difference).sum(-1) / STEPS)
     return found
 
 
-def activations(parts: Differentiable, images: np.ndarray) -> dict[str, np.ndarray]:
-    """What the first convolution and the last layer with a map make of pictures (of a clip's frames, one after the other)."""
+def _gradients(parts: Differentiable, pixels: np.ndarray, labels: np.ndarray, of: str) -> tuple:
+    """Gradients of the labels' log odds, and of what: those rise on where a network is sure and its probability does not."""
     tf, _ = backend.start()
-    outputs = [parts.model(tf.constant(some, tf.float32), training=False) for (some,) in _parts(images)]
-    return {name: np.concatenate([each[name] for each in outputs]) for name in ("first", "last")}
+    inputs = tf.constant(pixels)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = parts.model(inputs, training=False) | {"pixels": inputs}
+        logits = outputs["logits"]
+        own = tf.one_hot(labels, logits.shape[-1], on_value=True, off_value=False)
+        odds = tf.boolean_mask(logits, own) - tf.reduce_logsumexp(tf.where(own, -1e9, logits), axis=-1)
+    return tape.gradient(odds, outputs[of]), outputs[of]
 
 
-def _odds(tf, logits, labels):
-    """Log odds of the labels against all other classes: unlike a probability they still rise where the network is sure."""
-    own = tf.one_hot(labels, logits.shape[-1], on_value=True, off_value=False)
-    return tf.boolean_mask(logits, own) - tf.reduce_logsumexp(tf.where(own, -1e9, logits), axis=-1)
-
-
-def _parts(images: np.ndarray, *beside: np.ndarray):
-    few = max(1, VALUES // images[0].size)
-    for start in range(0, len(images), few):
-        yield tuple(each[start : start + few] for each in (images, *beside))
+def _batches(count: int, size: int) -> list[np.ndarray]:
+    """Indices of so many samples, of `size` values each, in parts that fit into memory."""
+    few = max(1, VALUES // size)
+    return [np.arange(start, min(start + few, count)) for start in range(0, count, few)]
