@@ -125,7 +125,13 @@ def training_pipeline(
             both = {name: given for name, given in made.items() if name.endswith("_package")}
             damaged = add(wrappers.stress(**both, prepared=prepared, config=stress, code=code), "stress")["stress"]
             task = wrappers.register(
-                **made, prepared=prepared, stress=damaged, validation=judged["validation"], config=register, code=code, last=last
+                **made,
+                prepared=prepared,
+                stress=damaged,
+                validation=judged["validation"],
+                config=register,
+                code=code,
+                last=last,
             )
             add(task, "register")
             task.set_caching_options(False)
