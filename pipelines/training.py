@@ -117,22 +117,14 @@ def training_pipeline(
                 made[name] = add(task, f"train {name}")[f"model_{name}"]
                 task = pack(model=made[name], prepared=prepared, config=package, code=code)
                 made[f"{name}_package"] = add(task, f"package {name}")[f"package_{name}"]
-                task = score(
-                    model=made[name], package=made[f"{name}_package"], prepared=prepared, manifest=manifest, config=evaluate,
-                    code=code,
-                )  # fmt: skip
+                packed = made[f"{name}_package"]
+                task = score(model=made[name], package=packed, prepared=prepared, config=evaluate, code=code)
                 made[f"{name}_evaluation"] = add(task, f"evaluate {name}")[f"evaluation_{name}"]
             both = {name: given for name, given in made.items() if name.endswith("_package")}
             damaged = add(wrappers.stress(**both, prepared=prepared, config=stress, code=code), "stress")["stress"]
             task = wrappers.register(
-                **made,
-                prepared=prepared,
-                stress=damaged,
-                validation=judged["validation"],
-                config=register,
-                code=code,
-                last=last,
-            )
+                **made, prepared=prepared, stress=damaged, validation=judged["validation"], config=register, code=code, last=last,
+            )  # fmt: skip
             add(task, "register")
             task.set_caching_options(False)
 

@@ -92,18 +92,18 @@ def package_lstm(model: Input[Model], prepared: Input[Dataset], config: str, cod
 
 
 @component
-def evaluate_cnn(model: Input[Model], package: Input[Model], prepared: Input[Dataset], manifest: Input[Dataset], config: str,
-                 code: str, evaluation_cnn: Output[Dataset], metrics_cnn: Output[Metrics],
-                 curves_cnn: Output[ClassificationMetrics], report_cnn: Output[HTML]):  # fmt: skip
-    call("evaluate cnn", model=model, package=package, prepared=prepared, manifest=manifest, config=config, code=code,
+def evaluate_cnn(model: Input[Model], package: Input[Model], prepared: Input[Dataset], config: str, code: str,
+                 evaluation_cnn: Output[Dataset], metrics_cnn: Output[Metrics], curves_cnn: Output[ClassificationMetrics],
+                 report_cnn: Output[HTML]):  # fmt: skip
+    call("evaluate cnn", model=model, package=package, prepared=prepared, config=config, code=code,
          evaluation=evaluation_cnn, shown=[metrics_cnn, curves_cnn, report_cnn])  # fmt: skip
 
 
 @component
-def evaluate_lstm(model: Input[Model], package: Input[Model], prepared: Input[Dataset], manifest: Input[Dataset], config: str,
-                  code: str, evaluation_lstm: Output[Dataset], metrics_lstm: Output[Metrics],
-                  curves_lstm: Output[ClassificationMetrics], report_lstm: Output[HTML]):  # fmt: skip
-    call("evaluate lstm", model=model, package=package, prepared=prepared, manifest=manifest, config=config, code=code,
+def evaluate_lstm(model: Input[Model], package: Input[Model], prepared: Input[Dataset], config: str, code: str,
+                  evaluation_lstm: Output[Dataset], metrics_lstm: Output[Metrics], curves_lstm: Output[ClassificationMetrics],
+                  report_lstm: Output[HTML]):  # fmt: skip
+    call("evaluate lstm", model=model, package=package, prepared=prepared, config=config, code=code,
          evaluation=evaluation_lstm, shown=[metrics_lstm, curves_lstm, report_lstm])  # fmt: skip
 
 

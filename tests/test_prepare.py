@@ -104,6 +104,10 @@ def test_pictures_arrive_as_they_are_under_the_right_label(stills, prepared):
             assert np.array_equal(image, np.asarray(Image.open(stills / sample["source"])))
             total += 1
     assert total == 90
+    rows = pq.read_table(folder / "test" / arrays.MEASURED).to_pylist()
+    levels = [image.mean() for image in arrays.load(folder / "test").images]
+    assert [row["brightness"] for row in rows] == pytest.approx(levels, abs=3)
+    assert {(row["width"], row["height"], row["format"]) for row in rows} == {(16, 16, "PNG")}
 
 
 def test_classes_keep_their_proportions(stills, prepared):

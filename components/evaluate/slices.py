@@ -1,35 +1,29 @@
 """Where a model fails: accuracy on parts of the test split against the rest of it, by whatever is known of a sample."""
 
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from scipy import stats
 
-from components.shared.data import manifest as manifests
+from components.shared.data import arrays
 
 FEW = 20  # samples; of fewer nothing can be said
 MANY = 50  # values of a column (classes aside); each slice that is looked at makes the others harder to prove
-MEASURED = ["split", "width", "height", "mode", "format", "frames", "bytes", "brightness", "contrast", "sharpness", "faces"]
 SURE = 0.05  # corrected chance below which a slice is called worse
 
 
-def describe(samples: pa.Table, manifest: Path | None) -> pd.DataFrame:
-    """A row a test sample (`samples.parquet` of prepare), a column for each way to cut: texts, and numbers in quartiles."""
-    rows = samples.select(["id", "source", "label", "group"]).to_pandas()
+def describe(test: arrays.Split) -> pd.DataFrame:
+    """A row a test sample, a column for each way to cut: texts, and numbers in quartiles."""
+    rows = test.table().select(["source", "label", "group"]).to_pandas()
     cuts = rows[["label", "group"]].copy()
     # Where files lie, two folders deep: a source within a data set often has a folder of its own.
     cuts["folder"] = ["/".join(PurePosixPath(str(source)).parent.parts[:2]) for source in rows["source"]]
-    if manifest:
-        wanted = pa.array(rows["id"].unique())
-        parts = manifests.parts(manifest, ["id", "source", *MEASURED])
-        found = pa.concat_tables(table.filter(pc.is_in(table["id"], wanted)) for _, table in parts).to_pandas()
-        found["size"] = found["width"].astype(str) + " x " + found.pop("height").astype(str)
-        found = found.drop(columns="width").drop_duplicates(["id", "source"])
-        known = rows[["id", "source"]].merge(found, how="left", on=["id", "source"]).drop(columns=["id", "source"])
-        cuts = cuts.join(known.apply(_quartiles))
+    if (test.folder / arrays.MEASURED).exists():
+        measured = pq.read_table(test.folder / arrays.MEASURED).to_pandas()
+        measured["size"] = measured["width"].astype(str) + " x " + measured.pop("height").astype(str)
+        cuts = cuts.join(measured.drop(columns="width").apply(_quartiles))
     return cuts
 
 

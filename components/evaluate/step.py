@@ -24,7 +24,6 @@ def evaluate(
     prepared: Annotated[Path, "what prepare wrote: the test split"],
     config: EvaluateConfig,
     evaluation: Annotated[Path, "folder for metrics.json, cost.json, tables and plots"],
-    manifest: Annotated[Path | None, "what measure wrote: more slices to look at"] = None,
 ) -> None:
     """Score the model. `metrics.json` repeats byte for byte; what depends on the machine stands in `cost.json`.
 
@@ -35,9 +34,7 @@ def evaluate(
     from components.evaluate.slices import FEW, describe, slices, worse
     from components.shared.models.scores import calibration, calibration_error, losses, scores
 
-    destination.check_folder(
-        evaluation, kind="evaluation", inputs=[model, package, prepared, *([manifest] if manifest else [])]
-    )
+    destination.check_folder(evaluation, kind="evaluation", inputs=[model, package, prepared])
     record = files.read_json(
         model / "run.json", "name", "classes", "shape", "model", "data_digest", "knobs", "temperature", "mirrored"
     )
@@ -81,7 +78,7 @@ def evaluate(
         files.write_json(fresh / "metrics.json", result)
         files.write_json(fresh / "intervals.json", sure)
         pq.write_table(tables.samples(rows, labels, probabilities, classes), fresh / "samples.parquet", compression="zstd")
-        found, few = slices(describe(rows, manifest), hit, units)
+        found, few = slices(describe(test), hit, units)
         files.write_csv(fresh / "slices.csv", found)
         pairs = tables.confused(labels, predicted)
         files.write_csv(fresh / "pairs.csv", ({"true": classes[a], "predicted": classes[b], "count": n} for a, b, n in pairs))

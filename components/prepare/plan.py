@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from components.prepare.config import PrepareConfig
 from components.shared import files
@@ -17,6 +18,7 @@ from components.shared.data.dataset import SPLITS
 from components.shared.errors import CannotRun, Refused
 from components.shared.pictures.preprocessing import Preprocessing
 
+MEASURED = ["split", "width", "height", "mode", "format", "frames", "bytes", "brightness", "contrast", "sharpness", "faces"]
 FEW = 20  # test samples of a class; with fewer, what is said of the class says little
 
 
@@ -84,6 +86,7 @@ def make(*, manifest: Path, verdict: Path, pairs: Path, config: PrepareConfig, f
     for number, name in enumerate(SPLITS):
         (folder / name).mkdir(parents=True)
         arrays.describe(folder / name, labels[sides == number], _samples(manifest, split == number, related))
+    _keep_measured(manifest, split == SPLITS.index("test"), folder / "test" / arrays.MEASURED)
     counts = pd.DataFrame({name: np.bincount(labels[sides == number], minlength=len(classes))
                            for number, name in enumerate(SPLITS)}, classes)  # fmt: skip
     _record(counts, official, leaks, config, folder)
@@ -120,6 +123,16 @@ def _samples(manifest: Path, chosen: np.ndarray, unit: np.ndarray) -> Iterator[p
         picture = kept["pixels_digest"].combine_chunks()
         kept = kept.append_column("picture", picture.fill_null(kept["id"].combine_chunks()))
         yield kept.select(["id", "source", "label", "group", "picture"]).append_column("unit", pa.array(units, pa.int64()))
+
+
+def _keep_measured(manifest: Path, chosen: np.ndarray, file: Path) -> None:
+    """Write what evaluation may look for weaknesses by, of these rows, bool (n,)."""
+    start, kept = 0, []
+    for _, table in manifests.parts(manifest, MEASURED):
+        kept.append(table.filter(pa.array(chosen[start : start + len(table)])))
+        start += len(table)
+    # In one piece: how the data is cut into shards changes no byte.
+    pq.write_table(pa.concat_tables(kept).combine_chunks().replace_schema_metadata(), file, compression="zstd")
 
 
 def _record(counts: pd.DataFrame, official: set[str], leaks: dict, config: PrepareConfig, folder: Path) -> None:

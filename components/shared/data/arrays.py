@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from components.shared import files, scratch
 from components.shared.errors import CannotRun
 
+MEASURED = "measured.parquet"  # beside the test split: some columns of the manifest, a row per sample in order
 _ROW_GROUP = 1 << 17  # samples
 SAMPLES = pa.schema([*((name, pa.string()) for name in ("id", "source", "label", "group", "picture")), ("unit", pa.int64())])
 
