@@ -27,7 +27,7 @@ FIGURES = {  # in this order, with a name where its own does not say it; then co
 SHARES = {"accuracy", "balanced_accuracy", "worst_class_recall", "coverage", "answered", "accuracy_answered",
           "shuffled_frames_accuracy", "mean_corruption_error", "relative"}  # fmt: skip
 NUMBERS = {"samples", "accuracy", "low", "high", "difference", "p", "count", "recall"}  # columns of tables
-COUNT = "{:,.0f}"
+COUNT, LITTLE = "{:,.0f}", 0.0001
 Rows = list[dict[str, Any]] | None
 
 
@@ -105,7 +105,7 @@ def criteria(rows: Rows) -> Rows:
 
 
 def figures(models: list[Side], champion: dict) -> Rows:
-    """Metrics with their intervals, and costs, a column a model; last the champion that was there before."""
+    """Metrics with their intervals, and costs, a column a model; last the champion so far."""
     columns = {}
     for side in models:
         found = {name: side.damage[name] for name in ("mean_corruption_error", "relative") if side.damage}
@@ -114,7 +114,7 @@ def figures(models: list[Side], champion: dict) -> Rows:
         columns[side.name] = {name: _figure(name, value, intervals.get(name)) for name, value in found.items()}
     if champion:
         metrics = {name: _figure(name, value) for name, value in champion.get("metrics", {}).items()}
-        columns[f"champion before: {champion['name']}, version {champion['version']}"] = metrics
+        columns[f"champion so far: {champion['name']}, version {champion['version']}"] = metrics
     order = list(FIGURES)
     names = sorted({name for column in columns.values() for name in column},
                    key=lambda name: (order.index(name) if name in order else len(order), name))  # fmt: skip
@@ -144,15 +144,18 @@ def _of_each(models: list[Side], name: str, most: int | None = None) -> Rows:
 
 
 def slices(models: list[Side], *, vague: bool = False) -> Rows:
-    """The most harmed slices of each model; or those of which too little is known, the smallest first."""
+    """Slices that are worse than the rest, the worst of each model first; or those of which too little is known, the smallest first."""
     rows = _of_each(models, "slices.csv", None if vague else WORST)
-    if vague and rows:
+    if rows and not vague:
+        rows = [row for row in rows if row["difference"] < 0]
+    elif rows:
         rows = sorted((row for row in rows if row["high"] - row["low"] > VAGUE), key=lambda row: row["samples"])
     return rows and [
         {
             "model": row["model"], "slice": f"{row['column']}: {row['value']}", "samples": cell(row["samples"], COUNT),
             "accuracy": cell(row["accuracy"], SHARE, (row["low"], row["high"])),
-            "against the rest": cell(row["difference"], "{:+.2%}"), "p, corrected": cell(row["p"], "{:.2g}"),
+            "against the rest": cell(row["difference"], "{:+.2%}"),
+            "p, corrected": cell(row["p"], "{:.2g}" if row["p"] >= LITTLE else f"below {LITTLE}"),
         }
         for row in rows
     ]  # fmt: skip
