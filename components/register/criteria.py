@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from components.register.config import RegisterConfig
-from components.shared.models.intervals import Difference, paired
+from components.shared.models.intervals import BLOCKS, Difference, paired
 
 PASSES, FAILS, UNKNOWN = "passes", "fails", "not compared"
 CHANCE, POWER = 0.05, 0.8  # of a gain that is none to be taken for one; of a gain to be seen
@@ -161,22 +161,18 @@ def _calibration(
     units: np.ndarray | None,
     draws: int,
 ) -> Row:
-    """Growth of the calibration error; its interval by drawing each unit a Poisson number of times.
-
-    Chamandy et al., "Estimating Uncertainty for Massive Data Streams" (2012).
-    """
-    codes = np.arange(len(labels)) if units is None else np.unique(units, return_inverse=True)[1]
-    gaps = np.zeros((2, codes.max() + 1, BINS))  # of accuracy and confidence, summed: the error is their mean size
+    """Growth of the calibration error, by the bootstrap of `intervals`: units are drawn whole, of many samples blocks of them."""
+    codes, rng = np.arange(len(labels)) if units is None else np.unique(units, return_inverse=True)[1], np.random.default_rng(0)
+    codes = rng.permutation(codes.max() + 1)[codes] % BLOCKS
+    gaps = np.zeros((2, codes.max() + 1, BINS))  # of accuracy and confidence, summed: the error is the mean of their sizes
     for gap, said in zip(gaps, (before, after), strict=True):
         bins = np.minimum((said.confidence * BINS).astype(int), BINS - 1)
         np.add.at(gap, (codes, bins), (said.predicted == labels) - said.confidence)
-    sizes, rng, found = np.bincount(codes), np.random.default_rng(0), []
-    for _ in range(draws):
-        weights = rng.poisson(1.0, len(sizes))
-        old, new = np.abs(weights @ gaps).sum(1) / max(weights @ sizes, 1)
-        found.append(new - old)
+    sizes = np.bincount(codes)
+    times = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), draws)
+    olds, news = np.abs(times @ gaps).sum(2) / (times @ sizes)
     old, new = np.abs(gaps.sum(1)).sum(1) / len(labels)
-    low, high = np.quantile(found, [0.025, 0.975])
+    low, high = np.quantile(news - olds, [0.025, 0.975])
     return harm(candidate, "growth of the calibration error", new - old, config.calibration_harm, "calibration_harm",
                 f"{new:.4f}, the champion's is {old:.4f}", low=float(low), high=float(high))  # fmt: skip
 
