@@ -6,13 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import png
-from trained import champion, make, project, register_these, split_of, versions
+from kfp.dsl import HTML, Markdown
+from trained import champion, knobs_of_register, make, package_of, project, register_these, split_of, versions
 
+from components.register.step import register
 from components.register.summary import summary
 from components.shared import files
 from components.shared.errors import CannotRun, Refused
 from components.shared.runs import tracking
 from components.shared.runs.packages import fetched
+from pipelines.artifacts import show_registration
 
 
 @pytest.fixture
@@ -223,3 +226,15 @@ def test_a_project_whose_path_no_address_can_hold_is_told_so(tmp_path, monkeypat
     ):
         connect()
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_its_page_is_in_mlflows_run_and_in_kubeflows_artifact(candidate, here):
+    (model, evaluation), page, verdict = candidate("cnn"), HTML(uri=str(here / "page")), Markdown(uri=str(here / "verdict"))
+    register(models=[model], packages=[package_of(model)], evaluations=[evaluation], prepared=here / "prepared",
+             config=knobs_of_register(), registration=here / "registration.json", report=Path(f"{page.path}.folder"))  # fmt: skip
+    show_registration(here / "registration.json", verdict, page)
+    text = (here / "page").read_text()
+    assert "✓ cnn-default is champion of darkroom, version 1; it fails no criterion" in text
+    mlflow = tracking.connect()
+    (run,) = mlflow.search_runs(experiment_names=["darkroom"], output_format="list")
+    assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/report/index.html") == text
