@@ -79,7 +79,7 @@ def test_new_data_is_trained_on_only_when_the_answers_drift(pointer, tmp_path, m
     with pytest.raises(SystemExit) as stopped:
         news((tmp_path / "none").as_uri())
     assert stopped.value.code == 2
-    assert "holds no Parquet file; expected what `darkroom predict" in (tmp_path / "words").read_text()
+    assert "holds no Parquet file of answers written within" in (tmp_path / "words").read_text()
 
 
 def test_an_address_that_holds_no_data_dvc_ends_the_step_with_what_to_do(pointer, tmp_path):
