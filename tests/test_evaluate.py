@@ -133,7 +133,7 @@ def scored(here, knobs, monkeypatch):
     model = keras.Model(images, keras.layers.Dense(3, activation="softmax")(x))
     layout = arrays.Layout(CLASSES, (8, 8, 1), "d.dir", {"prepare": {"resize": "pad"}})
 
-    def score(changed: dict, *, learnt: int = 0) -> dict:
+    def score(changed: dict, *, learnt: int = 0, packaged: str = "t") -> dict:
         labels = np.arange(30) % 3
         pixels = arrays.create(here / "prepared/test", 30, (8, 8, 1))
         pixels[:] = np.array([20, 230, 120])[labels, None, None, None]
@@ -149,7 +149,7 @@ def scored(here, knobs, monkeypatch):
         files.write_json(here / "model/run.json", record)
         seen.write(here / "model" / seen.FILE, [pq.read_table(here / "prepared/test/samples.parquet")[:learnt]])
         config = knobs(EvaluateConfig, "evaluate", gallery=1, explained=0)
-        make_package(here / "package", way=Preprocessing(8, 8, 1, "pad"), classes=CLASSES, training_id="t")
+        make_package(here / "package", way=Preprocessing(8, 8, 1, "pad"), classes=CLASSES, training_id=packaged)
         evaluate(
             model=here / "model",
             package=here / "package",
@@ -175,6 +175,12 @@ def test_a_model_of_other_classes_or_another_size_is_refused(scored, here, chang
     assert not (here / "evaluation").exists()
 
 
+def test_the_package_of_another_model_is_refused(scored, here):
+    with pytest.raises(CannotRun, match=r"package: was made of another model than .*; `dvc repro package` makes it anew"):
+        scored({}, packaged="u")
+    assert not (here / "evaluation").exists()
+
+
 def test_a_model_of_other_data_is_scored_and_what_it_has_learnt_from_is_counted(scored, capsys):
     facts = scored({})
     assert (facts["learnt_from"], facts["knobs"]["gallery"]) == (0, 1)
@@ -187,3 +193,54 @@ def test_a_model_of_other_data_is_scored_and_what_it_has_learnt_from_is_counted(
     assert "has learnt from 7 of the 30 test samples" in told
     scored({"knobs": {"prepare": {"resize": "stretch"}}})
     assert "was trained from other knobs of prepare than" in capsys.readouterr().out
+
+
+def test_an_evaluation_repeats_byte_for_byte_and_says_how_certain_it_is(scored, here):
+    from components.shared import files
+
+    scored({})
+    folder = here / "evaluation"
+    one = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+    scored({})
+    assert {name for name, content in one.items() if (folder / name).read_bytes() != content} == {"cost.json"}
+    figures, sure = (files.read_json(folder / name) for name in ("metrics.json", "intervals.json"))
+    assert set(sure) == {"accuracy", "balanced_accuracy", "macro_f1", "worst_class_recall", "expected_calibration_error",
+                         "log_loss", "coverage"}  # fmt: skip
+    assert all(low <= round(figures[name], 6) <= high for name, (low, high) in sure.items())
+    rows = pq.read_table(folder / "samples.parquet").to_pandas()
+    assert (rows["label"] == rows["predicted"]).mean() == figures["accuracy"]
+    floor = 0.4  # of toy_package, as is the other
+    assert (rows["confidence"] >= floor).mean() == figures["answered"]
+    assert ((rows["true_probability"] >= 0.2) | (rows["label"] == rows["predicted"])).mean() == figures["coverage"]
+    assert 1 <= figures["set_size"] <= 3
+    wrong = (folder / "pairs.csv").read_text().splitlines()[1:]
+    assert sum(int(line.split(",")[2]) for line in wrong) == (rows["label"] != rows["predicted"]).sum()
+    cost = files.read_json(folder / "cost.json")
+    assert 0 < cost["onnx_milliseconds_p50"] <= cost["onnx_milliseconds_p99"]
+    assert 20 < cost["memory_mebibytes"] < 300  # without TensorFlow
+    assert min(cost[name] for name in ("onnx_samples_a_second", "cpu_seconds_a_thousand", "onnx_mebibytes")) > 0
+
+
+def test_the_calibration_error_before_temperature_is_that_of_the_weights_before_they_were_divided(here):
+    from types import SimpleNamespace
+
+    from components.evaluate.step import _uncalibrated
+    from components.shared.models import backend, keras_file
+    from components.train.step import _both_sides
+
+    _, keras = backend.start(0)
+    images = keras.Input((4, 4, 1), dtype="uint8")
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(images))
+    x = keras.layers.Dense(3, name="logits")(x)
+    plain = keras.Model(images, keras.layers.Activation("softmax")(x), name="cnn")
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 1), np.uint8)
+    for whole in (plain, _both_sides(keras, plain)):
+        layer = plain.get_layer("logits")
+        before, weights = keras_file.predict(whole, pixels), layer.get_weights()
+        layer.set_weights([weight / 2 for weight in weights])
+        after = keras_file.predict(whole, pixels)
+        record = {"temperature": 2.0, "mirrored": whole is not plain}
+        found = _uncalibrated(whole, record, SimpleNamespace(images=pixels), after)
+        np.testing.assert_allclose(found, before, atol=1e-6)
+        assert np.array_equal(keras_file.predict(whole, pixels), after)
+        layer.set_weights(weights)

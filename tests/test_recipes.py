@@ -166,3 +166,19 @@ def test_the_temperature_brings_back_what_was_exaggerated():
     labels = np.array([rng.choice(5, p=row) for row in probabilities])
     for factor in (0.5, 1.0, 3.0):
         assert calibration.fit(logits * factor, labels) == (pytest.approx(factor, rel=0.06), False)
+
+
+def test_a_temperature_is_kept_only_where_it_lowers_the_loss_of_samples_that_it_was_not_fitted_to():
+    from components.train import calibration
+
+    kept = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        logits = rng.standard_normal((1, 60, 5)) * 2
+        probabilities = np.exp(logits[0]) / np.exp(logits[0]).sum(axis=1, keepdims=True)
+        labels = np.array([rng.choice(5, p=row) for row in probabilities])
+        divisor, _ = calibration.fit(logits, labels)
+        kept.append(divisor)
+        assert calibration.fit(logits * 3, labels)[0] > 1.5  # boasting is seen in few samples, too
+    # Of 60 honest answers each fit finds some divisor; most of them are worth nothing elsewhere.
+    assert sum(divisor == 1 for divisor in kept) > 20

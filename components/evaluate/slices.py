@@ -38,9 +38,10 @@ def slices(cuts: pd.DataFrame, hit: np.ndarray, units: np.ndarray | None) -> tup
     """A row per slice, what harms most first, and how many were left out because they have fewer than FEW samples.
 
     Intervals are Wilson's (1927) at 95 %. `p`: how likely so large a difference to the rest is by chance (Fisher's exact test, twice
-    the smaller side), corrected for the number of slices by Holm (1979). Harm: the mistakes fewer if a slice were like the rest;
-    slices that are worse beyond chance come first. Samples of one unit count for as many as their likeness leaves (design effect: Kish,
-    "Survey Sampling", 1965; Rao and Scott, 1992), but for `group`, where it is this very group that is asked about.
+    the smaller side), corrected for the number of slices by Holm (1979). Harm: the difference times the root of the samples, so that
+    a narrow cause stands before the wide slices that hold it; what is worse beyond chance comes first. Samples of one unit count for
+    as many as their likeness leaves (design effect: Kish, "Survey Sampling", 1965; Rao and Scott, 1992), but for `group`, where it is
+    this very group that is asked about.
     """
     rows, skipped, seen = [], 0, set()
     likeness = _likeness(hit, units)
@@ -69,7 +70,7 @@ def slices(cuts: pd.DataFrame, hit: np.ndarray, units: np.ndarray | None) -> tup
     least = 0.0
     for rank, at in enumerate(order):
         least = rows[at]["p"] = max(least, min(1.0, rows[at]["p"] * (len(rows) - rank)))
-    rows.sort(key=lambda row: (not worse(row), row["difference"] * row["samples"]))
+    rows.sort(key=lambda row: (not worse(row), row["difference"] * row["samples"] ** 0.5))
     return [{name: round(float(v), 6) if isinstance(v, float) else v for name, v in row.items()} for row in rows], skipped
 
 
