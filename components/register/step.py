@@ -118,7 +118,7 @@ def _told(champion) -> dict | None:
         return None
     tags = champion.tags
     metrics = {name.removeprefix("test_"): float(value) for name, value in tags.items()
-               if name.startswith("test_") and NUMBER.fullmatch(value)}  # fmt: skip
+               if (name.startswith("test_") or name == "mean_corruption_error") and NUMBER.fullmatch(value)}  # fmt: skip
     return {"version": str(champion.version), "name": tags.get("name", tags.get("architecture", "")), "metrics": metrics}
 
 
