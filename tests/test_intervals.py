@@ -102,3 +102,14 @@ def test_prediction_sets_hold_the_true_class_as_often_as_promised():
         found = of_confidence(hit, probabilities.max(1), loss, true >= made.set_floor, bins=15, draws=1000)
         held += holds(found["coverage"], 0.9)
     assert held >= 16
+
+
+def test_few_samples_that_are_all_right_prove_little():
+    labels = np.repeat([0, 1], [30, 5])
+    found = intervals(labels, labels, 2)
+    assert found["accuracy"] == pytest.approx((0.025 ** (1 / 35), 1), abs=1e-6)
+    assert found["worst_class_recall"] == pytest.approx((0.4782, 1), abs=1e-4)  # of 5
+    assert found["balanced_accuracy"][0] == pytest.approx(1 - (1 - 0.4782) / 2, abs=1e-4)
+    assert intervals(labels, labels, 2, units=np.arange(35) // 5)["accuracy"][0] == pytest.approx(0.025 ** (1 / 7), abs=1e-6)
+    right = labels == labels
+    assert of_confidence(right, np.ones(35), np.zeros(35), right, bins=5, draws=100)["coverage"][0] == found["accuracy"][0]

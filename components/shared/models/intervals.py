@@ -42,10 +42,19 @@ def intervals(
     """Low and high of accuracy, balanced_accuracy, macro_f1 and worst_class_recall, as `scores` defines them.
 
     `labels`, `predicted`: int (n,), below `classes`; `units`: int or text (n,), equal for samples that belong together.
-    The interval of worst_class_recall lies somewhat low: the least of resampled recalls is below the least recall.
+    The interval of worst_class_recall lies somewhat low: the least of resampled recalls is below the least recall. Where all is
+    right no resample shows a mistake, and the low end is that of Clopper and Pearson (1934).
     """
     (found,), _ = _drawn(labels, [predicted], classes, units, seed, draws)
-    return {metric: _ends(values) for metric, values in found.items()}
+    ends = {metric: _ends(values) for metric, values in found.items()}
+    if not np.array_equal(labels, predicted):
+        return ends
+    unit = np.arange(len(labels)) if units is None else np.unique(units, return_inverse=True)[1]
+    sizes = np.unique(np.unique(np.stack([labels, unit]), axis=1)[0], return_counts=True)[1]  # units in each class
+    worst = _flawless(sizes.min())
+    mean = 1 - (1 - worst) / len(sizes)  # one class may be as bad
+    lows = {"accuracy": _flawless(unit.max() + 1), "balanced_accuracy": mean, "macro_f1": mean, "worst_class_recall": worst}
+    return {metric: (round(low, 6), 1.0) for metric, low in lows.items()}
 
 
 def paired(
@@ -81,7 +90,10 @@ def of_confidence(
     drawn = np.concatenate(list(_resampled(sums, np.ones(len(sums), int), rng, draws)))
     count = drawn[:, -1]
     values = {"expected_calibration_error": np.abs(drawn[:, :bins]).sum(1), "log_loss": drawn[:, -3], "coverage": drawn[:, -2]}
-    return {metric: _ends(value / count) for metric, value in values.items()}
+    ends = {metric: _ends(value / count) for metric, value in values.items()}
+    if covered.all():
+        ends["coverage"] = (round(_flawless(len(hit) if units is None else len(np.unique(units))), 6), 1.0)
+    return ends
 
 
 def _drawn(labels, models, classes, units, seed, draws) -> tuple[list[dict[str, np.ndarray]], list[np.ndarray]]:
@@ -140,6 +152,11 @@ def _resampled(content, copies: np.ndarray, rng: np.random.Generator, draws: int
     for start in range(0, draws, at_once):
         times = rng.multinomial(copies.sum(), copies / copies.sum(), size=min(at_once, draws - start))
         yield times.astype(np.float64) @ content
+
+
+def _flawless(count: int) -> float:
+    """The lowest share of right ones with which so many are all right in 2.5 % of cases."""
+    return float(ENDS[0] ** (1 / count))
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:
