@@ -72,5 +72,6 @@ TOOLS = {
     "watch": Command("components.watch.step", "Tell from answers whether the world has moved: exit code 1 for drift"),
     "history": Command("components.register.history", "Show who was champion when, why, and from which data and code"),
     "rollback": Command("components.register.rollback", "Make the former champion champion again"),
+    "reproduce": Command("components.reproduce.step", "Run a training of MLflow again, in a clean place, and compare"),
     "summary": Command("components.register.summary", "Show CNN against LSTM, the verdict, and what to type next"),
 }

@@ -9,6 +9,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import platform
 import re
 import uuid
 from pathlib import Path
@@ -47,6 +48,7 @@ def statement(package: Package, record: dict, *, sbom: str) -> dict:
             "buildDefinition": {
                 "buildType": "urn:darkroom:training:1",
                 "externalParameters": {"knobs": record["knobs"], "knobs_sha256": _digest(record["knobs"])},
+                "internalParameters": {"processor": processor()},
                 "resolvedDependencies": used,
             },
             "runDetails": {
@@ -55,6 +57,25 @@ def statement(package: Package, record: dict, *, sbom: str) -> dict:
             },
         },
     }
+
+
+def processor() -> str:
+    """The name of this machine's processor: another one rounds otherwise."""
+    try:
+        names = re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+    except OSError:
+        names = []
+    return names[0].strip() if names else platform.processor() or platform.machine()
+
+
+def processor_of(statement: dict) -> str:
+    """The one that a statement names; empty where it names none."""
+    return statement.get("predicate", {}).get("buildDefinition", {}).get("internalParameters", {}).get("processor", "")
+
+
+def versions(sbom: dict) -> dict[str, str]:
+    """Name -> version of each package that a list names."""
+    return {one["name"]: one["version"] for one in sbom.get("components", ())}
 
 
 def _digest(knobs: dict) -> str:
