@@ -70,8 +70,8 @@ def _verdict(
 ):
     is_other = champion and str(champion.version) != version
     if is_other and (why := registry.withdrawn(version)):
-        return Verdict(False, f"The champion stays: version {version} was rolled back ({why}); to bring it back all the same, give "
-                              "the alias to it in MLflow.")  # fmt: skip
+        return Verdict(False, f"The champion stays: version {version} was rolled back ({why}); to bring it back all the same: "
+                              f"darkroom rollback --to {version}")  # fmt: skip
     if is_other and part is not None and part >= PARTS:
         return Verdict(False, f"The champion stays: all {PARTS} parts of this test split have decided; bring new test samples, "
                               "draw others (prepare.split_seed), or set register.decide_on: all.")  # fmt: skip
