@@ -12,6 +12,7 @@ from components.register.comparison import PARTS
 from components.register.comparison import parts as parts_of
 from components.register.promotion import FRESH
 from components.register.summary import summary
+from components.shared import files
 from components.shared.data import arrays
 from components.shared.runs import tracking
 from components.shared.runs.registry import Registry
@@ -128,6 +129,29 @@ def test_the_verdicts_of_planted_packages_their_table_and_what_the_registry_keep
     run = client.get_model_version("darkroom", "6").run_id
     kept = Path(client.get_run(run).info.artifact_uri.removeprefix("file://")) / "registration.json"
     assert json.loads(kept.read_text())["criteria"] == verdict["criteria"]
+
+
+def test_damage_counts_and_the_card_tells_intervals_weakest_parts_and_damage(here):
+    def damaged(architecture: str, error: float, **options) -> dict:
+        folders = make(here, architecture, training=architecture, **options)
+        worst = {"damage": "fog", "strength": 5, "accuracy": 0.25}
+        files.write_json(here / f"stress/{architecture}/stress.json", {"mean_corruption_error": error, "worst": worst})
+        files.write_json(folders[1] / "intervals.json", {"accuracy": [0.65, 0.75]})
+        row = {"column": "brightness", "value": "dark", "samples": 12, "accuracy": 0.5}
+        files.write_csv(folders[1] / "slices.csv", [row])
+        return register_these(here, folders, stress=here / "stress")
+
+    project(here)
+    damaged("cnn", 0.3, test=0.7)
+    told = champion().description
+    assert "| accuracy | 0.7000 (0.6500 to 0.7500) |" in told
+    assert "**Weakest parts**: brightness `dark`: accuracy 0.5000 of 12." in told
+    assert "mean corruption error 0.3000; worst is fog at strength 5, with accuracy 0.2500." in told
+    verdict = damaged("lstm", 0.4, test=0.95)
+    assert verdict["reasons"][1].endswith(
+        "growth of the mean corruption error: 0.4000, the champion's is 0.3000, above register.corruption_harm = 0.05."
+    )
+    assert str(champion().version) == "1"
 
 
 def test_fresh_parts_decide_one_after_the_other_until_they_are_used_up(place):

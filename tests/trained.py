@@ -118,11 +118,13 @@ def knobs_of_register(**changes) -> RegisterConfig:
     return config.parse(RegisterConfig, {**section, **changes}, path="register")
 
 
-def register_these(place: Path, *folders: tuple[Path, Path], verdict: str = "registration.json", **changes) -> dict:
+def register_these(
+    place: Path, *folders: tuple[Path, Path], verdict: str = "registration.json", stress: Path | None = None, **changes
+) -> dict:
     """Register models with their evaluations; returns the verdict."""
     register(models=[model for model, _ in folders], packages=[package_of(model) for model, _ in folders],
              evaluations=[evaluation for _, evaluation in folders],
-             prepared=place / "prepared", config=knobs_of_register(**changes), registration=place / verdict)  # fmt: skip
+             prepared=place / "prepared", config=knobs_of_register(**changes), registration=place / verdict, stress=stress)  # fmt: skip
     return files.read_json(place / verdict)
 
 

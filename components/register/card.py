@@ -51,7 +51,8 @@ def card(candidate: Candidate, reasons: list[str]) -> str:
 **Input**: uint8 ({", ".join(map(str, shape))}), {"grey" if channels == 1 else "RGB"} of {width}x{height} px, resized as \
 `prepare` does; pixels are scaled inside the model. **Output**: a probability per class, in the order above.
 
-**Made from**: data `{record["data_digest"]}`, code `{record["tags"]["git_commit"]}`; the training began from {begun}.
+**Made from**: data `{record["data_digest"]}`, code `{record["tags"]["git_commit"]}`; the training began from {begun}. \
+The model's `provenance.json` and `sbom.json` name locks, image and packages.
 
 **Limits**: The figures hold for pictures like those of the test split. On other pictures the model is less often right, and \
 no less confident. A picture of a class that is not in the list gets one of the classes in the list. On average, confidence \
