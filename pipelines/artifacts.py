@@ -41,7 +41,7 @@ def show_evaluation(folder: Path, metrics: Metrics, curves: ClassificationMetric
     curves.log_roc_curve(*([float(row[column]) for row in points] for column in columns))
     classes = [{name: _short(value) for name, value in row.items()} for row in _rows(folder / "classes.csv")]
     tables = {"Metrics": [{"metric": name, "value": f"{value:.4g}"} for name, value in figures.items()], **_weakest(classes)}
-    names = ("confusion", "pairs", "roc", "reliability", "mistakes", "explanations")
+    names = ("confusion", "pairs", "roc", "reliability", "mistakes", "explanations", "time", "features")
     pictures = {name: (folder / f"{name}.png").read_bytes() for name in names if (folder / f"{name}.png").exists()}
     _write(report, render.tables("Evaluation", tables, pictures))
     # An artifact without a file would be lost between steps.
