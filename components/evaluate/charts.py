@@ -84,7 +84,7 @@ def pairs(
         some = np.flatnonzero((labels == true) & (predicted == taken))[:2]
         chosen += some.tolist()
         names = [plots.label(classes[index], 13, 3) for index in (true, taken)]
-        told += [f"{names[0]}\ntaken for\n{names[1]}\n({count:,} times)"] * len(some)
+        told += [f"{names[0]}\ntaken for\n{names[1]}\n({count:,}\u00d7)"] * len(some)
     with plots.grid(file, list(zip(images[chosen], told, strict=True)), columns=8, width=1.5) as axes:
         if not chosen:
             axes[0].set_title("no mistakes")
