@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -72,7 +73,7 @@ def run(here, knobs):
 
 
 @pytest.mark.parametrize(("architecture", "way", "nodes"), [
-    ("cnn", STILLS, 100), pytest.param("lstm", STILLS, 150, marks=pytest.mark.slow),
+    ("cnn", STILLS, 100), ("cnn", CLIPS, 200), pytest.param("lstm", STILLS, 150, marks=pytest.mark.slow),
     pytest.param("lstm", CLIPS, 250, marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_a_package_says_what_keras_says(here, run, capsys, architecture, way, nodes):
@@ -88,9 +89,13 @@ def test_a_package_says_what_keras_says(here, run, capsys, architecture, way, no
     kept = pq.read_table(made.folder / "validation.parquet")
     assert kept["label"].to_pylist()[:3] == CLASSES
     assert np.allclose(kept["probabilities"].to_pylist(), probabilities, atol=1e-6)
+    network = onnx.load_model(made.folder / packages.MODEL)
+    scalars = {name for node in network.graph.node if "/rescaling" in node.output[0] for name in node.input}
+    sides = {len(each.dims) for each in network.graph.initializer if each.name in scalars}
+    assert sides == {4}, "a scalar is slow where pictures have one channel"
     told = capsys.readouterr().out
     if way is CLIPS:
-        assert "package: LiteRT: for stills alone, not for clips" in told
+        assert ("package: LiteRT: for stills alone, not for clips" in told) == (architecture == "lstm")
     elif architecture == "lstm":
         assert {"model.tflite", "model.int8.tflite"} < set(made.files)
         assert abs(made.facts["litert"]["accuracy_lost_by_int8"]) <= 0.2

@@ -30,7 +30,7 @@ def to_onnx(model: Path, sha256: str, validation: Path, folder: Path, done: Conn
     rolled = _with_features(keras, _rolled(again))
     rolled(np.zeros((1, *network.input_shape[1:]), np.uint8))  # Keras exports no network that was never called
     rolled.export(folder / MODEL, format="onnx", verbose=False)
-    _widen(folder / MODEL, dimensions=len(network.input_shape))
+    _widen(folder / MODEL)
     done.send("")
     np.save(folder / ANSWERS, keras_file.predict(network, arrays.load(validation).images, name="package"))
 
@@ -113,7 +113,7 @@ def _with_features(keras, network):
     return keras.Model(network.input, {"probabilities": network.output, "features": features})
 
 
-def _widen(file: Path, *, dimensions: int) -> None:
+def _widen(file: Path) -> None:
     """Give the scalars by which pictures are rescaled the pictures' dimensions.
 
     ONNX Runtime 1.29 goes from number to number where a scalar meets pictures of one channel: a tenth of a small network's time.
@@ -121,10 +121,14 @@ def _widen(file: Path, *, dimensions: int) -> None:
     import onnx
 
     model = onnx.load_model(file)
-    rescaling = {name for node in model.graph.node if "/rescaling" in node.output[0] for name in node.input}
+    ranks = {
+        each.name: len(each.type.tensor_type.shape.dim) for each in onnx.shape_inference.infer_shapes(model).graph.value_info
+    }
+    rescaling = [node for node in model.graph.node if "/rescaling" in node.output[0]]
     for each in model.graph.initializer:
-        if each.name in rescaling and not each.dims:
-            each.dims.extend([1] * dimensions)
+        wanted = {ranks.get(node.output[0], 0) for node in rescaling if each.name in node.input}
+        if len(wanted) == 1 and not each.dims:
+            each.dims.extend([1] * wanted.pop())
     onnx.save_model(model, file)
 
 
