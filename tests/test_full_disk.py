@@ -23,7 +23,8 @@ STEPS = {
     "augment": "--prepared outputs/prepared --config augment --augmented {place}/augmented",
     "train": "--augmented outputs/augmented --prepared outputs/prepared --config train.cnn --model {place}/model",
     "package": "--model outputs/model --prepared outputs/prepared --config package --package {place}/package",
-    "evaluate": "--model outputs/model --prepared outputs/prepared --config evaluate --evaluation {place}/evaluation",
+    "evaluate": "--model outputs/model --package outputs/package --prepared outputs/prepared --config evaluate "
+                "--evaluation {place}/evaluation",
 }  # fmt: skip
 SLOW = STEPS.keys() - {"prepare"}
 

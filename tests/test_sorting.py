@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 from conftest import draw_stills, png
@@ -78,14 +79,15 @@ def test_where_the_sorted_folder_is_gone_what_was_answered_is_sorted_again(capsy
     whole = shard.read_bytes()
     Path("sorted").mkdir()  # an empty folder of a person's is as good as a new one
     Path("sorted/.DS_Store").touch()
-    given = {"model": "toy", "paths": ["in", "last.parquet"], "output": Path("a.csv"), "sort_into": Path("sorted")}
-    shard.write_bytes(whole[:4] + bytes(200) + whole[204:])
+    store, last = fsspec.filesystem("memory"), "memory://kept/last.parquet"
+    given = {"model": "toy", "paths": ["in", last], "output": Path("a.csv"), "sort_into": Path("sorted")}
+    store.pipe("/kept/last.parquet", whole[:4] + bytes(200) + whole[204:])  # here it would be a fault among the others
     for _ in range(2):  # ended when the folder was answered
         with pytest.raises(CannotRun, match=r"last\.parquet"):
             predict(**given)
         assert len(list(Path("sorted").rglob("*.png"))) == 6
     shutil.rmtree("sorted")
-    shard.write_bytes(whole)
+    store.pipe("/kept/last.parquet", whole)
     predict(**given)
     assert len(list(Path("sorted").rglob("*.png"))) == 7
     assert "answered before" not in capsys.readouterr().out

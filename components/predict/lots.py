@@ -223,9 +223,10 @@ def encoded(lot: Lot) -> Iterator[Encoded]:
                     fault = None if sample.frames else "E_SEQ_EMPTY: a clip without frames"
                     yield Encoded(sample.source, list(sample.frames), [], fault)
             except CannotRun as damaged:
-                if lot.place.address and not lot.place.packed:
-                    raise  # a store that is away is no damage
-                yield Encoded(source, [], [], f"E_UNREADABLE: of rows {lot.rows.start:,} to {lot.rows.stop - 1:,}: {damaged}")
+                reason = str(damaged).partition(": ")[2]  # without what was opened
+                if lot.place.address and not lot.place.packed:  # a store that is away is no damage
+                    raise CannotRun(f"{source}: {reason}") from None
+                yield Encoded(source, [], [], f"E_UNREADABLE: of rows {lot.rows.start:,} to {lot.rows.stop - 1:,}: {reason}")
         return
     contents = iter(_contents(lot.place, [file for _, files in lot.samples for file in files]))
     for source, files in lot.samples:
