@@ -16,6 +16,8 @@ from components.shared import config
 
 PAIRS = 200  # of models, for each row
 CLASSES = 10
+RARE = 5  # samples of one class in an uneven test split
+GROUPS, WORSE = 8, 0.9  # in each a coin says for each model whether it is right so much less often
 HARDNESS = 0.45, 0.05  # of the beta distribution of a sample's chance to be told: 90 % on average; two models differ on 6 %
 GAIN = 0.01
 
@@ -26,17 +28,21 @@ def said(labels: np.ndarray, chance: np.ndarray, rng: np.random.Generator) -> cr
     return criteria.Said(np.where(rng.random(len(labels)) < chance, labels, wrong), chance)
 
 
-def judged(samples: int, gain: float, seed: int, knobs: RegisterConfig) -> tuple[bool, bool, float]:
+def judged(
+    labels: np.ndarray, units: np.ndarray | None, gain: float, seed: int, knobs: RegisterConfig
+) -> tuple[bool, bool, float]:
     """Whether the gate promotes the second of two models, whether its number is higher, and the share on which they differ."""
-    rng = np.random.default_rng([seed, samples, round(1000 * gain)])
-    labels = np.arange(samples) % CLASSES
-    chance = rng.beta(*HARDNESS, samples)
-    better = chance + gain / (1 - HARDNESS[0] / sum(HARDNESS)) * (1 - chance)
-    before, after = said(labels, chance, rng), said(labels, better, rng)
-    rows = criteria.promotion("cnn", labels, before, after, [str(n) for n in range(CLASSES)], knobs, draws=1000)
-    hits = [one.predicted == labels for one in (before, after)]
+    rng = np.random.default_rng([seed, len(labels), round(1000 * gain)])
+    chances = np.tile(rng.beta(*HARDNESS, len(labels)), (2, 1))
+    chances[1] += gain / (1 - HARDNESS[0] / sum(HARDNESS)) * (1 - chances[1])
+    if units is not None:
+        for side in (0, 1):
+            chances[side] *= np.where(rng.integers(0, 2, GROUPS)[units] == side, 1, WORSE)
+    before, after = (said(labels, chance, rng) for chance in chances)
+    names = [str(number) for number in range(CLASSES)]
+    rows = criteria.promotion("cnn", labels, before, after, names, knobs, units=units, draws=1000)
     promoted = not any(row.verdict == criteria.FAILS for row in rows)
-    return promoted, rows[0].value > 0, float((hits[0] != hits[1]).mean())
+    return promoted, rows[0].value > 0, float(((before.predicted == labels) != (after.predicted == labels)).mean())
 
 
 def main() -> None:
@@ -47,14 +53,19 @@ def main() -> None:
     print(
         f"Promoted, of {PAIRS} pairs\n\n| the second model | test pictures | the gate | the higher number wins |\n|---|---|---|---|"
     )
-    for gain, name in ((0.0, "equal"), (GAIN, "better by one point")):
-        for samples in (10_000, 1_000):
-            gate, naive, differing = zip(*(judged(samples, gain, seed, knobs) for seed in range(PAIRS)), strict=True)
-            print(f"| {name} | {samples:,} | {np.mean(gate):.1%} | {np.mean(naive):.1%} |")
-    needed = criteria.samples_needed(np.mean(differing))
-    print(
-        f"\nThe two differ on {np.mean(differing):.1%} of the pictures; {needed:,} tell a gain of one point four times out of five."
-    )
+    many, few = np.arange(10_000) % CLASSES, np.arange(1_000) % CLASSES
+    rare = np.append(few[few > 0], np.zeros(RARE, int))
+    for name, labels, units, gain in (
+        ("equal", many, None, 0.0),
+        ("equal", few, None, 0.0),
+        (f"equal; {RARE} pictures of one class", rare, None, 0.0),
+        (f"equal; {GROUPS} groups, each better for one of them", few, np.arange(len(few)) * GROUPS // len(few), 0.0),
+        ("better by one point", many, None, GAIN),
+        ("better by one point", few, None, GAIN),
+    ):
+        gate, naive, differing = zip(*(judged(labels, units, gain, seed, knobs) for seed in range(PAIRS)), strict=True)
+        print(f"| {name} | {len(labels):,} | {np.mean(gate):.1%} | {np.mean(naive):.1%} |", flush=True)
+    print(f"\nThe two last differ on {np.mean(differing):.1%} of the pictures.")
 
 
 if __name__ == "__main__":

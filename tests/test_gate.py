@@ -1,20 +1,24 @@
 """The gate: a gain has to be proven, no class may pay for it, and every criterion is a row with its reason."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from trained import champion, knobs_of_register, make, project, register_these, split_of, versions
+from trained import champion, knobs_of_register, make, package_of, project, register_these, split_of, versions
 
-from components.register import criteria
+from components.register import chance, criteria
 from components.register.comparison import PARTS
 from components.register.comparison import parts as parts_of
 from components.register.promotion import FRESH
 from components.register.summary import summary
 from components.shared import files
 from components.shared.data import arrays
+from components.shared.errors import CannotRun
+from components.shared.models import package
 from components.shared.runs import tracking
+from components.shared.runs.logged_model import DIGEST
 from components.shared.runs.registry import Registry
 
 CLASSES = ["a", "b", "c"]
@@ -44,9 +48,9 @@ def test_two_points_worse_is_refused_and_two_points_better_accepted():
 def test_equal_models_are_no_proof_and_told_how_many_samples_would_be():
     one, other = said((0.9, 0.9, 0.9)), said((0.9, 0.9, 0.9), seed=1)
     (reason,) = failing(one, other)
-    differing = ((one.predicted == LABELS) != (other.predicted == LABELS)).mean()
+    lead = ((other.predicted == LABELS).astype(int) - (one.predicted == LABELS)) / len(LABELS)
     assert reason.startswith("no proof that it is better: a difference of ")
-    assert reason.endswith(f"; about {criteria.samples_needed(differing):,} test samples would tell a gain of one point")
+    assert reason.endswith(f"; about {chance.samples_needed(lead, len(LABELS)):,} test samples would tell a gain of one point")
     (reason,) = failing(one, one)
     assert "a difference of +0.0000 (95 % interval +0.0000 to +0.0000)" in reason
 
@@ -73,13 +77,62 @@ def test_fewer_than_five_samples_on_which_two_models_differ_prove_nothing():
         assert bool(failing(worse, better, smallest_gain=0.0)) == refused
 
 
+def pairs_needed(differing: float, gain: float) -> int:
+    return chance.samples_needed(np.ones(round(1000 * differing)) / 1000, 1000, gain)
+
+
+def equal_but_by_chance(labels: np.ndarray, units: np.ndarray, seed: int) -> list[criteria.Said]:
+    """Two models of which a coin says for each unit which one errs in a third of its samples."""
+    rng = np.random.default_rng(seed)
+    worse = rng.integers(0, 2, units.max() + 1)[units]
+    errs = rng.random(len(labels)) < 1 / 3
+    return [criteria.Said(np.where(errs & (worse == side), 1 - labels % 2, labels), np.ones(len(labels))) for side in (0, 1)]
+
+
+@pytest.mark.parametrize(("units", "most"), [(1, 0), (2, 0), (4, 0), (5, 0.08), (12, 0.1)])
+def test_few_groups_promote_no_model_by_chance(units, most):
+    labels, unit = np.arange(20 * units) % 2, np.repeat(np.arange(units), 20)
+    promoted = 0
+    for seed in range(100):
+        rows = criteria.promotion("cnn", labels, *equal_but_by_chance(labels, unit, seed), ["a", "b"],
+                                  knobs_of_register(smallest_gain=0.0), units=unit, draws=300)  # fmt: skip
+        promoted += rows[0].verdict == criteria.PASSES
+    assert promoted <= 100 * most
+
+
+def test_a_rare_class_promotes_no_model_by_chance():
+    labels, promoted = np.repeat([0, 1, 2], [500, 500, 5]), 0
+    for seed in range(200):
+        hits = np.random.default_rng(seed).random((2, len(labels))) < 0.8
+        two = [criteria.Said(np.where(hit, labels, (labels + 1) % 3), np.full(len(labels), 0.8)) for hit in hits]
+        rows = criteria.promotion("cnn", labels, *two, CLASSES, knobs_of_register(smallest_gain=0.0), draws=300)
+        promoted += rows[0].verdict == criteria.PASSES
+    assert promoted <= 16  # of 200, at 5 %
+
+
+def test_a_class_vetoes_by_more_than_chance_however_many_there_are():
+    def verdict(classes: int, each: int, lost: int) -> str:
+        labels = np.repeat(np.arange(classes), each)
+        before, after = labels.copy(), labels.copy()
+        after[:lost] = 1
+        before[each::5] = 0  # the champion errs elsewhere
+        names = [str(name) for name in range(classes)]
+        two = [criteria.Said(predicted, np.ones(len(labels))) for predicted in (before, after)]
+        return criteria.promotion("cnn", labels, *two, names, knobs_of_register(), draws=300)[1].verdict
+
+    assert verdict(100, 40, 4) == criteria.PASSES  # 0.5 ** 4 times 100 classes
+    assert verdict(100, 40, 12) == criteria.FAILS
+    assert verdict(2, 1, 1) == criteria.PASSES, "one sample is no proof"
+    assert verdict(2, 40, 6) == criteria.FAILS
+
+
 def test_the_number_of_samples_is_that_of_the_source():
     # Connor (1987): 20 % of pairs differ, to tell a gain of 10 points, one-sided 5 %, power 80 %.
-    assert criteria.samples_needed(0.2, 0.1) == pytest.approx(122, abs=1)
+    assert pairs_needed(0.2, 0.1) == pytest.approx(122, abs=2)
     seen = 0
     for seed in range(200):  # and so many do tell, four times out of five
         rng = np.random.default_rng(seed)
-        kinds = rng.choice([1, -1, 0], size=criteria.samples_needed(0.1, 0.04), p=[0.07, 0.03, 0.9])
+        kinds = rng.choice([1, -1, 0], size=pairs_needed(0.1, 0.04), p=[0.07, 0.03, 0.9])
         seen += kinds.sum() / np.sqrt(np.abs(kinds).sum()) > 1.645
     assert 0.7 < seen / 200 < 0.9
 
@@ -135,7 +188,12 @@ def test_damage_counts_and_the_card_tells_intervals_weakest_parts_and_damage(her
     def damaged(architecture: str, error: float, **options) -> dict:
         folders = make(here, architecture, training=architecture, **options)
         worst = {"damage": "fog", "strength": 5, "accuracy": 0.25}
-        files.write_json(here / f"stress/{architecture}/stress.json", {"mean_corruption_error": error, "worst": worst})
+        of = {
+            "package": package.read(package_of(folders[0])).digest,
+            "test_digest": files.read_json(folders[1] / "test.json")["digest"],
+        }
+        told = {"mean_corruption_error": error, "worst": worst, "samples": 80} | of
+        files.write_json(here / f"stress/{architecture}/stress.json", told)
         files.write_json(folders[1] / "intervals.json", {"accuracy": [0.65, 0.75]})
         row = {"column": "brightness", "value": "dark", "samples": 12, "accuracy": 0.5}
         files.write_csv(folders[1] / "slices.csv", [row])
@@ -152,6 +210,27 @@ def test_damage_counts_and_the_card_tells_intervals_weakest_parts_and_damage(her
         "growth of the mean corruption error: 0.4000, the champion's is 0.3000, above register.corruption_harm = 0.05."
     )
     assert str(champion().version) == "1"
+    shutil.copytree(here / "stress/cnn", here / "stress/lstm", dirs_exist_ok=True)
+    with pytest.raises(CannotRun, match="is of another package than"):
+        register_these(here, (here / "models/lstm", here / "evaluation/lstm"), stress=here / "stress")
+
+
+def test_a_champion_that_cannot_be_asked_is_held_to_its_record_and_what_is_not_known_is_said(place):
+    client = tracking.connect().MlflowClient()
+    client.delete_model_version_tag("darkroom", "1", DIGEST)
+    better = make(place, "lstm", training="better", wrong=[], test=0.99, worst=0.3)
+    verdict = register_these(place, better)
+    assert (
+        "fall of the worst class's recall: 0.3000, the champion's is 0.6000, above register.class_harm" in verdict["reasons"][1]
+    )
+    assert "(register.decide_on)" in register_these(place, better, decide_on="fresh")["reasons"][1]
+    for tag in ("test_worst_class_recall", "test_macro_f1"):
+        client.set_model_version_tag("darkroom", "1", tag, "1.2.3")
+    verdict = register_these(place, better)
+    assert verdict["reasons"][1].endswith(
+        "no harm beyond the limits (not compared: fall of the worst class's recall, growth of the mean corruption error, times as long)."
+    )
+    assert (verdict["champion"]["version"], "macro_f1" in verdict["champion"]["metrics"]) == ("1", False)
 
 
 def test_fresh_parts_decide_one_after_the_other_until_they_are_used_up(place):

@@ -11,6 +11,7 @@ from test_tracking_server import serving
 from toy_package import make_package
 
 from components.__main__ import main as darkroom
+from components.shared.errors import CannotRun
 from components.shared.runs import tracking
 from components.shared.runs.logged_model import DIGEST
 from components.shared.runs.registry import BY_HAND, PROMOTED, ROLLED_BACK, Registry
@@ -80,6 +81,14 @@ def test_decisions_are_counted_of_each_test_split(registry):
     assert (registry.decisions("a" * 64), registry.decisions("b" * 64)) == (3, 0)
 
 
+def test_a_model_is_found_among_more_than_a_page_of_them(registry):
+    for number in range(105):
+        registry.client.create_registered_model(f"other {number}")
+    assert Registry(tracking.connect(), "toys", make=False).log() == []
+    with pytest.raises(CannotRun, match="no registered model 'toy'; there are: other 0, "):
+        Registry(tracking.connect(), "toy", make=False)
+
+
 class Killed(BaseException):
     """What no code of ours catches, as a kill."""
 
@@ -110,6 +119,7 @@ def test_a_kill_between_two_calls_reads_sensibly_and_the_next_call_repairs_it(re
     moved = aliases(registry)["champion"] != "2"
     assert [entry.version for entry in registry.log()] == ([aliases(registry)["champion"]] if moved else []) + ["2", "1"]
     assert registry.previous() == ({"promote": "2", "rollback": ""}[action] if moved else "1")
+    assert bool(registry.withdrawn("2")) == (moved and action == "rollback")
     registry.promote("3", "third")
     assert [entry.version for entry in registry.log()][:2] == ["3", "1" if moved and action == "rollback" else "2"]
     assert all(entry.done for entry in registry.log())
@@ -138,8 +148,10 @@ def test_rollback_is_one_command_and_refuses_in_one_line_what_cannot_be_gone_bac
         registered(here, registry.client, number)
         registry.promote(str(number), f"better \x1b[31m by {number}")
     assert "version 5 of toys is the champion already" in refused("--to", "5")
-    assert "there is no such version" in refused("--to", "77")
-    assert "has no package" in refused("--to", "1")
+    registry.challenge("1")
+    for other in ("77", "1", "04", "x"):
+        assert f"version {other} of toys was never champion; there were: 4, 5" in refused("--to", other)
+    registry.client.delete_registered_model_alias("toys", "challenger")
     file = here / "store4/artifacts/package/model.onnx"
     whole = file.read_bytes()
     file.write_bytes(whole[:-1])

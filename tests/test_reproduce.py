@@ -48,10 +48,17 @@ def test_other_metrics_fail_when_nothing_else_differs(capsys, after):
 
 def test_what_cannot_be_made_again_is_one_line(here, capsys):
     project(here)
-    folders = make(here, "cnn", training="first")  # of a commit that no repository has
-    run_id = tracking.send_package(folders[0], package_of(folders[0]))
+
+    def sent(training: str, **tags: str) -> str:
+        said = {"architecture": "cnn", "git_commit": "a" * 40, "data_digest": "0" * 32} | tags
+        folders = make(here, "cnn", training=training, tags=said, data_digest=said["data_digest"])
+        return tracking.send_package(folders[0], package_of(folders[0]))
+
     for wanted, words in (
-        (run_id, "has no commit abc"),
+        (sent("first"), f"has no commit {'a' * 40}"),  # which no repository has
+        (sent("second", data_digest="0\n  path: data\n- md5: 1"), "its data_digest is '"),
+        (sent("third", architecture="../cnn"), "its architecture is '../cnn'"),
+        (sent("fourth", git_commit="--upload-pack=x"), "its git_commit is '--upload-pack=x'"),
         ("0" * 32, "no training that ended"),
         ("../x", "no training that ended"),
     ):

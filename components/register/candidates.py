@@ -18,6 +18,7 @@ from components.shared.models.package import read as read_package
 RECORD = ("training_id", "name", "knobs", "validation", "model", "classes", "shape", "data_digest", "tags")  # of run.json
 FIGURES = ("macro_f1", "expected_calibration_error", "log_loss", "samples")  # that a model card shows, beside the shares
 COST = ("training_seconds", "model_mebibytes", "parameters", "prediction_milliseconds")
+STRESS = ("mean_corruption_error", "worst", "samples", "package", "test_digest")
 SPLIT = "split.json"  # of prepare, which evaluate keeps
 ABSOLUTE = ("accuracy", "balanced_accuracy", "worst_class_recall")  # which have to be shares
 
@@ -115,8 +116,12 @@ def read(model: Path, package: Path, evaluation: Path, stress: Path | None = Non
     if (file := evaluation / "slices.csv").exists():
         with file.open(encoding="utf-8", newline="") as stream:
             found.slices = list(csv.DictReader(stream))
-    if stress and (file := stress / found.architecture / "stress.json").exists():
-        found.stress = files.read_json(file, "mean_corruption_error", "worst")
+    if stress:
+        found.stress = files.read_json(stress / found.architecture / "stress.json", *STRESS)
+        if (found.stress["package"], found.stress["test_digest"]) != (made.digest, found.test_digest):
+            raise CannotRun(
+                f"{stress}: is of another package than {package}, or of other test samples; `dvc repro` brings them together"
+            )
     return found
 
 

@@ -1,5 +1,6 @@
 """A candidate against the champion: on samples that neither has learnt from or was tuned on, both asked anew by their packages."""
 
+import math
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -70,7 +71,9 @@ def compare(
     figures = f"{name} {now:.4f} {where}, the champion so far (version {champion.version}) {before:.4f}"
     if failed := [row.reason for row in rows if row.verdict == criteria.FAILS]:
         return Verdict(False, f"The champion stays: {figures}: {'; '.join(failed)}.", rows)
-    return Verdict(True, f"Better than the champion: {figures}: {rows[0].reason}, and no harm beyond the limits.", rows)
+    unknown = [row.criterion for row in rows if row.verdict == criteria.UNKNOWN]
+    harm = "no harm beyond the limits" + (f" (not compared: {', '.join(unknown)})" if unknown else "")
+    return Verdict(True, f"Better than the champion: {figures}: {rows[0].reason}, and {harm}.", rows)
 
 
 def _without_comparison(champion, reason: str, config: RegisterConfig) -> Verdict:
@@ -94,12 +97,12 @@ def _judged(
     if tags["classes"] != candidate.classes_digest:
         raise Incomparable("recognises other classes")
     if not tags.get(logged_model.DIGEST):
-        return _by_record(champion, candidate, config, "has no package, since an older Darkroom made it")
+        return _by_record(champion, candidate, config, part, "has no package, since an older Darkroom made it")
     with scratch.folder("champion") as folder:
         package = registry.package(champion, folder)
         if package.preprocessing != candidate.package.preprocessing:
             shape = list(candidate.record["shape"])
-            return _by_record(champion, candidate, config, f"takes another shape ({tags['shape']}, not {shape})"
+            return _by_record(champion, candidate, config, part, f"takes another shape ({tags['shape']}, not {shape})"
                               if tags["shape"] != str(shape) else "takes pictures that were resized by another rule")  # fmt: skip
         recognisers = Recogniser(package), Recogniser(candidate.package)
     test = arrays.load(prepared / "test")
@@ -135,7 +138,9 @@ def _unseen(champion, candidate: Candidate, registry: Registry, test: arrays.Spl
             raise Incomparable(f"has learnt from all of the {len(test):,} test samples")
     if part is not None:
         chosen &= parts(test) == part
-        where = f"on {chosen.sum():,} of {len(test):,} test samples, which never decided before (part {part + 1} of {PARTS})"
+        where = (
+            f"on {chosen.sum():,} of {len(test):,} test samples, which never decided as part of it (part {part + 1} of {PARTS})"
+        )
         if not chosen.any():
             raise Incomparable(f"meets no test sample in part {part + 1} of {PARTS}, which is to decide")
     return np.flatnonzero(chosen), where
@@ -154,11 +159,13 @@ def _metric(name: str, labels: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def _by_record(
-    champion, candidate: Candidate, config: RegisterConfig, reason: str
+    champion, candidate: Candidate, config: RegisterConfig, part: int | None, reason: str
 ) -> tuple[float, float, str, list[criteria.Row]]:
-    """As well as can be, where the champion cannot be asked: by what was recorded of it on the same test samples."""
+    """As well as can be, where the champion cannot be asked: by what was recorded of it on the same test samples, which is all."""
     if champion.tags["test_digest"] != candidate.test_digest:
         raise Incomparable(f"was scored on another test split, and {reason}")
+    if part is not None:
+        raise Incomparable(f"{reason}, so that no part of the test split can decide (register.decide_on)")
     name = config.compare_by
     if (before := _recorded(champion, f"test_{name}")) is None:
         raise Incomparable(f"{reason}, and its tag test_{name} is {champion.tags.get(f'test_{name}')!r}")
@@ -166,23 +173,44 @@ def _by_record(
     low, high = candidate.intervals.get(name, (0.0, 0.0))
     half = (high - low) / 2 or 1.96 * (max(now * (1 - now), before * (1 - before)) / samples) ** 0.5
     where = f"on the same {samples:,} test samples (by its record: it {reason})"
-    return before, now, where, [criteria.recorded(candidate.architecture, before, now, half, config)]
+    rows = [criteria.recorded(candidate.architecture, before, now, half, config)]
+    for metric, criterion, knob, sign in (
+        ("worst_class_recall", "fall of the worst class's recall", "class_harm", -1),
+        ("expected_calibration_error", "growth of the calibration error", "calibration_harm", 1),
+    ):
+        limit, was = getattr(config, knob), _recorded(champion, f"test_{metric}")
+        if was is None:
+            rows.append(criteria.unknown(candidate.architecture, criterion, limit, "the champion has no record of it"))
+        else:
+            told, growth = f"{candidate.metrics[metric]:.4f}, the champion's is {was:.4f}", candidate.metrics[metric] - was
+            rows.append(criteria.harm(candidate.architecture, criterion, sign * growth, limit, knob, told))
+    unasked = criteria.unknown(candidate.architecture, "times as long", config.latency_harm, "the champion cannot be asked")
+    return before, now, where, [*rows, _corruption(champion, candidate, config), unasked]
 
 
 def _recorded(champion, tag: str) -> float | None:
+    value = number(champion.tags.get(tag, ""))
+    return value if value is not None and 0 <= value <= 1 else None  # a share
+
+
+def number(text: str) -> float | None:
+    """What a tag says, if that is a finite number: anyone who reaches the server writes tags."""
     try:
-        value = float(champion.tags[tag])
-    except (KeyError, ValueError):
+        value = float(text)
+    except ValueError:
         return None
-    return value if 0 <= value <= 1 else None  # a share; NaN is none
+    return value if math.isfinite(value) else None
 
 
 def _corruption(champion, candidate: Candidate, config: RegisterConfig) -> criteria.Row:
     name, limit = "growth of the mean corruption error", config.corruption_harm
     now, before = candidate.stress.get("mean_corruption_error"), _recorded(champion, "mean_corruption_error")
-    if now is None or before is None or champion.tags["test_digest"] != candidate.test_digest:
-        reason = f"{name}: not measured of both on the same test samples"
-        return criteria.Row(name, candidate.architecture, None, limit, "champion", criteria.UNKNOWN, reason)
+    ours, theirs = (
+        (candidate.test_digest, str(candidate.stress.get("samples"))),
+        (champion.tags["test_digest"], champion.tags.get("stress_samples")),
+    )
+    if now is None or before is None or ours != theirs:
+        return criteria.unknown(candidate.architecture, name, limit, "not measured of both on the same test samples")
     told = f"{now:.4f}, the champion's is {before:.4f}"
     return criteria.harm(candidate.architecture, name, now - before, limit, "corruption_harm", told)
 

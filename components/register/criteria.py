@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
+from components.register import chance
+from components.register.chance import CHANCE
 from components.register.config import RegisterConfig
-from components.shared.models.intervals import BLOCKS, Difference, paired
+from components.shared.models.intervals import BLOCKS, FEWEST, Difference, paired
 
 PASSES, FAILS, UNKNOWN = "passes", "fails", "not compared"
-CHANCE, POWER = 0.05, 0.8  # of a gain that is none to be taken for one; of a gain to be seen
-FEWEST = 5  # samples that only one of two models gets right; fewer are chance: 0.5 ** 4 is above CHANCE (McNemar's exact test)
-POINT = 0.01
 BINS = 15  # of the calibration error
 DRAWS = 10_000
 LIMITS = {  # of a model alone: the figure, and the knob that holds its limit
@@ -79,14 +79,19 @@ def promotion(
 ) -> list[Row]:  # fmt: skip
     """A candidate (`after`) against the champion (`before`) on samples that neither has learnt from: a proven gain, and no harm.
 
-    `labels` int (n,); `units` int (n,): samples of one unit are drawn together. The interval of the gain is that of a paired
-    bootstrap (see `intervals`).
+    `labels` int (n,); `units` int (n,): samples of one unit are taken together. Whether the gain is chance is told by
+    `chance`; its interval is that of a paired bootstrap (see `intervals`).
     """
     differences = paired(labels, before.predicted, after.predicted, len(classes), units=units, draws=draws)
-    split = (before.predicted == labels) != (after.predicted == labels)
+    lead = (after.predicted == labels).astype(int) - (before.predicted == labels)
+    unit = np.arange(len(labels)) if units is None else np.unique(units, return_inverse=True)[1]
+    of_class = np.bincount(labels, minlength=len(classes))
+    share = 1 / len(labels) if config.compare_by == "accuracy" else 1 / ((of_class > 0).sum() * of_class[labels])
+    of_unit = np.bincount(unit, weights=lead * share)  # what each adds to the difference
+    explained, needed = chance.of_gain(of_unit, draws=draws), chance.samples_needed(of_unit, len(labels))
     return [
-        _gain(candidate, differences[config.compare_by], split, config),
-        _classes(candidate, differences, classes, config),
+        _gain(candidate, differences[config.compare_by], explained, config, needed=needed),
+        _classes(candidate, differences, _losses(labels, lead, unit), classes, config),
         _calibration(candidate, labels, before, after, config, units=units, draws=draws // 10),
     ]
 
@@ -98,52 +103,49 @@ def recorded(candidate: str, before: float, after: float, half: float, config: R
     asks for more than pairs would.
     """
     value, half = after - before, half * math.sqrt(2)
-    chance = float(stats.norm.cdf(-value, scale=half / stats.norm.ppf(0.975))) if half else float(value <= 0)
-    return _gain(candidate, Difference(value, value - half, value + half, chance), np.ones(0, bool), config, fewest=0)
+    explained = float(stats.norm.cdf(-value, scale=half / stats.norm.ppf(0.975))) if half else float(value <= 0)
+    return _gain(candidate, Difference(value, value - half, value + half), explained, config)
 
 
-def samples_needed(differing: float, gain: float = POINT) -> int:
-    """How many samples show such a gain with the probability POWER, when so large a share is right by only one of the two models.
-
-    McNemar's test, one-sided: Connor, "Sample Size for Testing Differences in Proportions for the Paired-Sample Design",
-    Biometrics 43 (1987).
-    """
-    differing = max(differing, gain)
-    alpha, beta = stats.norm.ppf([1 - CHANCE, POWER])
-    return math.ceil((alpha * math.sqrt(differing) + beta * math.sqrt(differing - gain**2)) ** 2 / gain**2)
-
-
-def _gain(candidate: str, found: Difference, split: np.ndarray, config: RegisterConfig, fewest: int = FEWEST) -> Row:
+def _gain(candidate: str, found: Difference, explained: float, config: RegisterConfig, needed: int = 0) -> Row:
     interval = f"(95 % interval {found.low:+.4f} to {found.high:+.4f})"
-    proven = found.value > 0 and found.chance < CHANCE and split.sum() >= fewest
+    proven, verdict = found.value > 0 and explained < CHANCE, FAILS
     if proven and found.value >= config.smallest_gain:
-        verdict, reason = PASSES, f"a gain of {found.value:.4f} {interval}, none in {found.chance:.1%} of the resamples"
-    elif proven:
         verdict, reason = (
-            FAILS,
-            f"a gain of {found.value:.4f} {interval} is below register.smallest_gain = {config.smallest_gain:g}",
+            PASSES,
+            f"a gain of {found.value:.4f} {interval}; equal models show as much in {explained:.2%} of cases",
         )
+    elif proven:
+        reason = f"a gain of {found.value:.4f} {interval} is below register.smallest_gain = {config.smallest_gain:g}"
     elif found.high < 0:
-        verdict, reason = FAILS, f"worse by {-found.value:.4f} {interval}"
+        reason = f"worse by {-found.value:.4f} {interval}"
     else:
-        verdict, reason = FAILS, f"no proof that it is better: a difference of {found.value:+.4f} {interval}"
-        if len(split):
-            reason += f"; about {samples_needed(split.mean()):,} test samples would tell a gain of one point"
+        reason = f"no proof that it is better: a difference of {found.value:+.4f} {interval}"
+        reason += f"; about {needed:,} test samples would tell a gain of one point" if needed else ""
     return Row(f"gain in {config.compare_by}", candidate, found.value, config.smallest_gain, "champion", verdict, reason,
                found.low, found.high)  # fmt: skip
 
 
-def _classes(candidate: str, differences: dict[str, Difference], classes: list[str], config: RegisterConfig) -> Row:
+def _losses(labels: np.ndarray, lead: np.ndarray, unit: np.ndarray) -> dict[int, float]:
+    """Of each class that loses recall: how likely chance alone takes as much. `lead` int (n,): 1, 0, -1."""
+    differ = np.flatnonzero(lead)
+    by_class = pd.Series(lead[differ]).groupby([labels[differ], unit[differ]]).sum().groupby(level=0)
+    return {index: chance.of_loss(net.to_numpy()) for index, net in by_class if net.sum() < 0}
+
+
+def _classes(
+    candidate: str, differences: dict[str, Difference], losses: dict[int, float], classes: list[str], config: RegisterConfig
+) -> Row:
     """Each class's recall; of many classes some fall by chance, so that the chance is shared among them (Bonferroni)."""
-    found = [(differences[key], name) for index, name in enumerate(classes) if (key := f"recall:{index}") in differences]
-    found = sorted((each for each in found if math.isfinite(each[0].value)), key=lambda each: each[0].value)
+    found = [(differences[key], index) for index in range(len(classes)) if (key := f"recall:{index}") in differences]
+    found.sort(key=lambda each: each[0].value)
     harmed = [
-        f"class {name!r} loses {-each.value:.4f} of its recall (95 % interval {each.low:+.4f} to {each.high:+.4f})"
-        for each, name in found
-        if each.value < -config.class_harm and each.high < 0 and (1 - each.chance) * len(found) < CHANCE
+        f"class {classes[index]!r} loses {-each.value:.4f} of its recall (95 % interval {each.low:+.4f} to {each.high:+.4f})"
+        for each, index in found
+        if each.value < -config.class_harm and losses[index] * len(found) < CHANCE
     ]
-    worst, name = found[0]
-    reason = f"class {name!r} changes by {worst.value:+.4f}, no other for worse"
+    worst, index = found[0]
+    reason = f"class {classes[index]!r} changes by {worst.value:+.4f}, no other for worse, and none beyond limit and chance"
     if harmed:
         more = f", and {len(harmed) - 3} classes more" if len(harmed) > 3 else ""
         reason = f"{', '.join(harmed[:3])}{more}: above register.class_harm = {config.class_harm:g}"
@@ -172,9 +174,14 @@ def _calibration(
     times = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), draws)
     olds, news = np.abs(times @ gaps).sum(2) / (times @ sizes)
     old, new = np.abs(gaps.sum(1)).sum(1) / len(labels)
-    low, high = np.quantile(news - olds, [0.025, 0.975])
+    low, high = np.quantile(news - olds, [0.025, 0.975]).tolist() if len(sizes) >= FEWEST else (None, None)
     return harm(candidate, "growth of the calibration error", new - old, config.calibration_harm, "calibration_harm",
-                f"{new:.4f}, the champion's is {old:.4f}", low=float(low), high=float(high))  # fmt: skip
+                f"{new:.4f}, the champion's is {old:.4f}", low=low, high=high)  # fmt: skip
+
+
+def unknown(candidate: str, criterion: str, limit: float, why: str) -> Row:
+    """What could not be compared with the champion."""
+    return Row(criterion, candidate, None, limit, "champion", UNKNOWN, f"{criterion}: {why}")
 
 
 def harm(

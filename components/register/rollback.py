@@ -29,6 +29,8 @@ def rollback(
     present, version = str(champion.version), to or registry.previous()
     if not version:
         raise CannotRun(f"rollback: no version of {name} was champion before version {present}; name one by --to")
+    if to and to not in (known := sorted({move.version for move in registry.log()} - {""}, key=int)):
+        raise CannotRun(f"rollback: version {to} of {name} was never champion; there were: {', '.join(known)}")
     if version == present:
         raise CannotRun(f"rollback: version {version} of {name} is the champion already")
     with fetched(f"models:/{name}/{version}"):

@@ -1,6 +1,5 @@
 """The evaluated models -> a verdict: which pass the gates, which is the better one, whether it becomes champion."""
 
-import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -8,13 +7,12 @@ from typing import Annotated
 from components.register import criteria, report_page
 from components.register.candidates import ABSOLUTE, Candidate, read_all
 from components.register.card import card
+from components.register.comparison import number
 from components.register.config import RegisterConfig
 from components.shared import destination, files
 from components.shared.errors import CannotRun, Refused
 from components.shared.runs import signing, tracking, values
 from components.shared.runs.logged_model import DIGEST
-
-NUMBER = re.compile(r"-?[0-9.]+(e-?[0-9]+)?")
 
 
 def register(
@@ -117,8 +115,8 @@ def _told(champion) -> dict | None:
     if not champion:
         return None
     tags = champion.tags
-    metrics = {name.removeprefix("test_"): float(value) for name, value in tags.items()
-               if (name.startswith("test_") or name == "mean_corruption_error") and NUMBER.fullmatch(value)}  # fmt: skip
+    metrics = {name.removeprefix("test_"): value for name, text in tags.items()
+               if (name.startswith("test_") or name == "mean_corruption_error") and (value := number(text)) is not None}  # fmt: skip
     return {"version": str(champion.version), "name": tags.get("name", tags.get("architecture", "")), "metrics": metrics}
 
 
@@ -136,7 +134,14 @@ def _tags(candidate: Candidate, sha256: str) -> dict[str, str]:
         "shape": str(candidate.record["shape"]),
         "classes": candidate.classes_digest,
         **{f"test_{name}": repr(value) for name, value in candidate.metrics.items()},
-        **({"mean_corruption_error": repr(candidate.stress["mean_corruption_error"])} if candidate.stress else {}),
+        **(
+            {
+                "mean_corruption_error": repr(candidate.stress["mean_corruption_error"]),
+                "stress_samples": str(candidate.stress["samples"]),
+            }
+            if candidate.stress
+            else {}
+        ),
     }
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,7 @@ def reproduce(
     not to be had.
     """
     then = _recorded(run_id)
+    _refuse_strange(run_id, then.record)
     place = (into or Path("outputs/reproduced") / run_id).absolute()
     if place.exists():
         raise CannotRun(f"{place}: is there already, expected a new folder; remove it, or name another one by --into")
@@ -79,6 +81,18 @@ def _recorded(run_id: str) -> Record:
         return Record(record, metrics, evaluated, provenance.versions(sbom), provenance.processor_of(statement))
 
     return ask(mlflow, read)
+
+
+def _refuse_strange(run_id: str, record: dict) -> None:
+    """Raise CannotRun for a record that is not of ours: what it says becomes names of files, and what anyone may have written."""
+    tags = record.get("tags", {})
+    for name, text, form in (
+        ("data_digest", record.get("data_digest"), "[0-9a-f]{32}([.]dir)?"),
+        ("git_commit", tags.get("git_commit"), "([0-9a-f]{40,64}|unknown)([+][a-z]+)?"),
+        ("architecture", tags.get("architecture"), "cnn|lstm"),
+    ):
+        if not re.fullmatch(form, str(text)):
+            raise CannotRun(f"{run_id}: its {name} is {str(text)[:60]!r}, expected {form}; it is not run")
 
 
 def _made(place: Path, architecture: str) -> Record:

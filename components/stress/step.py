@@ -33,7 +33,7 @@ def stress(
     layout = arrays.Layout.read(prepared)
     models = _by_architecture(packages, prepared, layout)
     test = arrays.load(prepared / "test", layout)
-    rows = chosen(test.labels, config.samples)
+    rows, digest = chosen(test.labels, config.samples), test.content_digest()
     labels, damages = test.labels[rows], of_samples(clips=layout.is_clip)
     few = max(1, min(SAMPLES, BYTES // int(np.prod(layout.shape))))
     parts = np.split(rows, range(few, len(rows), few))
@@ -48,7 +48,7 @@ def stress(
                 of_damage, scores = scores[: len(STRENGTHS)], scores[len(STRENGTHS) :]
                 trained_on = bool(model.facts.get("augment", {}).get(damage.knob))
                 told[name] = {key: [score[key] for score in of_damage] for key in clean} | {"trained_on": trained_on}
-            outcome = _outcome(clean["accuracy"], told, len(rows))
+            outcome = _outcome(clean["accuracy"], told, len(rows)) | {"package": model.digest, "test_digest": digest}
             (fresh / architecture).mkdir()
             files.write_json(fresh / architecture / "stress.json", outcome)
             drawings.curves(clean, told, fresh / architecture / "curves.png")
@@ -74,14 +74,18 @@ def _by_architecture(folders: list[Path], prepared: Path, layout: arrays.Layout)
 
 
 def chosen(labels: np.ndarray, count: int) -> np.ndarray:
-    """Which samples are damaged, in order: of each class its share of `count`, one at least; all for 0. Drawn without a knob."""
+    """Which samples are damaged, in order: of each class its share of `count`, of as many classes as there is room for; all for 0.
+
+    Drawn without a knob.
+    """
     if not 0 < count < len(labels):
         return np.arange(len(labels))
     order = np.random.default_rng(0).permutation(len(labels))
     taken = [
         of[: max(1, round(len(of) * count / len(labels)))] for of in (order[labels[order] == k] for k in np.unique(labels))
     ]
-    return np.sort(np.concatenate(taken))
+    turn = np.concatenate([np.arange(len(each)) for each in taken])  # the first of each class, then the second ...
+    return np.sort(np.concatenate(taken)[np.argsort(turn, kind="stable")[:count]])
 
 
 def ask(split: Path, rows: np.ndarray, models: list[tuple[Path, str]]) -> np.ndarray:

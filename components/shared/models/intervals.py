@@ -13,6 +13,7 @@ import pyarrow as pa
 from scipy import sparse
 
 BLOCKS = 1000  # the width of an interval is known to some 2 %
+FEWEST = 5  # units; how much fewer would differ from others nobody can tell
 HELD = 2**20  # numbers of one array that are held at once
 RECALLS = 2**23  # draws x classes, float32: of many classes fewer draws are kept for the recall of each
 ENDS = (0.025, 0.975)
@@ -20,12 +21,11 @@ ENDS = (0.025, 0.975)
 
 @dataclass(frozen=True)
 class Difference:
-    """After minus before, its 95 % interval, and `chance`: the share of resamples in which it is 0 or less."""
+    """After minus before, and its 95 % interval."""
 
     value: float
     low: float
     high: float
-    chance: float
 
 
 def units(samples: pa.Table) -> np.ndarray | None:
@@ -61,7 +61,10 @@ def paired(
     labels: np.ndarray, before: np.ndarray, after: np.ndarray, classes: int, *,
     units: np.ndarray | None = None, seed: int = 0, draws: int = 10_000,
 ) -> dict[str, Difference]:  # fmt: skip
-    """Two models on the same samples: the difference of each metric of `intervals`, and `recall:<index>` of each class present."""
+    """Two models on the same samples: the difference of each metric of `intervals`, and `recall:<index>` of each class present.
+
+    Of fewer than FEWEST units the intervals are all that is possible, -1 to 1.
+    """
     (old, new), (recall, changed) = _drawn(labels, [before, after], classes, units, seed, draws)
     (was,), _ = _drawn(labels, [before], classes, None, seed, 0)
     (now,), _ = _drawn(labels, [after], classes, None, seed, 0)
@@ -70,7 +73,7 @@ def paired(
         own = labels == index
         value = (after[own] == index).mean() - (before[own] == index).mean()
         found[f"recall:{index}"] = _difference(value, changed[:, column] - recall[:, column])
-    return found
+    return {name: Difference(one.value, -1.0, 1.0) for name, one in found.items()} if _are_few(units) else found
 
 
 def of_confidence(
@@ -79,8 +82,10 @@ def of_confidence(
 ) -> dict[str, tuple[float, float]]:  # fmt: skip
     """Low and high of expected_calibration_error, log_loss and coverage, of what each sample adds to them: all (n,).
 
-    That of the calibration error lies somewhat high, as each error of finite samples does.
+    That of the calibration error lies somewhat high, as each error of finite samples does. Of fewer than FEWEST units there is none.
     """
+    if _are_few(units):
+        return {}
     rng = np.random.default_rng(seed)
     gaps = np.zeros((len(hit), bins))
     gaps[np.arange(len(hit)), np.minimum((confidence * bins).astype(int), bins - 1)] = hit - confidence.astype(np.float64)
@@ -94,6 +99,10 @@ def of_confidence(
     if covered.all():
         ends["coverage"] = (round(_flawless(len(hit) if units is None else len(np.unique(units))), 6), 1.0)
     return ends
+
+
+def _are_few(units: np.ndarray | None) -> bool:
+    return units is not None and len(np.unique(units)) < FEWEST
 
 
 def _drawn(labels, models, classes, units, seed, draws) -> tuple[list[dict[str, np.ndarray]], list[np.ndarray]]:
@@ -166,4 +175,4 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
 
 def _difference(value: float, drawn: np.ndarray) -> Difference:
     drawn = drawn[~np.isnan(drawn)]
-    return Difference(float(value), *_ends(drawn), float((drawn <= 0).mean()))
+    return Difference(float(value), *_ends(drawn))

@@ -21,7 +21,7 @@ from components.shared.runs import logged_model
 from components.shared.runs.connection import SEND, ask
 
 ALIAS, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-IDENTITY, DAMAGED, WITHDRAWN = "identity", "damaged", "rolled_back"
+IDENTITY, DAMAGED = "identity", "damaged"
 HISTORY, DECISIONS = "history.", "decisions."
 PROMOTED, ROLLED_BACK, BY_HAND = "promoted", "rolled back", "by hand"
 LONGEST = 2000  # letters of a reason; a tag takes 5,000
@@ -54,9 +54,15 @@ class Registry:
             self.client.create_registered_model(self.name)
 
     def _find(self) -> None:
-        names = [model.name for model in self.client.search_registered_models()]
-        if self.name not in names:
-            raise CannotRun(f"no registered model {self.name!r}; there are: {', '.join(names[:20]) or 'none'}")
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.get_registered_model(self.name)
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            names = [model.name for model in self.client.search_registered_models()]
+            raise CannotRun(f"no registered model {self.name!r}; there are: {', '.join(names[:20]) or 'none'}") from None
 
     def champion(self):
         """The version that the alias names, or None."""
@@ -74,7 +80,7 @@ class Registry:
     def rollback(self, version: str, reason: str) -> None:
         """Make a former champion champion again, in one's turn; `previous` is what had been before that one.
 
-        The version that goes is marked, so that the same candidate does not come back by itself (see `withdrawn`).
+        The version that goes does not come back by itself (see `withdrawn`).
         """
         ask(self._mlflow, lambda: self._move(str(version), reason, ROLLED_BACK))
 
@@ -94,18 +100,18 @@ class Registry:
         facts = {name: tags.get(name, "") for name in ("architecture", "data_digest", "git_commit")}
         entry = Entry(action, version, before, when, reason[:LONGEST], **facts)
         self._write(number, entry)
-        said = f"{when}: {entry.reason}"
-        client.set_model_version_tag(self.name, version, "champion_since", said)
-        if before:
-            client.set_model_version_tag(self.name, before, "champion_until", said)
-            if action == ROLLED_BACK:
-                client.set_model_version_tag(self.name, before, WITHDRAWN, said)
-        if WITHDRAWN in tags:
-            client.delete_model_version_tag(self.name, version, WITHDRAWN)
-        if aliases.get(CHALLENGER) == version:
-            client.delete_registered_model_alias(self.name, CHALLENGER)
         self._name(PREVIOUS, before if action == PROMOTED else _before(version, _moves(aliases, entries)), aliases)
         client.set_registered_model_alias(self.name, ALIAS, version)
+        self._close(number, entry, aliases)
+
+    def _close(self, number: int, entry: Entry, aliases: dict[str, str]) -> None:
+        """What follows from a move that the alias has made; the same again changes nothing."""
+        said = f"{entry.when}: {entry.reason}"
+        self.client.set_model_version_tag(self.name, entry.version, "champion_since", said)
+        if entry.before:
+            self.client.set_model_version_tag(self.name, entry.before, "champion_until", said)
+        if aliases.get(CHALLENGER) == entry.version:
+            self.client.delete_registered_model_alias(self.name, CHALLENGER)
         self._write(number, entry._replace(done=True))
 
     def _repaired(self) -> tuple[dict[str, str], dict[int, Entry]]:
@@ -113,7 +119,7 @@ class Registry:
         aliases, entries = self._state()
         if entries and not (last := entries[max(entries)]).done:
             if aliases.get(ALIAS) == last.version:
-                self._write(max(entries), last._replace(done=True))
+                self._close(max(entries), last, aliases)
                 return self._state()
             self.client.delete_registered_model_tag(self.name, f"{HISTORY}{max(entries):05d}")
             del entries[max(entries)]
@@ -146,8 +152,9 @@ class Registry:
         ask(self._mlflow, lambda: self.client.set_registered_model_alias(self.name, CHALLENGER, version))
 
     def withdrawn(self, version: str) -> str:
-        """When and why a version was rolled back; empty if it was not, or is champion again."""
-        return ask(self._mlflow, lambda: self.client.get_model_version(self.name, version).tags.get(WITHDRAWN, ""))
+        """When and why a version was rolled back; empty if it was not, or was champion again since."""
+        last = next((move for move in self.log() if version in (move.version, move.before)), None)
+        return f"{last.when}: {last.reason}" if last and last.action == ROLLED_BACK and last.before == version else ""
 
     def decisions(self, test_digest: str) -> int:
         """How often a test split has decided whether a candidate replaces the champion."""
