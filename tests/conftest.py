@@ -20,6 +20,7 @@ from PIL import Image
 from components.measure.config import MeasureConfig
 from components.shared import config as configs
 from components.shared.data import manifest as manifests
+from components.shared.runs import connection
 
 # The same draws everywhere: what fails for one fails for all.
 hypothesis.settings.register_profile("seeded", derandomize=True, deadline=None)
@@ -33,6 +34,31 @@ SHAPES = ("bar", "box", "cross")
 def cannot_run_here(reason: str) -> None:
     """Skip a test whose real part this machine does not allow; CI has all of them, so there it is a failure."""
     (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+# What a process tells its libraries once and for good, and what MLflow tells itself.
+TOLD = (
+    "KERAS_BACKEND",
+    "ORT_DISABLE_TELEMETRY",
+    "GX_ANALYTICS_ENABLED",
+    "MLFLOW_EXPERIMENT_ID",
+    "TF_",
+    "PYTEST_",
+    *connection.SETTINGS,
+)
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """No command leaves anything in the environment: the next one in the process, of a test or a notebook, would run with it."""
+    before = dict(os.environ)
+    yield
+    after = dict(os.environ)
+    left = {name for name, _ in before.items() ^ after.items() if not name.startswith(TOLD)}
+    for name in left:
+        os.environ.pop(name, None)
+        os.environ.update({name: before[name]} if name in before else {})
+    assert not left
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 The parts are started by the very commands of mlflow/compose.yaml, with this machine's ports in place of the containers' names.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -60,7 +61,8 @@ def running(command: list[str], log: Path, ready: Callable[[], bool], **environm
             time.sleep(0.3)
         yield process
     finally:
-        os.killpg(process.pid, 15)
+        with contextlib.suppress(ProcessLookupError):  # it is gone: why, is told above
+            os.killpg(process.pid, 15)
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:

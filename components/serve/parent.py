@@ -1,6 +1,7 @@
 """The parent of the workers: it fetches models, tries them, and starts again what was killed. It answers no request itself."""
 
 import functools
+import os
 import re
 import resource
 import socket
@@ -20,6 +21,7 @@ from components.shared.errors import CannotRun
 from components.shared.models import package
 from components.shared.runs import packages
 
+METRICS = "PROMETHEUS_MULTIPROC_DIR"  # where the workers count, told before they load prometheus_client
 DRAIN = 1.0  # seconds between "not ready" and the last connection that is accepted
 _HEADERS = [
     ("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"), ("cache-control", "no-store"),
@@ -118,7 +120,11 @@ def run(source: Source, place: Place, options: Options, *, host: str, port: int,
     _say(f"serve: {source.state.name} {source.state.version} (sha256 {source.state.digest[:12]}...) on "
          f"http://{address}:{listening.getsockname()[1]}, {workers} workers")  # fmt: skip
     threading.Thread(target=_follow, args=(source, place, follow, supervisor.should_exit), daemon=True).start()
-    supervisor.run()
+    os.environ[METRICS] = str(place.metrics)
+    try:
+        supervisor.run()
+    finally:
+        del os.environ[METRICS]  # whatever this process starts next would write into a folder that is gone
     if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
         raise CannotRun("serve: a worker could not start, for the reason above")
 

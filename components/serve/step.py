@@ -1,6 +1,5 @@
 """`darkroom serve MODEL`: answer over HTTP. This process keeps the workers alive and brings them newer models."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +34,6 @@ def serve(
         raise CannotRun("serve: --sha256 holds to one package, --follow takes others; give one of them")
     with scratch.folder("serve") as folder:
         place = Place(folder)
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(place.metrics)
         source = Source(model, place, digest=sha256, public_key=public_key)
         source.take()
         options, workers = Options(max_megabytes, max_megapixels, queue, deadline), workers or parallel.processors()
