@@ -17,7 +17,7 @@ from typing import Any
 from kfp.dsl import HTML, Artifact, Markdown
 
 from components import IN_GRAPHS
-from components.shared import failures
+from components.shared import failures, files
 from components.shared.errors import CannotRun, Refused
 from components.shared.runs.pipeline_run import say
 from components.shared.store import open_store
@@ -175,12 +175,7 @@ def check(artifact: Artifact) -> None:
 
 def seal(path: Path) -> str:
     """sha256 over the names and contents of a folder's files, or of one file."""
-    whole = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
-            with file.open("rb") as stream:
-                whole.update(f"{file.relative_to(path)} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
-    return whole.hexdigest()
+    return files.digest_of(path, "**/*") if path.is_dir() else files.digest(path)
 
 
 def leave(step: str, reason: str, file: str = "") -> None:

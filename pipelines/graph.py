@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -85,10 +84,7 @@ def for_here(params: dict):
 
 def code_digest(root: Path | None = None) -> str:
     """The code's version as a cache needs it, and as the image carries it: over what results are made of, committed or not."""
-    root, whole = root or Path(__file__).parents[1], hashlib.sha256()
-    for file in sorted({file for pattern in CODE for file in root.glob(pattern)}):
-        whole.update(f"{file.relative_to(root)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-    return whole.hexdigest()[:16]
+    return files.digest_of(root or Path(__file__).parents[1], *CODE)[:16]
 
 
 def default_remote() -> str:

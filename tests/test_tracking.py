@@ -23,7 +23,7 @@ from components.register.summary import summary
 from components.shared import files
 from components.shared.errors import CannotRun, Refused
 from components.shared.models import keras_file
-from components.shared.runs import connection, follow, tracking
+from components.shared.runs import connection, follow, origin, tracking
 
 
 def runs() -> list:
@@ -127,6 +127,15 @@ def test_a_run_has_every_knob_so_that_runs_which_differ_in_one_differ_in_mlflow(
     assert (first["parameters"], first["training_samples"]) == ("4", "60")
 
 
+def test_trainings_that_differ_in_their_seed_alone_share_a_recipe():
+    def recipe(data: str = "d.dir", **changes) -> str:
+        return origin.recipe(KNOBS | changes, data)
+
+    assert recipe() == recipe(seed=8) == recipe(validate={}, measure={})
+    others = [recipe("e.dir"), recipe(train={"epochs": 4}), recipe(augment={"shift": 0.1}), recipe(prepare={"split_seed": 4})]
+    assert len({recipe(), *others}) == 5
+
+
 def test_knobs_of_later_steps_are_tags_of_the_run(project):
     model, evaluation = make(project, "cnn", training="t1")
     test = files.read_json(evaluation / "test.json")
@@ -185,8 +194,8 @@ def test_a_git_that_hangs_keeps_no_training(tmp_path, monkeypatch):
     (tmp_path / "git").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.delenv("DARKROOM_COMMIT", raising=False)
-    monkeypatch.setattr(tracking, "GIT", 0.5)
-    assert tracking.code_version() == "unknown"
+    monkeypatch.setattr(origin, "GIT", 0.5)
+    assert origin.code_version() == "unknown"
 
 
 # Where a store lies.

@@ -24,6 +24,7 @@ from components.shared.data import arrays, seen
 from components.shared.errors import CannotRun, Refused, Terminated
 from components.shared.models import backend, keras_file
 from components.shared.models.scores import scores
+from components.shared.runs import origin
 from components.train.config import TrainConfig
 
 tf, keras = backend.start()
@@ -183,6 +184,7 @@ def test_learns_the_toys_and_leaves_all_that_a_run_needs(work, knobs, path):
     # Architectures are chosen by what ships, not by what training saw: unmirrored, not calibrated, perhaps in bfloat16.
     assert record["validation"] == scores(validation.labels, probabilities)
     assert record["knobs"] == {"prepare": {"height": 16}, "augment": {"copies": 0}, "train": config.model_dump(), "seed": 3}
+    assert record["tags"]["recipe"] == origin.recipe(record["knobs"], record["data_digest"])
     assert (record["parameters"], record["training_samples"]) == (loaded.count_params(), 192)
     learnt = seen.read(model / seen.FILE)
     for name in ("train", "validation"):

@@ -219,6 +219,14 @@ def digest(file: Path, algorithm: str = "sha256") -> str:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
+def digest_of(folder: Path, *patterns: str) -> str:
+    """sha256 over the names and contents of the files of a folder that one of the patterns names."""
+    whole = hashlib.sha256()
+    for file in sorted({file for pattern in patterns for file in folder.glob(pattern) if file.is_file()}):
+        whole.update(f"{file.relative_to(folder)} {digest(file)}\n".encode())
+    return whole.hexdigest()
+
+
 def _sync(file: Path) -> None:
     with file.open("rb") as stream:
         os.fsync(stream.fileno())

@@ -15,7 +15,7 @@ from components.shared import destination, files, plots
 from components.shared.data import arrays, seen
 from components.shared.errors import CannotRun, Refused
 from components.shared.models import backend, keras_file
-from components.shared.runs import tracking
+from components.shared.runs import origin, tracking
 from components.train import calibration
 from components.train.backbone import FOLDER, USED_BY, find
 from components.train.checkpoint import Checkpoints
@@ -95,18 +95,20 @@ def _fit(
     print(f"train {config.architecture} ({config.preset}): {network.count_params():,} parameters, {len(part.training):,} samples, "
           f"{len(layout.classes)} classes, {tried['precision']}")  # fmt: skip
 
+    every = {**_data_knobs(), **varied.knobs, "train": knobs, "seed": seed}
     record = {
         "training_id": training_id,
         "name": f"{config.architecture}-{config.preset}",
-        "knobs": {**_data_knobs(), **varied.knobs, "train": knobs, "seed": seed},
+        "knobs": every,
         "parameters": network.count_params(),
         "training_samples": len(part.training),
         "tags": {
             "architecture": config.architecture,
             "precision": tried["precision"],
             "onednn": "on" if onednn else "off",
-            "git_commit": tracking.code_version(),
+            "git_commit": origin.code_version(),
             "data_digest": layout.data_digest,
+            "recipe": origin.recipe(every, layout.data_digest),
             "begun_from": config.backbone if config.preset == "pretrained" else "nothing",
         },
         "data_digest": layout.data_digest,

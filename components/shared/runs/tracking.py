@@ -7,10 +7,9 @@ So each later step can send what an earlier one could not.
 import csv
 import hashlib
 import json
-import os
 from pathlib import Path
 
-from components.shared import deadline, files
+from components.shared import files
 from components.shared.errors import CannotRun, Refused
 from components.shared.models import backend, keras_file
 from components.shared.models.package import Package
@@ -20,7 +19,6 @@ from components.shared.runs.follow import live
 from components.shared.runs.pipeline_run import send_verdict
 
 __all__ = [
-    "code_version",
     "connect",
     "live",
     "send_evaluation",
@@ -32,27 +30,7 @@ __all__ = [
 ]
 
 COMPLETE, EVALUATED = "darkroom.complete", "darkroom.evaluated"
-GIT = 20.0  # seconds; a repository on a disk that hangs keeps no training
 SENT = ("history.csv", "curves.png", "run.json", "seen.npy")  # of a model's folder; the model goes with its package
-
-
-def code_version() -> str:
-    """The git commit of the code, with `+changes` when files differ from it; `unknown` outside a repository.
-
-    In an image there is no repository: DARKROOM_COMMIT says it there.
-    """
-    if commit := os.environ.get("DARKROOM_COMMIT"):
-        return commit
-    here = Path(__file__).parents[2]  # all of components
-    git = ["git", "-C", str(here)]
-    try:
-        commit = deadline.command([*git, "rev-parse", "HEAD"], seconds=GIT)
-        changed = deadline.command([*git, "status", "--porcelain", "-uno", "."], seconds=GIT)
-    except CannotRun:
-        return "unknown"
-    if commit.returncode or changed.returncode:
-        return "unknown"
-    return commit.stdout.strip() + ("+changes" if changed.stdout else "")
 
 
 def send_training(folder: Path) -> str:
