@@ -104,6 +104,7 @@ class Look:
 
     def _secrets(self) -> Lines:
         wanted = {name: ("generic", list(keys)) for name, keys in self.how.secrets.items()}
+        wanted |= {self.how.signing_secret: ("generic", ["key.pem"])} if self.how.signing_secret else {}
         wanted |= {name: ("docker-registry", [".dockerconfigjson"]) for name in self.how.image_pull_secrets}
         for name, (kind, keys) in wanted.items():
             found = _ask(self.core.read_namespaced_secret, name, self.namespace)

@@ -7,11 +7,12 @@ import os
 from pathlib import Path
 
 from components.shared import config, files, scratch, yaml_reader
+from components.shared.config import IMAGE
 from components.shared.errors import CannotRun
 from pipelines import pinning, settings
 
 # As `make image` names it: with a fixed tag, for Kubernetes pulls `:latest` anew for each pod, and not the one in the node.
-IMAGE, DEFAULT_IMAGE = "DARKROOM_IMAGE", "localhost/darkroom:0.1.0"
+DEFAULT_IMAGE = "localhost/darkroom:0.1.0"
 # What a step's results are made of; what submits runs and follows them is not.
 CODE = ("components/**/*.py", "components/**/*.html", "pipelines/wrappers.py", "pipelines/execution.py", "pipelines/artifacts.py",
         "infra/image.lock")  # fmt: skip

@@ -51,7 +51,7 @@ def predicting_pipeline(how: Settings | None = None, *, data: str = "", digest: 
         task = wrappers.predict(data=data, digest=digest, model=model, output=output, code=code)
         task.set_container_image(image).set_display_name("predict")
         if how:
-            how.apply(task, "predict")
+            how.apply(task, "predict", image)
         task.set_caching_options(False)  # what an alias names changes, and so may what lies at the output
 
     return darkroom_predict

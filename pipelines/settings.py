@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from components import IN_GRAPHS
 from components.shared import config, yaml_reader
-from components.shared.config import PIPELINE_RUN
+from components.shared.config import IMAGE, PIPELINE_RUN
 from components.shared.errors import CannotRun
 from components.shared.parallel import CPUS
 from components.shared.store import STORE
@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # `--help` needs none of it
 
 FILE = Path("pipelines/settings.yaml")
 USER = 10001  # of the image
+SIGNING = "/signing"  # where register finds the files of `signing_secret`
 POD_LABEL = ("darkroom", "step")  # what infra/kubernetes knows the pods of steps by: network policies let no others in
 
 
@@ -56,6 +57,7 @@ class Settings(Strict):
     webhook: str
     environment: dict[str, str]
     secrets: dict[str, dict[str, str]]
+    signing_secret: str
     image_pull_secrets: list[str]
     node_selector: dict[str, str]
     defaults: Step
@@ -66,7 +68,7 @@ class Settings(Strict):
         own = self.steps.get(step, Step()).model_dump(exclude_none=True)
         return Step.model_validate(self.defaults.model_dump() | own)
 
-    def apply(self, task: "dsl.PipelineTask", step: str) -> None:
+    def apply(self, task: "dsl.PipelineTask", step: str, image: str) -> None:
         """Give a task of the graph its resources, retries, time limit, environment, secrets and place."""
         from kfp import kubernetes
 
@@ -85,6 +87,8 @@ class Settings(Strict):
         own_environment = {STORE: self.store, CPUS: own.cpu}
         if step in IN_GRAPHS and IN_GRAPHS[step].parts:
             own_environment[PARTS] = f"{self.parts.shards}/{self.parts.at_once}"
+        if step == "package":
+            own_environment[IMAGE] = image  # for the statement of what a version was made from
         for name, value in {**self.environment, **own_environment}.items():
             task.set_env_variable(name, value)
         # By the pod's label, and not as a parameter: what differs in each run would be in each cache key.
@@ -92,6 +96,8 @@ class Settings(Strict):
         kubernetes.add_pod_label(task, *POD_LABEL)
         for secret, keys in self.secrets.items():
             kubernetes.use_secret_as_env(task, secret, keys)
+        if step == "register" and self.signing_secret:
+            kubernetes.use_secret_as_volume(task, self.signing_secret, SIGNING)
         for label, value in self.node_selector.items():
             kubernetes.add_node_selector(task, label, value)
         if self.image_pull_secrets:

@@ -83,7 +83,7 @@ def training_pipeline(
         def add(task: dsl.PipelineTask, name: str) -> dict:
             task.set_container_image(image).set_display_name(name)
             if settings:
-                settings.apply(task, name.split()[0])
+                settings.apply(task, name.split()[0], image)
             return task.outputs
 
         report = wrappers.report(

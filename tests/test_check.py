@@ -211,10 +211,12 @@ def test_another_account_is_bound_to_the_role(kubernetes, checked, tmp_path):
 
 def test_steps_that_ask_for_other_things_are_looked_at_one_by_one(kubernetes, checked, tmp_path):
     text = (ROOT / settings.FILE).read_text().replace("image_pull_secrets: []", "image_pull_secrets: [registry]")
+    text = text.replace('signing_secret: ""', "signing_secret: signing")
     gpu = "{accelerator: nvidia.com/gpu, accelerators: 1, timeout: 86400}"
     (tmp_path / "settings.yaml").write_text(text.replace("train: {timeout: 86400}", f"train: {gpu}"))
-    code, out, (secret, room) = checked("--settings", str(tmp_path / "settings.yaml"))
+    code, out, (key, secret, room) = checked("--settings", str(tmp_path / "settings.yaml"))
     assert code == 2
+    assert key.startswith("secret signing: none in namespace kubeflow; kubectl -n kubeflow create secret generic signing")
     assert secret.startswith(
         "secret registry: none in namespace kubeflow; kubectl -n kubeflow create secret docker-registry registry"
     )
@@ -223,6 +225,7 @@ def test_steps_that_ask_for_other_things_are_looked_at_one_by_one(kubernetes, ch
         "node one has 1.90" in out
     )
     assert room.startswith("room: no node takes train (500m processors, 2Gi, 1 nvidia.com/gpu) now")
+    kubernetes.objects.append(made("Secret", "signing", data={"key.pem": "eA=="}))
     kubernetes.objects.append(made("Secret", "registry", data={".dockerconfigjson": "e30="}))
     kubernetes.one("Node")["status"]["allocatable"]["nvidia.com/gpu"] = "1"
     assert checked("--settings", str(tmp_path / "settings.yaml"))[0] == 0

@@ -329,6 +329,21 @@ def test_every_step_gets_the_resources_retries_and_secrets_of_the_settings(both)
         assert {"name": "MLFLOW_TRACKING_URI", "value": how.environment["MLFLOW_TRACKING_URI"]} in container["env"]
 
 
+def test_register_alone_gets_the_signing_key_and_package_knows_its_image(tmp_path):
+    file, output = tmp_path / "settings.yaml", tmp_path / "pipeline.yaml"
+    file.write_text((ROOT / settings.FILE).read_text().replace('signing_secret: ""', "signing_secret: darkroom-signing"))
+    assert main(["compile", *FILES, "--settings", str(file), "--output", str(output)]) == 0
+    compiled, platforms = yaml.safe_load_all(output.read_text())
+    configs = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    mounted = {name: config["secretAsVolume"] for name, config in configs.items() if "secretAsVolume" in config}
+    assert list(mounted) == ["exec-register"]
+    (secret,) = mounted["exec-register"]
+    assert (secret["secretName"], secret["mountPath"]) == ("darkroom-signing", "/signing")
+    for name, executor in compiled["deploymentSpec"]["executors"].items():
+        named = {each["value"] for each in executor["container"]["env"] if each["name"] == "DARKROOM_IMAGE"}
+        assert named == ({graph.image()} if name.startswith("exec-package") else set())
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

@@ -13,6 +13,7 @@ from components.shared.errors import CannotRun
 
 # The knobs of a whole pipeline run, from params.yaml, or a name that its caller gives it: it groups the runs in MLflow.
 PIPELINE_RUN = "DARKROOM_PIPELINE_RUN"
+IMAGE = "DARKROOM_IMAGE"  # the variable with the image that the steps run in
 
 
 class Section(BaseModel):

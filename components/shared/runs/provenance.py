@@ -15,6 +15,7 @@ import uuid
 from pathlib import Path
 
 from components.shared import files
+from components.shared.config import IMAGE
 from components.shared.models.package import Package
 
 STATEMENT, PACKAGES = "provenance.json", "sbom.json"
@@ -37,7 +38,7 @@ def statement(package: Package, record: dict, *, sbom: str) -> dict:
         {"name": PACKAGES, "digest": {"sha256": sbom}},
     ]
     used += [{"name": lock, "digest": {"sha256": files.digest(ROOT / lock)}} for lock in LOCKS if (ROOT / lock).is_file()]
-    if image := os.environ.get("DARKROOM_IMAGE"):
+    if image := os.environ.get(IMAGE):
         name, _, digest = image.partition("@sha256:")
         used.append({"name": "image", "uri": name} | ({"digest": {"sha256": digest}} if digest else {}))
     return {
