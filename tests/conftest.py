@@ -43,6 +43,8 @@ TOLD = (
     "GX_ANALYTICS_ENABLED",
     "MLFLOW_EXPERIMENT_ID",
     "TF_",
+    "KMP_",
+    "LD_LIBRARY_PATH",
     "PYTEST_",
     *connection.SETTINGS,
 )

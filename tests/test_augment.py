@@ -192,6 +192,27 @@ def test_the_step_writes_originals_copies_and_a_preview(tmp_path, knobs):
     assert (tmp_path / "one" / "preview.png").read_bytes() == (tmp_path / "two" / "preview.png").read_bytes()
 
 
+@pytest.mark.parametrize("on", [{}, {"brightness": 0.5}, {"flip": True}])
+def test_no_copies_where_nothing_varies_and_it_says_so(tmp_path, knobs, capsys, on):
+    """Class b is black and symmetric: no brightness and no mirror changes it."""
+    prepared, labels = tmp_path / "prepared", np.repeat([0, 1], [30, 10])
+    images = arrays.create(prepared / "train", 40, (16, 16, 3))
+    images[:] = np.where(labels[:, None, None, None] == 0, IMAGES, 0)
+    arrays.describe(prepared / "train", labels, [{"id": str(n), "source": f"{n}.png", "label": "ab"[y], "group": None}
+                                                 for n, y in enumerate(labels)])  # fmt: skip
+    arrays.Layout(["a", "b"], (16, 16, 3), "x.dir").write(prepared)
+    config = knobs(AugmentConfig, "augment", **{**OFF, **on, "copies": 1, "balance": 1.0, "max_copies": 5})
+    augment(prepared=prepared, config=config, seed=5, augmented=tmp_path / "augmented")
+    split = arrays.load(tmp_path / "augmented", arrays.Layout.read(tmp_path / "augmented"))
+    assert np.bincount(split.labels).tolist() == ([60, 10] if on else [30, 10])
+    assert [sample["label"] for sample in split.samples()] == ["ab"[label] for label in split.labels]
+    assert on == {} or not np.array_equal(split.images[40:], split.images[:30])
+    said = capsys.readouterr().out
+    assert f"augment: no copies of {'1 of 2 classes (' if on else '2 of 2 classes ('}" in said
+    assert f"augment: 40 pictures and {30 if on else 0} copies;" in said
+    assert (tmp_path / "augmented/preview.png").exists()
+
+
 def test_the_preview_shows_every_class_on_as_many_pages_as_it_needs(tmp_path, knobs):
     names = [f"class {number:03d}" for number in range(CLASSES + 3)]
     arrays.create(tmp_path / "prepared/train", len(names), (8, 8, 1))[:] = 7

@@ -163,7 +163,7 @@ def test_of_one_new_shard_more_that_one_alone_is_measured_and_prepared(image, di
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     new = {file: time for file, time in parts().items() if before.get(file) != time}
     assert sorted(file.parent.name for file in new) == ["measure", "prepare"]
-    assert "1 shards measured, 2 kept" in said(digits, "measure")
+    assert "1 shard measured, 2 kept" in said(digits, "measure")
     first, second = sorted((digits / ROOTS / "containers/artifacts").glob("darkroom-*/measure/manifest"))
     for part in first.glob("*.parquet"):
         assert part.read_bytes() == (second / part.name).read_bytes()

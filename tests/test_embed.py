@@ -91,7 +91,7 @@ def test_a_new_shard_costs_itself_alone_and_other_dimensions_nothing(copy, capsy
     assert len(list((copy / "embeddings/parts").iterdir())) == 2  # what is no part of the data any more is gone
     (copy / "aside").rename(shard)
     run(copy / "data", copy)
-    assert "1 shards embedded, 2 kept" in capsys.readouterr().out
+    assert "1 shard embedded, 2 kept" in capsys.readouterr().out
     run(copy / "data", copy, dimensions=4)
     assert "0 shards embedded, 3 kept" in capsys.readouterr().out
     assert embeddings.read(copy / "embeddings").vectors.shape == (36, 4)
@@ -103,7 +103,7 @@ def test_a_damaged_part_is_made_again(made, copy, capsys):
     damaged[len(damaged) // 2] ^= 255
     part.write_bytes(damaged)
     assert content(run(copy / "data", copy)) == content(made / "embeddings")
-    assert "1 shards embedded, 2 kept" in capsys.readouterr().out
+    assert "1 shard embedded, 2 kept" in capsys.readouterr().out
 
 
 def test_what_is_done_when_it_is_killed_is_kept(made, copy, capsys):

@@ -212,7 +212,7 @@ def test_few_animations_beside_stills_are_stills(tmp_path, capsys):
     found = taken(source, tmp_path / "data")
     assert all(len(sample.frames) == 1 for sample in found.values())
     assert all(np.array_equal(pixels(found[name]), FIELDS) for name in ("b/1.gif", "b/2.png"))
-    assert "of 2 animations the first frame is taken; --kind clips takes all their frames" in capsys.readouterr().out
+    assert "of 2 animations the first frame is taken; --kind clips takes all frames" in capsys.readouterr().out
     assert len(taken(source, tmp_path / "clips", kind="clips")["b/1.gif"].frames) == 2
     for number in range(12):
         (tmp_path / "s" / "a" / f"{number}.png").unlink()

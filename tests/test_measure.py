@@ -58,7 +58,7 @@ def test_only_new_shards_are_measured(stills, tmp_path, capsys):
     ingest(str(stills), data, shard_samples=40)
     capsys.readouterr()
     measure(data=data, config=MEASURE, manifest=parts)
-    assert "1 shards measured, 3 kept" in capsys.readouterr().out
+    assert "1 shard measured, 3 kept" in capsys.readouterr().out
     assert {name: (parts / name).read_bytes() for name in before} == before
     fresh = tmp_path / "fresh"
     measure(data=data, config=MEASURE, manifest=fresh)
@@ -124,7 +124,7 @@ def test_another_decoder_makes_old_parts_outdated(stills, tmp_path, monkeypatch,
     monkeypatch.setattr(PIL, "__version__", "99.0")
     capsys.readouterr()
     measure(data=tmp_path / "data", config=MEASURE, manifest=tmp_path / "manifest")
-    assert "1 shards measured, 0 kept" in capsys.readouterr().out
+    assert "1 shard measured, 0 kept" in capsys.readouterr().out
 
 
 def test_a_part_is_the_same_bytes_however_it_was_cut(stills, tmp_path, monkeypatch):

@@ -82,7 +82,7 @@ def test_a_new_shard_costs_one_part_and_another_split_none(data, store, tmp_path
     capsys.readouterr()
     all_steps(data, tmp_path / "more")
     assert written(store, before) == {"measure": 1, "prepare": 1}
-    assert "1 shards measured, 2 kept" in capsys.readouterr().out
+    assert "1 shard measured, 2 kept" in capsys.readouterr().out
     before = state(store)
     all_steps(data, tmp_path / "larger", height=20)
     assert written(store, before) == {"measure": 0, "prepare": 3}  # another size is another decoding

@@ -124,7 +124,7 @@ def test_faces_are_counted_by_knob_and_blurred_on_the_way_in(here, knobs, capsys
     assert judged(here, knobs, faces=True)["W_FACES"]["items"] == ["box/face.jpg: 1 face"]
     assert measured(here / "manifest").set_index("source").loc["bar/0.png", "faces"] == 0
     ingest(str(source), here / "data", replace=True, blur_faces=True)
-    assert "1 faces blurred in 1 pictures" in capsys.readouterr().out
+    assert "1 face blurred in 1 picture;" in capsys.readouterr().out
     assert "W_FACES" not in judged(here, knobs, faces=True)
     frame = next(
         s for shard in dataset.shards(here / "data") for s in dataset.read_samples(shard) if s.source == "box/face.jpg"
@@ -145,7 +145,7 @@ def test_what_could_be_stripped_stays_stripped_where_faces_cannot_be_looked_for(
     (source / "box" / "cut.jpg").write_bytes(cut)
     ingest(str(source), here / "data", strip_metadata=True, blur_faces=True)
     out = capsys.readouterr().out
-    assert "metadata taken out of 1 pictures" in out
+    assert "metadata taken out of 1 picture\n" in out
     assert (
         "W_NOT_STRIPPED 1: pictures came in with whatever they tell; replace them (box 1), such as 'box/cut.jpg (E_TRUNCATED"
         in out

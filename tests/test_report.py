@@ -69,9 +69,29 @@ def test_the_verdict_comes_first_and_every_finding_says_what_to_type(page):
     assert page.find_element(By.CSS_SELECTOR, "#imbalance .facts").text.count("\n") >= 7
 
 
+def test_the_commands_it_suggests_are_copied_by_mouse_and_by_keyboard(page):
+    page.set_network_conditions(offline=True, latency=0, throughput=0)
+    first, second = page.find_elements(By.CSS_SELECTOR, "details[open] button.copy")[:2]
+    wanted = [each.find_element(By.XPATH, "preceding-sibling::code[1]").text for each in (first, second)]
+    first.click()
+    assert first.text == "Copied"
+    first.send_keys(Keys.TAB)
+    while page.switch_to.active_element != second:
+        page.switch_to.active_element.send_keys(Keys.TAB)
+    second.send_keys(Keys.ENTER)
+    assert (first.text, second.text) == ("Copy", "Copied")
+    assert page.find_element(By.ID, "copied").text == f"Copied {wanted[1]}"  # what a screen reader says
+    page.delete_network_conditions()
+    page.execute_script("document.body.insertAdjacentHTML('beforeend', '<textarea id=pasted>')")
+    area = page.find_element(By.ID, "pasted")
+    area.send_keys(Keys.CONTROL, "v")
+    assert area.get_attribute("value") == wanted[1]
+    assert wanted[1].startswith("darkroom fix data outputs/validation --apply E_")
+
+
 def test_names_are_text_and_nothing_is_fetched_from_anywhere(page):
     assert HOSTILE in page.find_element(By.ID, "classes").text
-    assert not page.find_elements(By.CSS_SELECTOR, "img[onerror], script, link, iframe")
+    assert not page.find_elements(By.CSS_SELECTOR, "img[onerror], script[src], link, iframe")
     assert "twin\\x1b[31m.png" in page.find_element(By.ID, "E_LABEL_CONFLICT").text
     assert not [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
     requests = [entry["message"] for entry in page.get_log("performance") if "requestWillBeSent" in entry["message"]]

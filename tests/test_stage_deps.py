@@ -13,7 +13,7 @@ from components import STEPS
 NO_RESULT = {f"components/shared/{name}" for name in (
     "__init__.py", "config.py", "data/parts.py", "data/remote.py", "deadline.py", "destination.py", "errors.py", "files.py",
     "masking.py", "parallel.py", "progress_bar.py", "runs/guarded_server.py", "runs/origin.py", "runs/packages.py", "runs/pyfunc.py",
-    "scratch.py", "store.py", "supervise.py", "yaml_reader.py")}  # fmt: skip
+    "scratch.py", "screen.py", "store.py", "supervise.py", "yaml_reader.py")}  # fmt: skip
 # Drawn in passing by steps whose other outputs the next step learns from, or by a command: a word there must not train two networks again.
 IN_PASSING = {
     "embed": {"components/shared/plots.py"},

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import numpy as np
@@ -12,7 +13,7 @@ from components.ingest.step import ingest
 from components.measure.step import measure
 from components.shared.data import dataset, twins
 from components.shared.errors import CannotRun, Refused
-from components.validate.checks import CHECKS, checks
+from components.validate.checks import BY_CODE, CHECKS, checks
 from components.validate.config import ValidateConfig
 from components.validate.step import validate
 
@@ -295,16 +296,48 @@ def test_a_screen_holds_what_the_terminal_is_told(stills, judged, tmp_path, knob
     assert len(capsys.readouterr().out.splitlines()) <= 24
 
 
-def test_every_check_has_a_doc_an_example_and_a_severity(capsys):
+def test_every_check_has_a_severity_an_example_and_a_sentence_of_its_own(capsys, monkeypatch):
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     assert list(params["validate"]["severity"]) == [check.code for check in CHECKS]
-    assert len({check.doc for check in CHECKS}) == len(CHECKS)
-    for check in CHECKS:
-        assert check.doc.endswith(".")
-        assert check.example
-        assert check.fix
+    said = [(check.message, check.why, check.fix) for check in CHECKS] + [
+        kind for check in CHECKS for kind in check.kinds.values()
+    ]
+    for part in zip(*said, strict=True):  # what was found, why it matters, what to do: no two codes share any of them
+        assert all(part)
+        assert len(set(part)) == len(part)
+    assert all(check.example for check in CHECKS)
+    monkeypatch.setenv("COLUMNS", "60")
     checks(params=ROOT / "params.yaml")
-    assert "E_LEAKAGE         error" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "E_LEAKAGE         error" in out
+    assert max(map(len, out.splitlines())) <= 60
+
+
+def test_every_code_that_a_decoder_gives_has_a_sentence():
+    given = {code for file in [*(ROOT / "components/shared/pictures").glob("*.py"), ROOT / "components/measure/step.py"]
+             for code in re.findall(r'"(E_[A-Z_]+)"', file.read_text())}  # fmt: skip
+    assert given == BY_CODE["E_UNDECODABLE"].kinds.keys()
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120, 0])
+def test_the_terminal_shows_each_finding_whole_at_any_width(stills, judged, monkeypatch, capsys, columns):
+    (stills / "bar" / f"{'long name ' * 20}.png").write_text("not a picture")
+    for number in range(8):
+        (stills / "box" / f"clash{number}.png").write_bytes((stills / "bar" / f"{number}.png").read_bytes())
+    if columns:
+        monkeypatch.setenv("COLUMNS", str(columns))
+    findings, _, refused = judged(stills)
+    assert refused
+    out = capsys.readouterr().out
+    told = " ".join(out.split())
+    for code in findings:
+        assert code in told  # in full, or at the end by name
+    for part in ("message", "fix"):
+        assert findings["E_NOT_IMAGE"][part] in told
+        assert findings["E_LABEL_CONFLICT"][part] in told
+    assert " ".join(f"bar/{'long name ' * 20}.png: plain text".split()) in told
+    lines = [line for line in out.splitlines() if " " in line.strip() and not line.startswith(("next: ", "/"))]
+    assert not columns or max(map(len, lines)) <= columns
 
 
 @pytest.mark.parametrize("bits", [0, 3, 6])

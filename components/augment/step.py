@@ -8,13 +8,15 @@ from typing import Annotated
 import numpy as np
 
 from components.augment.config import AugmentConfig
-from components.shared import destination, files, plots
+from components.shared import destination, files, plots, screen
 from components.shared.data import arrays
 from components.shared.progress_bar import progress_bar
 
 ROWS = 2**17  # samples whose names are held at once
 BATCH = 4 * 2**20  # bytes of pictures varied at once; as float32 and with its copies a batch takes some ten times that
 
+FEW = 64  # copies that are tried at once
+NAMED = 5  # classes in a message
 CLASSES = 25  # of a page of the preview
 PAGES = 40  # more than anyone looks through
 
@@ -26,7 +28,7 @@ def augment(
     seed: Annotated[int, "seed of the copies"],
     augmented: Annotated[Path, "folder for the training arrays, layout.json and preview.png"],
 ) -> None:
-    """Write every training sample and its varied copies. Each strength is a knob; 0 switches it off."""
+    """Write every training sample and its varied copies. Each strength is a knob; 0 switches it off, all of them the copies."""
     from components.augment.policies import vary
 
     destination.check_folder(augmented, kind="augmented", inputs=[prepared])
@@ -34,6 +36,9 @@ def augment(
     train = arrays.load(prepared / "train", layout)
     rng = np.random.default_rng(seed)
     origins, mirrored = copies_of(train.labels, config, rng)
+    same = _unvaried(train, origins, mirrored, config, seed)
+    kept = ~np.isin(train.labels[origins], same)
+    origins, mirrored = origins[kept], mirrored[kept]
     with files.whole_folder(augmented, kind="augmented") as fresh:
         images = arrays.create(fresh, len(train) + len(origins), layout.shape)
         batch = max(1, BATCH // int(np.prod(layout.shape)))
@@ -54,8 +59,34 @@ def augment(
         drawn = np.random.default_rng(seed)
         _preview(train, layout, lambda some, sides: vary(some, sides, config, drawn), fresh)
     before, after = (np.bincount(y, minlength=len(layout.classes)) for y in (train.labels, labels))
-    print(f"augment: {len(train):,} pictures and {len(origins):,} copies; largest class / smallest: "
-          f"{before.max() / before.min():.1f} before, {after.max() / after.min():.1f} after")  # fmt: skip
+    if len(same):
+        names = ", ".join(repr(layout.classes[label]) for label in same[:NAMED]) + (", …" if len(same) > NAMED else "")
+        print(screen.wrapped(f"augment: no copies of {len(same):,} of {screen.number(len(before), 'class', 'classes')} ({names}): with "
+                             "these strengths (augment.*) each would be its original, byte for byte"))  # fmt: skip
+    print(f"augment: {screen.number(len(train), 'picture')} and {screen.number(len(origins), 'copy', 'copies')}; largest class / "
+          f"smallest: {before.max() / before.min():.1f} before, {after.max() / after.min():.1f} after")  # fmt: skip
+
+
+def _unvaried(train: arrays.Split, origins: np.ndarray, mirrored: np.ndarray, config: AugmentConfig, seed: int) -> list[int]:
+    """The classes that would get copies, none of which differs from its original."""
+    from components.augment.policies import vary
+
+    if not config.varies:
+        return np.unique(train.labels[origins]).tolist()
+    rng, same = (
+        np.random.default_rng(seed),
+        [],
+    )  # draws of its own: the copies are the same whether they are tried before or not
+    for label in np.unique(train.labels[origins]):
+        of_class = np.flatnonzero(train.labels[origins] == label)
+        for start in range(0, len(of_class), FEW):
+            few = of_class[start : start + FEW]
+            images = train.images[origins[few]]
+            if not np.array_equal(vary(images, mirrored[few], config, rng), images):
+                break
+        else:
+            same.append(int(label))
+    return same
 
 
 def copies_of(labels: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

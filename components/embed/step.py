@@ -22,6 +22,7 @@ from components.shared.data import manifest as manifests
 from components.shared.data.parts import Parts, key
 from components.shared.data.remote import Shards
 from components.shared.progress_bar import progress_bar
+from components.shared.screen import number
 from components.shared.store import open_store
 
 GROUP = 4096  # samples of a part that are written and read at once
@@ -70,8 +71,8 @@ def embed(
         _write_about(fresh, network, side=config.side, frames=config.frames, rows=len(vectors), dimensions=vectors.shape[1],
                      data_digest=manifests.data_digest(manifest))  # fmt: skip
     kept_shards, without = len(shards.names) - len(new), int((~there).sum())
-    print(f"{embeddings}: {len(new)} shards embedded, {kept_shards} kept, {without:,} samples have no vector; "
-          f"{embeddings}/{form.MAP} shows them")  # fmt: skip
+    print(f"{embeddings}: {number(len(new), 'shard')} embedded, {kept_shards} kept, "
+          f"{number(without, 'sample has', 'samples have')} no vector; {embeddings}/{form.MAP} shows them")  # fmt: skip
 
 
 def parts(shards: Shards, config: EmbedConfig) -> Parts | None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from components.fix import quarantine as quarantines
 from components.fix import record
 from components.fix.decisions import Change, decide
-from components.shared import destination, files
+from components.shared import destination, files, screen
 from components.shared.data import dataset
 from components.shared.data.dataset import Sample
 from components.shared.errors import CannotRun
@@ -59,7 +59,7 @@ def fix(
     record.settle(log, after)
     for change in list(changes.values())[:_LISTED]:
         print(f"  {change.action} {change.text}")
-    print(f"{data}: {len(rows):,} samples changed, written down in {log}")
+    print(f"{data}: {screen.number(len(rows), 'sample')} changed, written down in {log}")
     print("next: dvc add data && dvc repro; `git commit` keeps the new version, `dvc checkout` brings the old one back")
 
 
@@ -80,7 +80,7 @@ def _list(findings: pd.DataFrame) -> None:
     for code, part in findings.groupby("code", sort=False):
         changed = part["action"][~part["action"].isin(["", "keep"])]
         what = f"{changed.iloc[0].replace('_', ' ')} {len(changed):,}" if len(changed) else "by hand"
-        print(f"{code:<18}{len(part):>8,} samples  {what:<20}{part['message'].iloc[0]}")
+        print(screen.wrapped(part["message"].iloc[0], f"{code:<18}{what:<20}"))
     print("nothing was changed; --apply CODE ... fixes them, --only PATH ... just these" if len(findings) else "nothing to fix")
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from components.shared import destination, files
+from components.shared import destination, files, screen
 from components.shared.data import dataset
 from components.shared.progress_bar import progress_bar
 
@@ -21,4 +21,4 @@ def export(
             for sample in dataset.read_samples(shard):
                 dataset.write_tree(sample, fresh)
                 bar.update()
-    print(f"{folder}: {total:,} samples")
+    print(f"{folder}: {screen.number(total, 'sample')}")

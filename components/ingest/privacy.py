@@ -9,6 +9,7 @@ from components.shared.data.dataset import Sample
 from components.shared.pictures import decode, faces
 from components.shared.pictures.formats import Undecodable
 from components.shared.pictures.strip import strip
+from components.shared.screen import number
 
 
 class Cleaner:
@@ -50,8 +51,9 @@ class Cleaner:
     def tell(self) -> None:
         """Say what was done."""
         if self.strip_metadata:
-            print(f"metadata taken out of {self.stripped:,} pictures")
+            print(f"metadata taken out of {number(self.stripped, 'picture')}")
         if self.blur_faces:
-            print(f"{self.faces:,} faces blurred in {self.pictures:,} pictures; the detector misses some: look at them")
-        for line in self.missed.lines():
-            print(line)
+            print(
+                f"{number(self.faces, 'face')} blurred in {number(self.pictures, 'picture')}; the detector misses some: look at them"
+            )
+        self.missed.tell()

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from components.shared import screen
+
 # What people call the official splits -> what Darkroom calls them.
 SPLIT_NAMES = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
@@ -64,6 +66,11 @@ class LeftOut:
         for (code, reason), labels in self.counts.items():
             classes = ", ".join(f"{label} {count:,}" for label, count in labels.most_common(5) if label)
             yield f"{code} {labels.total():,}: {reason}{f' ({classes})' if classes else ''}, such as {self.first[code, reason]!r}"
+
+    def tell(self) -> None:
+        """Print them."""
+        for line in self.lines():
+            print(screen.wrapped(line))
 
 
 class Source(NamedTuple):

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import re
+import shlex
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from components.ingest.opened import opened
 from components.ingest.sample_reader import MAX_CLIP, Reader, escaped
 from components.ingest.source import LeftOut
 from components.ingest.taken import summary_of, tell
-from components.shared import destination, files, scratch
+from components.shared import destination, files, scratch, screen
 from components.shared.data import dataset
 from components.shared.data.dataset import Sample
 from components.shared.errors import CannotRun, Refused, Stop
@@ -92,12 +93,15 @@ def ingest(
         samples = _prepared(broken.read(entries, reader), pattern, cleaner)
         counts = _bring_up_to_date(data, samples, add=add, replace=replace, limit=(shard_samples, shard_mebibytes * 2**20))
     shards = dataset.shards(data)
-    for line in left_out.lines():
-        print(line)
+    left_out.tell()
     cleaner.tell()
     size = sum(shard.stat().st_size for shard in shards)
     print(f"{data}: {counts['new']:,} new, {counts['kept']:,} unchanged, {counts['gone']:,} gone; "
-          f"{len(shards):,} shards, {size / 2**20:,.1f} MiB")  # fmt: skip
+          f"{screen.number(len(shards), 'shard')}, {size / 2**20:,.1f} MiB")  # fmt: skip
+    named = shlex.quote(str(data))
+    in_project = Path("dvc.yaml").exists() and data.absolute() == Path("data").absolute()
+    print("next:", f"dvc add {named} && dvc repro" if in_project else
+          f"darkroom measure --data {named} --config measure --manifest outputs/manifest")  # fmt: skip
 
 
 ingest.epilog = "\n\n".join(

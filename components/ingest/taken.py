@@ -1,16 +1,15 @@
 """What an ingest takes, printed before it is taken: form, classes, splits, groups, examples, and what is left out and why."""
 
-import textwrap
 from collections import Counter
 from dataclasses import dataclass, field
 
 from components.ingest.form import Reading
 from components.ingest.sample_reader import escaped, is_animation, is_clip
 from components.ingest.source import LeftOut, Source
+from components.shared.screen import number, wrapped
 
 _CLASSES = 20  # that are listed; of the others only how many
 _EXAMPLES = 3
-_WIDTH = 100  # columns
 _DRAWN = "drawn by prepare"
 _SPLITS = ("train", "validation", "test", _DRAWN)
 _FEW = 10  # so many times more stills than animations: these are stills, too
@@ -54,33 +53,24 @@ def summary_of(source: Source, kind: str = "auto") -> Summary:
 def tell(reading: Reading, summary: Summary) -> None:
     """Print it, a line for each thing that a person would check, in columns of a terminal."""
     _print("form", f"{reading.form}: {reading.source.what} ({reading.why})")
-    kinds = {"stills": summary.samples - summary.clips, "clips": summary.clips}
-    what = " and ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count)
-    _print("samples", f"{what} in {len(summary.classes):,} class{'es' if len(summary.classes) != 1 else ''}")
+    kinds = {"still": summary.samples - summary.clips, "clip": summary.clips}
+    what = " and ".join(number(count, kind) for kind, count in kinds.items() if count)
+    _print("samples", f"{what} in {number(len(summary.classes), 'class', 'classes')}")
     if summary.animations and summary.first_frames:
-        _print("", f"of {summary.animations:,} animations the first frame is taken; --kind clips takes all their frames")
+        _print("", f"of {number(summary.animations, 'animation')} the first frame is taken; --kind clips takes all frames")
     for label, count in summary.classes.most_common(_CLASSES):
-        head = f"{_short(escaped(str(label)), _WIDTH // 2)} {count:,}:"
-        width = (_WIDTH - 10 - len(head) - 3) // _EXAMPLES - 2  # so that a class is one line
-        examples = ", ".join(_short(escaped(name), width) for name in summary.examples[label])
-        _print("", f"{head} {examples}{', …' if count > _EXAMPLES else ''}")
+        examples = ", ".join(map(escaped, summary.examples[label]))
+        _print("", f"{escaped(str(label))} {count:,}: {examples}{', …' if count > _EXAMPLES else ''}")
     if len(summary.classes) > _CLASSES:
         rest = summary.classes.most_common()[_CLASSES:]
-        _print("", f"… and {len(rest):,} classes more, of {rest[0][1]:,} down to {rest[-1][1]:,} samples")
+        samples = f"{rest[0][1]:,} down to {rest[-1][1]:,} samples"
+        _print("", f"… and {number(len(rest), 'class', 'classes')} more, of {samples}")
     _print("splits", ", ".join(f"{name} {summary.splits[name]:,}" for name in _SPLITS if name in summary.splits))
     if summary.groups:
         _print("groups", f"{len(summary.groups):,}")
     for left_out in (reading.hidden, summary.left_out):
-        for line in left_out.lines():
-            print(line)
+        left_out.tell()
 
 
 def _print(head: str, text: str) -> None:
-    indent = f"{head:<10}"
-    print(textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent=" " * 12,
-                        break_long_words=False, break_on_hyphens=False))  # fmt: skip
-
-
-def _short(name: str, width: int) -> str:
-    """A name with its end, which is what tells it from others."""
-    return name if len(name) <= width else f"…{name[1 - width :]}"
+    print(wrapped(text, f"{head:<10}", indent=12))

@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from components.measure import frame_order, signature, statistics
 from components.measure.config import MeasureConfig
-from components.shared import destination, files, parallel, scratch
+from components.shared import destination, files, parallel, scratch, screen
 from components.shared.data import dataset
 from components.shared.data.dataset import Sample
 from components.shared.data.manifest import SCHEMA
@@ -61,7 +61,8 @@ def measure(
                 dataset.keep_shard(manifest / part[name], fresh / part[name])
             lots = ({shard: fresh / part[shard.name] for shard in few} for few in shards.few(new))
             faults = sum(_measure_new(lot, config) for lot in lots)
-    print(f"{manifest}: {len(new)} shards measured, {len(part) - len(new)} kept, {faults} new samples do not decode")
+    print(f"{manifest}: {screen.number(len(new), 'shard')} measured, {len(part) - len(new)} kept; "
+          f"{screen.number(faults, 'new sample does', 'new samples do')} not decode")  # fmt: skip
 
 
 def parts(shards: Shards, config: MeasureConfig) -> Parts | None:

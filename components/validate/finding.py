@@ -1,7 +1,7 @@
 """What a check is, what it returns (a table with a row per faulty sample), and the findings that this becomes."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -16,23 +16,21 @@ COLUMNS = {"reason": "str", "other": "int64", "action": "str", "suggested": "str
 
 @dataclass(frozen=True)
 class Check:
-    """`code`: stable; `message` says what is wrong, `fix` what to do, `example` how an item reads; see checks.py for `run`.
+    """`code`: stable; `message` says what is found, `why` that matters, `fix` what to do, `example` how an item reads.
 
-    `action`: what `darkroom fix` does about it; empty where a person has to. `looks`: whether it goes by features, which it names.
+    `run`: see checks.py. `action`: what `darkroom fix` does about it; empty where a person has to. `looks`: whether it goes by
+    features, which it names. `kinds`: other codes that it gives, each with a message, a why and a fix of its own.
     """
 
     code: str
     run: Callable[..., pd.DataFrame | str | None]
     message: str
+    why: str
     fix: str
     example: str = "cat/1.png"
     action: str = ""
     looks: bool = False
-
-    @property
-    def doc(self) -> str:
-        """What the check looks for, in a line."""
-        return self.run.__doc__.splitlines()[0]
+    kinds: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,36 +41,39 @@ class Finding:
     code: str
     severity: str
     message: str
+    why: str
     fix: str
     rows: pd.DataFrame
 
 
 def findings(check: Check, result: pd.DataFrame | str | None, context: Context) -> list[Finding]:
     """One for a check of the whole; for a check of samples one per code, none when nothing is at fault."""
-    severity, message, fix = context.limits.severity[check.code], check.message, check.fix
+    severity, said = context.limits.severity[check.code], ""
     if result is None or len(result) == 0:
         return []
     if check.looks and context.seen_by:
-        message += f"; by {context.seen_by}"
+        said = f"; by {context.seen_by}"
     if isinstance(result, str):
-        return [Finding(check, check.code, severity, f"{message}: {result}", fix, none())]
-    if check.code == "E_UNDECODABLE" and context.limits.quarantine == "skip":
-        share, limit = len(result) / len(context.rows), context.limits.max_quarantined
-        if share <= limit:
-            severity, message = "warning", "skipped, being no whole picture"
-            fix = "nothing: they are left out (validate.quarantine)"
-        else:
-            message += f" ({share:.1%}, more than may be skipped: validate.max_quarantined {limit:.1%})"
+        return [Finding(check, check.code, severity, f"{check.message}{said}: {result}", check.why, check.fix, none())]
+    share, limit = len(result) / len(context.rows), context.limits.max_quarantined
+    skipped = bool(check.kinds) and context.limits.quarantine == "skip" and share <= limit
+    if skipped:
+        severity, said = "warning", ", skipped"
+    elif check.kinds and context.limits.quarantine == "skip":
+        said = f" ({share:.1%}, more than may be skipped: validate.max_quarantined {limit:.1%})"
     if check.code == "W_LABEL_SUSPECT":
         opinion, guess = context.opinion, 1 / len(context.classes)
-        message += (f"; the simple model behind them agrees with {opinion.accuracy:.0%} of the labels that it has not learnt from "
+        said += (f"; the simple model behind them agrees with {opinion.accuracy:.0%} of the labels that it has not learnt from "
                     f"(mean over classes; a guess: {guess:.0%})")  # fmt: skip
         if opinion.judged < len(context.rows):
-            message += f"; {opinion.judged:,} were judged, a share of every class, to bound the work"
-    return [
-        Finding(check, str(code), severity, f"{len(part):,} of {len(context.rows):,}: {message}", fix, part)
-        for code, part in result.groupby(result["code"].fillna(check.code), sort=True)
-    ]
+            said += f"; {opinion.judged:,} were judged, a share of every class, to bound the work"
+    found = []
+    for code, part in result.groupby(result["code"].fillna(check.code), sort=True):
+        message, why, fix = check.kinds.get(code, (check.message, check.why, check.fix))
+        fix = "nothing: they are left out (validate.quarantine)" if skipped else fix
+        text = f"{len(part):,} of {len(context.rows):,}: {message}{said}"
+        found.append(Finding(check, str(code), severity, text, why, fix, part))
+    return found
 
 
 def rows(faulty: pd.Index | pd.Series, reason: pd.Series | np.ndarray | str, **others: pd.Series | np.ndarray) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from components.validate.finding import Finding
 KEPT = 1000  # items of one finding in findings.json; `count` says how many there are, findings.parquet has them all
 _SAMPLE = ["id", "shard", "source", "split", "label", "group"]  # columns of the manifest that an item repeats
 _ITEM = ["text", *_SAMPLE, "row", "picture", "reason", "other", "action", "suggested"]
-_ABOUT = ["code", "severity", "message", "fix"]  # of a finding, which findings.parquet repeats for each
+_ABOUT = ["code", "severity", "message", "why", "fix"]  # of a finding, which findings.parquet repeats for each
 _SCHEMA = pa.schema([(name, pa.int64() if name == "row" else pa.string()) for name in (*_ABOUT, *_ITEM)])
 _PAIRS = pa.schema([("one", pa.int64()), ("other", pa.int64()), ("kind", pa.string())])
 

@@ -145,6 +145,10 @@ def _clash(context: Context, rows: np.ndarray, twins: np.ndarray, sign: str) -> 
     return own + f" {sign} " + context.names(twins) + " " + others
 
 
+def _chance(share: float) -> str:
+    return f"{100 * share:.2f} %" if share >= 0.0001 else "under 0.01 %"
+
+
 def suspect(context: Context) -> pd.DataFrame:
     """Labels to which a simple model, fitted without them, gives a very low probability; the lowest first."""
     opinion = context.opinion
@@ -155,7 +159,7 @@ def suspect(context: Context) -> pd.DataFrame:
     names = np.array(context.classes, object)[opinion.best[positions]]
     labels = context.labels.iloc[positions].to_numpy(object)
     reasons = [
-        f"label {label!r}, looks like {name!r} ({label!r} at {trust:.0e})"
+        f"label {label!r}, looks like {name!r} (chance that {label!r} is right: {_chance(trust)})"
         for label, name, trust in zip(labels, names, opinion.trust[positions], strict=True)
     ]
     return finding.rows(pd.Index(positions), np.array(reasons, object), suggested=names)

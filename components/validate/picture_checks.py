@@ -5,12 +5,37 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from components.shared import screen
 from components.validate import finding, outliers
 from components.validate.context import Context
 
 Run = Callable[[Context], pd.DataFrame | str | None]
 
 GREY_MODES = ["L", "1", "LA"]
+# Codes of frames that do not decode: what they are, why that matters, what to do.
+_KINDS = {
+    "E_ANIMATED": ("files of several frames", "a still has one", "ingest them as clips (--kind clips)"),
+    "E_ASPECT": ("strips, too long for their width", "resized, they would be less than two pixels wide",
+                 "cut each into several pictures"),
+    "E_BIT_DEPTH": ("grey pictures of 16 bits", "which of their levels matter only their maker knows", "save them with 8 bits"),
+    "E_CORRUPT": ("pictures whose data are damaged", "what a decoder shows of them is made up", "fetch them again from where they came"),
+    "E_DIMENSIONS": ("pictures of an impossible size", "their header is damaged, or made to do harm", "remove them at the source"),
+    "E_EMPTY": ("files of 0 bytes", "a copy or a download ended before it began", "copy them again"),
+    "E_FORMAT": ("files that are neither PNG nor JPEG", "shards hold these two alone",
+                 "ingest anew, which converts other formats of pictures"),
+    "E_HASH": ("samples whose bytes are not those of their id", "the shard was damaged, or changed by hand", "ingest the source again"),
+    "E_MODE": ("pictures in a rare colour mode", "how it becomes grey or RGB is a guess", "save them as RGB or grey"),
+    "E_NOT_IMAGE": ("files that are no picture", "text, web pages and pointers of Git LFS show no thing",
+                    "remove them at the source, or fetch what they stand for"),
+    "E_SEQ_EMPTY": ("clips without a frame", "there is nothing in them to decode", "drop them, or ingest their recordings again"),
+    "E_TEXT_BOMB": ("pictures with too much compressed text", "unpacking it may fill the memory", "save them without metadata"),
+    "E_TOO_LARGE": ("pictures that are too large (measure.max_megapixels)", "decoding one may fill the memory",
+                    "save them smaller, or raise the knob"),
+    "E_TOO_SMALL": ("pictures of too few pixels a side", "three poolings of the networks would leave nothing",
+                    "take larger versions"),
+    "E_TRUNCATED": ("pictures that are cut short", "the rest was lost on the way", "copy or download them again"),
+}  # fmt: skip
+UNDECODABLE = {code: (message, why, f"{fix}, or set validate.quarantine: skip") for code, (message, why, fix) in _KINDS.items()}
 
 
 def no_data(context: Context) -> str | None:
@@ -24,7 +49,7 @@ def undecodable(context: Context) -> pd.DataFrame:
     return finding.rows(bad.index, context.some(bad.index, "fault")["fault"], code=bad)
 
 
-def where(column: str, test: Callable[[pd.Series], pd.Series], reason: str, doc: str) -> Run:
+def where(column: str, test: Callable[[pd.Series], pd.Series], reason: str) -> Run:
     """A check of one column of the manifest: the samples whose value passes `test`. `reason` has a place for it (%d, %s ...)."""
 
     def check(context: Context) -> pd.DataFrame:
@@ -32,11 +57,10 @@ def where(column: str, test: Callable[[pd.Series], pd.Series], reason: str, doc:
         values = values[test(values)]
         return finding.rows(values.index, np.char.mod(reason, values.to_numpy()))
 
-    check.__doc__ = doc
     return check
 
 
-def beyond(column: str, knob: str, measure: str, doc: str, *, low: bool) -> Run:
+def beyond(column: str, knob: str, measure: str, *, low: bool) -> Run:
     """A check of a limit, the lowest value or else the highest: the pictures beyond it that are unlike the rest of the set.
 
     `measure` names the value, with a place for it (%.0f ...). Pictures of nearly one colour have a finding of their own.
@@ -49,18 +73,12 @@ def beyond(column: str, knob: str, measure: str, doc: str, *, low: bool) -> Run:
         reason = f"{measure} (median of the set {measure[measure.index('%') :]})"
         return finding.rows(bad.index, np.array([reason % (value, median) for value in bad], object))
 
-    check.__doc__ = doc
     return check
 
 
-def noted(code: str, doc: str) -> Run:
+def noted(code: str) -> Run:
     """A check of the decoder's notes: the samples that have this one."""
-
-    def check(context: Context) -> pd.DataFrame:
-        return finding.rows(_has_note(context, code), "")
-
-    check.__doc__ = doc
-    return check
+    return lambda context: finding.rows(_has_note(context, code), "")
 
 
 def _has_note(context: Context, code: str) -> pd.Series:
@@ -87,7 +105,7 @@ def faces(context: Context) -> pd.DataFrame:
     """Pictures in which the detector sees faces (measure.faces turns it on)."""
     seen = context.column("faces")
     seen = seen[seen > 0].astype(int)
-    return finding.rows(seen.index, seen.astype(str) + np.where(seen == 1, " face", " faces"))
+    return finding.rows(seen.index, seen.map(lambda count: screen.number(count, "face")))
 
 
 def blank(context: Context) -> pd.DataFrame:

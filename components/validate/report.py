@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from components.shared import files
+from components.shared import files, screen
 from components.shared.page import render
 from components.validate.class_balance import per_split
 from components.validate.context import Context
@@ -15,7 +15,7 @@ from components.validate.items import first
 SHOWN = 12  # samples of a finding that are shown with their pictures
 LISTED = 100  # and that are listed
 _CLASSES = 200  # that the tables show
-_WIDTH = 110  # characters of a line in the terminal
+_SCREEN = 18  # lines of findings that the terminal shows
 
 
 def write(findings: list[Finding], context: Context, summary: dict, file: Path) -> None:
@@ -73,11 +73,24 @@ def _pictures(finding: Finding, context: Context, previews: dict[int, bytes]) ->
     return shown
 
 
-def lines(finding: Finding, context: Context) -> list[str]:
-    """What the terminal shows: three lines for an error, two for a warning, one for an info."""
-    lines = [f"{finding.code} {finding.severity}: {finding.message}"]
+def lines(findings: list[Finding], context: Context) -> list[str]:
+    """What the terminal shows of the first findings, each whole; of those that a screen does not hold their codes."""
+    lines: list[str] = []
+    for number, finding in enumerate(findings):
+        own = _lines(finding, context)
+        if number and len(lines) + len(own) > _SCREEN:
+            codes = ", ".join(left.code for left in findings[number:])
+            return lines + screen.wrapped(f"and {screen.number(len(findings) - number, 'finding')} more: {codes}").splitlines()
+        lines += own
+    return lines
+
+
+def _lines(finding: Finding, context: Context) -> list[str]:
+    """What is wrong and, but for an info, the first item; for an error the next step, too."""
+    texts = [screen.wrapped(f"{finding.code} {finding.severity}: {finding.message}")]
     if len(finding.rows) and finding.severity != "info":
-        lines.append(f"    {first(finding, context, 1)['text'].iat[0]}" + (", ..." if len(finding.rows) > 1 else ""))
+        item = first(finding, context, 1)["text"].iat[0]
+        texts.append(screen.wrapped(item + (", ..." if len(finding.rows) > 1 else ""), "    ", indent=6))
     if finding.severity == "error":
-        lines.append(f"    -> {finding.fix}")
-    return [line if len(line) <= _WIDTH else line[: _WIDTH - 3] + "..." for line in lines]
+        texts.append(screen.wrapped(f"-> {finding.fix}", "    ", indent=7))
+    return "\n".join(texts).splitlines()

@@ -6,9 +6,8 @@ from typing import Annotated
 
 from components.shared import destination, files
 from components.shared.errors import Refused
+from components.shared.screen import number
 from components.validate.config import ValidateConfig
-
-SCREEN = 16  # lines of findings that the terminal shows
 
 
 def validate(
@@ -71,14 +70,11 @@ def validate(
         accepted.write(context.sample, before, fresh)
     if summary["passed"]:
         accepted.keep(validation)
-    lines = [line for finding in findings for line in report.lines(finding, context)]
-    for line in lines[:SCREEN]:
-        print(line)
-    if len(lines) > SCREEN:
-        print(f"and {len(lines) - SCREEN} lines more in {validation}/findings.json")
+    print("\n".join(report.lines(findings, context)), end="\n" if findings else "")
     if severities["error"]:
-        raise Refused(f"validate: {severities['error']} errors; {validation}/report.html shows them, and "
+        raise Refused(f"validate: {number(severities['error'], 'error')}; {validation}/report.html shows all, and "
                       f"`darkroom fix data {validation}` lists what it can do about them")  # fmt: skip
     ratio = f"{summary['imbalance_ratio']:.1f}" if summary["imbalance_ratio"] else "infinite"
-    print(f"validate: {len(context.rows):,} samples in {len(context.classes)} classes pass with {severities['warning']} warnings "
+    print(f"validate: {number(len(context.rows), 'sample')} in {number(len(context.classes), 'class', 'classes')} pass with "
+          f"{number(severities['warning'], 'warning')} "
           f"(largest class / smallest: {ratio}); {validation}/report.html shows it all")  # fmt: skip

@@ -5,6 +5,8 @@ import hashlib
 import re
 from pathlib import Path
 
+from components.shared import screen
+
 HERE = Path(__file__).parent
 # Nothing is fetched and no strange script runs, whatever got into the page. Pictures are in it.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -27,7 +29,7 @@ def render(template: Path, *, server: bool = False, **values: object) -> str:
         loader=jinja2.FileSystemLoader([template.parent, HERE]), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    environment.filters["plain"] = lambda value: plain(str(value))
+    environment.filters |= {"plain": lambda value: plain(str(value)), "number": screen.number}
     return environment.get_template(template.name).render(**values, policy=policy)
 
 
