@@ -59,10 +59,14 @@ def augment(
         drawn = np.random.default_rng(seed)
         _preview(train, layout, lambda some, sides: vary(some, sides, config, drawn), fresh)
     before, after = (np.bincount(y, minlength=len(layout.classes)) for y in (train.labels, labels))
-    if len(same):
+    if same:
         names = ", ".join(repr(layout.classes[label]) for label in same[:NAMED]) + (", …" if len(same) > NAMED else "")
-        print(screen.wrapped(f"augment: no copies of {len(same):,} of {screen.number(len(before), 'class', 'classes')} ({names}): with "
-                             "these strengths (augment.*) each would be its original, byte for byte"))  # fmt: skip
+        of = f" of {screen.number(len(same), 'class', 'classes')} ({names})" if config.varies else ""
+        print(
+            screen.wrapped(
+                f"augment: no copies{of}: with these strengths (augment.*) each would be its original, byte for byte"
+            )
+        )
     print(f"augment: {screen.number(len(train), 'picture')} and {screen.number(len(origins), 'copy', 'copies')}; largest class / "
           f"smallest: {before.max() / before.min():.1f} before, {after.max() / after.min():.1f} after")  # fmt: skip
 
