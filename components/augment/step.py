@@ -77,10 +77,8 @@ def _unvaried(train: arrays.Split, origins: np.ndarray, mirrored: np.ndarray, co
 
     if not config.varies:
         return np.unique(train.labels[origins]).tolist()
-    rng, same = (
-        np.random.default_rng(seed),
-        [],
-    )  # draws of its own: the copies are the same whether they are tried before or not
+    rng = np.random.default_rng(seed)  # of its own: the copies do not change because they were tried before
+    same = []
     for label in np.unique(train.labels[origins]):
         of_class = np.flatnonzero(train.labels[origins] == label)
         for start in range(0, len(of_class), FEW):
