@@ -15,6 +15,7 @@ from trained import (
     package_of,
     project,
     register_these,
+    say,
     split_of,
     versions,
 )
@@ -24,6 +25,7 @@ from components.register.summary import summary
 from components.shared import files
 from components.shared.errors import CannotRun, Refused
 from components.shared.runs import tracking
+from components.shared.runs.registry import FACTS
 
 
 @pytest.fixture
@@ -125,15 +127,24 @@ def test_a_champion_without_a_package_is_compared_by_its_record_of_the_same_test
     client.delete_model_version_tag("darkroom", "1", "package_sha256")
     better = make(here, "lstm", training="second", test=0.95)
     for value in ("nan", "very good"):
-        client.set_model_version_tag("darkroom", "1", "test_balanced_accuracy", value)
-        stays(register_these(here, better), f"its tag test_balanced_accuracy is '{value}'")
-    client.set_model_version_tag("darkroom", "1", "test_balanced_accuracy", "0.9")
+        say(test_balanced_accuracy=value)
+        stays(register_these(here, better), f"its test_balanced_accuracy is '{value}'")
+    say(test_balanced_accuracy=0.9)
     assert "no proof that it is better: a difference of +0.0500" in register_these(here, better)["reasons"][1]
-    client.set_model_version_tag("darkroom", "1", "test_balanced_accuracy", "0.7")
+    say(test_balanced_accuracy=0.7)
     (reason,) = register_these(here, better)["reasons"][1:2]
     assert reason.startswith(
         "Better than the champion: balanced accuracy 0.9500 on the same 40 test samples (by its record: it has no"
     )
+
+
+def test_a_champion_that_an_older_darkroom_registered_is_compared_by_its_many_tags(first):
+    client = tracking.connect().MlflowClient()
+    for name, value in json.loads(champion().tags[FACTS]).items():
+        client.set_model_version_tag("darkroom", "1", name, str(value))
+    client.set_model_version_tag("darkroom", "1", FACTS, "[no JSON")  # and nobody minds what is none
+    reason = register_these(first, make(first, "lstm", training="second", test=1.0))["reasons"][1]
+    assert "1.0000 on the same 40 test samples, the champion so far (version 1) 0.9000" in reason
 
 
 def test_a_model_of_other_classes_replaces_the_champion_only_by_the_knob(first):

@@ -143,7 +143,7 @@ def test_a_training_goes_on_in_another_pod_in_the_same_run_with_the_same_result(
     assert outcome(here / "second") == outcome(here / "straight")
     (again,) = trainings()
     assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
-    assert again.data.metrics["model_validation_accuracy"] == outcome(here / "second")[1]["accuracy"]
+    assert again.data.metrics["validation/accuracy"] == outcome(here / "second")[1]["accuracy"]
     assert checkpoints() == []
 
 

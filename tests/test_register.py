@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import png
 from kfp.dsl import HTML, Markdown
-from trained import champion, knobs_of_register, make, package_of, project, register_these, split_of, versions
+from trained import champion, facts, knobs_of_register, make, package_of, project, register_these, split_of, versions
 
 from components.register.step import register
 from components.register.summary import summary
@@ -47,7 +47,7 @@ def test_the_better_one_on_validation_becomes_champion_whatever_the_test_split_s
     assert "cnn has balanced accuracy 0.9000 on validation data, against lstm 0.8000." in verdict["reasons"]
     assert "**Limits**" in champion().description
     assert champion().tags["data_digest"] == "d.dir"
-    assert champion().tags["sha256"]
+    assert facts()["sha256"]
     capsys.readouterr()
     summary(Path("registration.json"))
     table = capsys.readouterr().out
@@ -148,8 +148,8 @@ def test_a_run_holds_what_people_compare_and_where_it_came_from(candidate, regis
     mlflow = tracking.connect()
     (run,) = mlflow.search_runs(experiment_names=["darkroom"], output_format="list")
     assert run.data.params["train.epochs"] == "3"
-    assert run.data.metrics["test_balanced_accuracy"] == 0.9
-    assert run.data.metrics["training_seconds"] == 1.5
+    assert run.data.metrics["test/balanced_accuracy"] == 0.9
+    assert run.data.metrics["cost/training_seconds"] == 1.5
     history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "train_loss")
     assert [(point.step, point.value) for point in history] == [(1, 0.5), (2, 0.25)]
     (data,) = run.inputs.dataset_inputs

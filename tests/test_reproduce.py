@@ -35,15 +35,15 @@ def test_all_that_may_be_the_reason_is_named():
 
 @pytest.mark.parametrize("after", [0.9, 0.904, 0.8, float("nan")])
 def test_other_metrics_fail_when_nothing_else_differs(capsys, after):
-    before = {"test_accuracy": 0.9, "test_log_loss": 0.3}
+    before = {"test/accuracy": 0.9, "test/log_loss": 0.3}
     if abs(after - 0.9) < 0.005:
-        _judge(before, before | {"test_accuracy": after}, [], 0.005)
+        _judge(before, before | {"test/accuracy": after}, [], 0.005)
         assert "reproduced: no metric differs by more than 0.005" in capsys.readouterr().out
         return
-    with pytest.raises(Refused, match=r"test_accuracy differs by .*, the tolerance is 0.005, and nothing else differs"):
-        _judge(before, before | {"test_accuracy": after}, [], 0.005)
-    _judge(before, before | {"test_accuracy": after}, ["processor: one, now another"], 0.005)
-    assert "not reproduced: test_accuracy differs" in capsys.readouterr().out
+    with pytest.raises(Refused, match=r"test/accuracy differs by .*, the tolerance is 0.005, and nothing else differs"):
+        _judge(before, before | {"test/accuracy": after}, [], 0.005)
+    _judge(before, before | {"test/accuracy": after}, ["processor: one, now another"], 0.005)
+    assert "not reproduced: test/accuracy differs" in capsys.readouterr().out
 
 
 def test_what_cannot_be_made_again_is_one_line(here, capsys):

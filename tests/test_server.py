@@ -219,7 +219,7 @@ def test_the_main_job_leaves_runs_in_postgresql_and_artifacts_in_s3(team, member
         "runs = mlflow.search_runs(experiment_names=['darkroom'], output_format='list')\n"
         "parents = {run.data.tags.get('mlflow.parentRunId') for run in runs} - {None}\n"
         "runs = [run for run in runs if run.info.run_id not in parents]\n"
-        "print(sorted(run.data.tags['architecture'] for run in runs), all('test_accuracy' in run.data.metrics for run in runs))\n"
+        "print(sorted(run.data.tags['architecture'] for run in runs), all('test/accuracy' in run.data.metrics for run in runs))\n"
         "model = mlflow.pyfunc.load_model('models:/darkroom@champion')\n"
         "Image.new('L', (9, 9)).save(file := io.BytesIO(), 'PNG')\n"
         "print(model.predict([file.getvalue()] * 2).shape)\n"

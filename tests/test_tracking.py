@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import trained
 from conftest import ROOT, png
-from trained import KNOBS, champion, make, network, package_of, register_these, split_of, versions
+from trained import KNOBS, facts, make, network, package_of, register_these, split_of, versions
 
 from components.register.summary import summary
 from components.shared import files
@@ -53,7 +53,7 @@ def test_a_model_that_is_damaged_in_the_store_is_not_registered_but_sent_anew(pr
     assert "the same command again sends the model anew" in str(caught.value)
     assert versions() == {}
     assert register_these(project, folders)["accepted"]
-    assert champion().tags["weights_sha256"] == files.read_json(folders[0] / "run.json")["model"]["weights_sha256"]
+    assert facts()["weights_sha256"] == files.read_json(folders[0] / "run.json")["model"]["weights_sha256"]
     assert len(logged_files(project)) == 2
     assert len(runs()) == 1
 
@@ -158,8 +158,8 @@ def test_the_trainings_of_one_pipeline_run_stand_under_one_parent_with_the_verdi
     assert parent.info.run_name.startswith("pipeline run ")
     assert parent.data.tags["verdict.accepted"] == "True"
     assert "There was no champion before." in parent.data.tags["verdict.reasons"]
-    assert parent.data.metrics["cnn.test_accuracy"] == 0.8
-    assert parent.data.metrics["lstm.validation_balanced_accuracy"] == 0.7
+    assert parent.data.metrics["cnn/test/accuracy"] == 0.8
+    assert parent.data.metrics["lstm/validation/balanced_accuracy"] == 0.7
     register_these(project, cnn, lstm)
     assert len(runs()) == 3
     monkeypatch.setenv("DARKROOM_PIPELINE_RUN", "other-knobs")
@@ -174,8 +174,8 @@ def test_metrics_that_are_none_are_left_out_and_a_second_evaluation_shows(projec
         (evaluation / "metrics.json").write_text(json.dumps(metrics))
         tracking.send_evaluation(model, evaluation)
     (run,) = runs()
-    assert run.data.metrics["test_accuracy"] == 0.6
-    assert "test_odd" not in run.data.metrics
+    assert run.data.metrics["test/accuracy"] == 0.6
+    assert "test/odd" not in run.data.metrics
 
 
 def test_no_secret_of_the_environment_gets_into_runs_or_artifacts(project, monkeypatch, capfd):

@@ -17,7 +17,7 @@ import requests
 import trained
 from conftest import ROOT
 from test_server import COMPOSE, free_port, resolved, running
-from trained import champion, make, register_these, versions
+from trained import champion, facts, make, register_these, versions
 
 from components.shared import files
 from components.shared.errors import CannotRun
@@ -140,7 +140,7 @@ def test_an_upload_that_is_cut_half_way_makes_no_version_and_goes_through_later(
     assert versions(here.parent.name) == {}
     assert register_these(here, folders, model=here.parent.name)["accepted"]
     weights = files.read_json(folders[0] / "run.json")["model"]["weights_sha256"]
-    assert champion(here.parent.name).tags["weights_sha256"] == weights
+    assert facts(here.parent.name)["weights_sha256"] == weights
 
 
 def test_a_download_that_is_cut_is_the_lines_fault_and_not_the_models(line, here):
@@ -253,12 +253,12 @@ print(register_these(here, folders)["accepted"])
     assert at("+3d", "t1", "0.7")
     assert not at("-3d", "t2", "0.65")  # worse, and older by the clock
     assert at("-3d", "t3", "0.95")  # better, and older by the clock
-    assert champion().tags["test_accuracy"] == "0.95"
+    assert facts()["test_accuracy"] == 0.95
     assert not at("+9d", "t4", "0.75")
-    assert champion().tags["test_accuracy"] == "0.95"
+    assert facts()["test_accuracy"] == 0.95
     assert not at("-9d", "t4", "0.6", "0.75")  # evaluated anew, by a clock that goes back
     runs = tracking.connect().search_runs(experiment_names=["darkroom"], output_format="list")
-    figures = {run.data.tags["darkroom.training"]: run.data.metrics["test_accuracy"] for run in runs}
+    figures = {run.data.tags["darkroom.training"]: run.data.metrics["test/accuracy"] for run in runs}
     assert figures == {"t1": 0.7, "t2": 0.65, "t3": 0.95, "t4": 0.6}
 
 

@@ -1,5 +1,6 @@
 """What train, package and evaluate leave, made in a moment: networks of which each sample's answer is foretold."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from components.shared.data import arrays, seen
 from components.shared.models import backend, keras_file
 from components.shared.pictures.preprocessing import Preprocessing
 from components.shared.runs import tracking
+from components.shared.runs.registry import FACTS, facts_of
 
 _, keras = backend.start()
 
@@ -137,3 +139,15 @@ def versions(name: str = "darkroom") -> dict[str, str]:
 def champion(name: str = "darkroom"):
     """The version that the alias names."""
     return tracking.connect().MlflowClient().get_model_version_by_alias(name, "champion")
+
+
+def facts(name: str = "darkroom") -> dict:
+    """What the champion says of itself."""
+    return facts_of(champion(name))
+
+
+def say(**other: object) -> None:
+    """Let version 1 say something else of itself, as anyone may who reaches the server."""
+    client = tracking.connect().MlflowClient()
+    told = json.loads(client.get_model_version("darkroom", "1").tags[FACTS]) | other
+    client.set_model_version_tag("darkroom", "1", FACTS, json.dumps(told))

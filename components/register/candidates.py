@@ -40,6 +40,7 @@ class Candidate:
     slices: list[dict[str, str]] = field(default_factory=list)  # parts of the test split, sorted by harm
     stress: dict = field(default_factory=dict)  # what damage does; empty: not measured
     version: str | None = None
+    card: str = ""  # the version's description
     reasons: list[str] = field(default_factory=list)
 
     @property

@@ -16,7 +16,7 @@ from components.shared.data import arrays, seen
 from components.shared.models import intervals
 from components.shared.models.recogniser import Recogniser
 from components.shared.runs import logged_model
-from components.shared.runs.registry import IDENTITY, Registry
+from components.shared.runs.registry import IDENTITY, Registry, facts_of
 
 TAGS = (IDENTITY, "weights_sha256", "classes", "shape", "test_digest")  # which each version of ours has
 PARTS = 10  # of a test split, for decisions on samples that never decided before
@@ -91,7 +91,7 @@ def _judged(
 
     Raises Incomparable, and Unusable when the champion's package cannot be read.
     """
-    tags = champion.tags
+    tags = facts_of(champion)
     if missing := [tag for tag in TAGS if tag not in tags]:
         raise Incomparable(f"was not registered by Darkroom, or has lost its tags (no {', '.join(missing)})")
     if tags["classes"] != candidate.classes_digest:
@@ -126,7 +126,7 @@ def _judged(
 def _unseen(champion, candidate: Candidate, registry: Registry, test: arrays.Split, part: int | None) -> tuple[np.ndarray, str]:
     """Which test samples decide, int (m,), and how to say so."""
     chosen, where = np.ones(len(test), bool), f"on the same {len(test):,} test samples"
-    if champion.tags["test_digest"] != candidate.test_digest:
+    if facts_of(champion)["test_digest"] != candidate.test_digest:
         learnt = registry.seen(champion)
         if learnt is None:
             raise Incomparable(
@@ -162,13 +162,13 @@ def _by_record(
     champion, candidate: Candidate, config: RegisterConfig, part: int | None, reason: str
 ) -> tuple[float, float, str, list[criteria.Row]]:
     """As well as can be, where the champion cannot be asked: by what was recorded of it on the same test samples, which is all."""
-    if champion.tags["test_digest"] != candidate.test_digest:
+    if facts_of(champion)["test_digest"] != candidate.test_digest:
         raise Incomparable(f"was scored on another test split, and {reason}")
     if part is not None:
         raise Incomparable(f"{reason}, so that no part of the test split can decide (register.decide_on)")
     name = config.compare_by
     if (before := _recorded(champion, f"test_{name}")) is None:
-        raise Incomparable(f"{reason}, and its tag test_{name} is {champion.tags.get(f'test_{name}')!r}")
+        raise Incomparable(f"{reason}, and its test_{name} is {facts_of(champion).get(f'test_{name}')!r}")
     now, samples = candidate.metrics[name], candidate.metrics["samples"]
     low, high = candidate.intervals.get(name, (0.0, 0.0))
     half = (high - low) / 2 or 1.96 * (max(now * (1 - now), before * (1 - before)) / samples) ** 0.5
@@ -189,15 +189,15 @@ def _by_record(
 
 
 def _recorded(champion, tag: str) -> float | None:
-    value = number(champion.tags.get(tag, ""))
+    value = number(facts_of(champion).get(tag, ""))
     return value if value is not None and 0 <= value <= 1 else None  # a share
 
 
-def number(text: str) -> float | None:
-    """What a tag says, if that is a finite number: anyone who reaches the server writes tags."""
+def number(said: object) -> float | None:
+    """What a version says of itself, if that is a finite number: anyone who reaches the server writes tags."""
     try:
-        value = float(text)
-    except ValueError:
+        value = float(said)
+    except (ValueError, TypeError, OverflowError):
         return None
     return value if math.isfinite(value) else None
 
@@ -205,10 +205,8 @@ def number(text: str) -> float | None:
 def _corruption(champion, candidate: Candidate, config: RegisterConfig) -> criteria.Row:
     name, limit = "growth of the mean corruption error", config.corruption_harm
     now, before = candidate.stress.get("mean_corruption_error"), _recorded(champion, "mean_corruption_error")
-    ours, theirs = (
-        (candidate.test_digest, str(candidate.stress.get("samples"))),
-        (champion.tags["test_digest"], champion.tags.get("stress_samples")),
-    )
+    ours, facts = (candidate.test_digest, str(candidate.stress.get("samples"))), facts_of(champion)
+    theirs = facts["test_digest"], facts.get("stress_samples")
     if now is None or before is None or ours != theirs:
         return criteria.unknown(candidate.architecture, name, limit, "not measured of both on the same test samples")
     told = f"{now:.4f}, the champion's is {before:.4f}"

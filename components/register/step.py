@@ -1,5 +1,6 @@
 """The evaluated models -> a verdict: which pass the gates, which is the better one, whether it becomes champion."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ from components.shared import destination, files
 from components.shared.errors import CannotRun, Refused
 from components.shared.runs import signing, tracking, values
 from components.shared.runs.logged_model import DIGEST
+from components.shared.runs.registry import FACTS, IDENTITY, facts_of
 
 
 def register(
@@ -64,8 +66,10 @@ def register(
     print("\n".join(f"register: {reason}" for reason in verdict["reasons"]))
     if report:
         report_page.write(registration, models, evaluations, stress, validation, report)
-    records = [candidate.record for candidate in candidates]
-    tracking.try_to(tracking.send_verdict, records, verdict, config.model_dump(), report and report / "index.html")
+    judged = [tracking.Judged(candidate.record, candidate.card, candidate.stress) for candidate in candidates]
+    shown = {"report": [report / "index.html"] if report else []}
+    shown["data"] = [validation / "report.html", validation / "classes.png"] if validation else []
+    tracking.try_to(tracking.send_verdict, judged, verdict, config.model_dump(), shown)
     if not passing:
         raise Refused(*(reason for candidate in candidates for reason in candidate.reasons))
 
@@ -102,11 +106,13 @@ def _register(passing: list[Candidate], prepared: Path, config: RegisterConfig) 
     for candidate, (model_id, sha256) in zip(passing, verified, strict=True):
         if config.signing_key:
             signing.send(mlflow, model_id, candidate.package, Path(config.signing_key))
-        candidate.version = registry.add(_tags(candidate, sha256), card(candidate, [f"Passed the gates. {why_best}"]), model_id)
+        candidate.card = card(candidate, [f"Passed the gates. {why_best}"])
+        candidate.version = registry.add(_tags(candidate, sha256), candidate.card, model_id)
         candidate.reasons = [f"{candidate.architecture}: passes the gates"]
     settled = settle(mlflow, registry, best, best.version, prepared, config)
     reasons = [why_best, settled.verdict.reason, *filter(None, [settled.wear])]
-    registry.describe(best.version, card(best, reasons + best.caveat()))
+    best.card = card(best, reasons + best.caveat())
+    registry.describe(best.version, best.card)
     found = {"version": best.version, "accepted": settled.verdict.accepted, "reasons": reasons}
     return found | {"champion": _told(settled.champion), "decisions": settled.decisions}, settled.verdict.rows
 
@@ -114,34 +120,33 @@ def _register(passing: list[Candidate], prepared: Path, config: RegisterConfig) 
 def _told(champion) -> dict | None:
     if not champion:
         return None
-    tags = champion.tags
+    tags = facts_of(champion)
     metrics = {name.removeprefix("test_"): value for name, text in tags.items()
                if (name.startswith("test_") or name == "mean_corruption_error") and (value := number(text)) is not None}  # fmt: skip
     return {"version": str(champion.version), "name": tags.get("name", tags.get("architecture", "")), "metrics": metrics}
 
 
 def _tags(candidate: Candidate, sha256: str) -> dict[str, str]:
-    return {
-        "identity": candidate.identity,
-        "weights_sha256": candidate.record["model"]["weights_sha256"],
-        "architecture": candidate.architecture,
+    """What people look for as tags; what the next comparison needs in one of them."""
+    facts = {
         "name": candidate.record["name"],
-        "data_digest": candidate.record["data_digest"],
-        "git_commit": candidate.record["tags"]["git_commit"],
+        "weights_sha256": candidate.record["model"]["weights_sha256"],
         "sha256": sha256,
-        DIGEST: candidate.package.digest,
         "test_digest": candidate.test_digest,
         "shape": str(candidate.record["shape"]),
         "classes": candidate.classes_digest,
-        **{f"test_{name}": repr(value) for name, value in candidate.metrics.items()},
-        **(
-            {
-                "mean_corruption_error": repr(candidate.stress["mean_corruption_error"]),
-                "stress_samples": str(candidate.stress["samples"]),
-            }
-            if candidate.stress
-            else {}
-        ),
+        **{f"test_{name}": value for name, value in candidate.metrics.items()},
+    }
+    if candidate.stress:
+        facts |= {"mean_corruption_error": candidate.stress["mean_corruption_error"]}
+        facts |= {"stress_samples": str(candidate.stress["samples"])}
+    return {
+        IDENTITY: candidate.identity,
+        "architecture": candidate.architecture,
+        "data_digest": candidate.record["data_digest"],
+        "git_commit": candidate.record["tags"]["git_commit"],
+        DIGEST: candidate.package.digest,
+        FACTS: json.dumps(facts),
     }
 
 

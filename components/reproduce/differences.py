@@ -15,6 +15,8 @@ class Record(NamedTuple):
 
 def differences(then: Record, now: Record) -> list[str]:
     """All that may be the reason for other metrics."""
+    from components.shared.runs import origin
+
     found = []
     before, after = then.record["tags"], now.record["tags"]
     if before["git_commit"].endswith("+changes"):
@@ -22,8 +24,8 @@ def differences(then: Record, now: Record) -> list[str]:
     for name in ("data_digest", "precision", "onednn"):
         if before.get(name) != after.get(name):
             found.append(f"{name}: {before.get(name)}, now {after.get(name)}")
-    for name, values in then.record["knobs"].items():
-        found += _knobs(name, values, now.record["knobs"].get(name))
+    for name, (was, is_now) in origin.differing(then.record["knobs"], now.record["knobs"]).items():
+        found.append(f"{name}: {was}, now {is_now}")
     if then.processor != now.processor:
         found.append(f"processor: {then.processor or 'not recorded'}, now {now.processor}")
     changed = [f"{name} {then.packages.get(name, '-')} -> {now.packages.get(name, '-')}"
@@ -35,9 +37,3 @@ def differences(then: Record, now: Record) -> list[str]:
             f"packages: {', '.join(changed[:10])}{more}" if then.packages else "packages: those of the run are not recorded"
         )
     return found
-
-
-def _knobs(name: str, before: object, after: object) -> list[str]:
-    if isinstance(before, dict) and isinstance(after, dict):
-        return [line for knob in before for line in _knobs(f"{name}.{knob}", before[knob], after.get(knob))]
-    return [] if before == after else [f"{name}: {before}, now {after}"]

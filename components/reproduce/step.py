@@ -17,7 +17,8 @@ from components.shared import config, deadline, files, scratch
 from components.shared.errors import CannotRun, Refused
 
 SECONDS = 600.0  # for git and DVC to bring code and data
-SPLITS = {"model_validation_": "outputs/models/{}/run.json", "test_": "outputs/evaluation/{}/metrics.json"}
+SPLITS = {"validation/": "outputs/models/{}/run.json", "test/": "outputs/evaluation/{}/metrics.json"}
+OLDER = {"model_validation_": "validation/", "test_": "test/"}  # how runs of an older Darkroom name them
 
 
 def reproduce(
@@ -77,10 +78,14 @@ def _recorded(run_id: str) -> Record:
             raise CannotRun(f"{run_id}: no training that ended, or one of an older Darkroom ({str(error)[:200]}); expected the id "
                             "of a run that has a run.json and a model") from None  # fmt: skip
         evaluated = json.loads(run.data.tags.get("knobs.evaluate", "{}"))
-        metrics = {name: value for name, value in run.data.metrics.items() if name.startswith(tuple(SPLITS))}
+        metrics = {_named(name): value for name, value in run.data.metrics.items() if _named(name).startswith(tuple(SPLITS))}
         return Record(record, metrics, evaluated, provenance.versions(sbom), provenance.processor_of(statement))
 
     return ask(mlflow, read)
+
+
+def _named(metric: str) -> str:
+    return next((new + metric.removeprefix(old) for old, new in OLDER.items() if metric.startswith(old)), metric)
 
 
 def _refuse_strange(run_id: str, record: dict) -> None:
@@ -100,7 +105,7 @@ def _made(place: Path, architecture: str) -> Record:
     from components.shared.runs import provenance
 
     model, scored = (files.read_json(place / name.format(architecture)) for name in SPLITS.values())
-    figures = [("model_validation_", model["validation"]), ("test_", scored)]
+    figures = zip(SPLITS, (model["validation"], scored), strict=True)
     metrics = {start + name: value for start, values in figures for name, value in values.items()}
     return Record(model, metrics, {}, provenance.versions(json.loads(provenance.packages())), provenance.processor())
 

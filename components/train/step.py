@@ -3,12 +3,14 @@
 import functools
 import hashlib
 import json
+import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import yaml
 
 from components.shared import config as configs
 from components.shared import destination, files, plots
@@ -96,9 +98,11 @@ def _fit(
           f"{len(layout.classes)} classes, {tried['precision']}")  # fmt: skip
 
     every = {**_data_knobs(), **varied.knobs, "train": knobs, "seed": seed}
+    origin_tags, diff = origin.tags()
     record = {
         "training_id": training_id,
         "name": f"{config.architecture}-{config.preset}",
+        "run_name": origin.run_name(config.architecture, every, architecture=config.architecture),
         "knobs": every,
         "parameters": network.count_params(),
         "training_samples": len(part.training),
@@ -106,10 +110,10 @@ def _fit(
             "architecture": config.architecture,
             "precision": tried["precision"],
             "onednn": "on" if onednn else "off",
-            "git_commit": origin.code_version(),
             "data_digest": layout.data_digest,
             "recipe": origin.recipe(every, layout.data_digest),
             "begun_from": config.backbone if config.preset == "pretrained" else "nothing",
+            **origin_tags,
         },
         "data_digest": layout.data_digest,
         "shape": list(layout.shape),
@@ -143,6 +147,11 @@ def _fit(
     files.write_json(fresh / "run.json", record)
     files.write_csv(fresh / "history.csv", progress.history)
     _draw_curves(progress.history, progress.best_epoch, fresh / "curves.png")
+    (fresh / "params.yaml").write_text(yaml.safe_dump(configs.of_pipeline_run() or every, sort_keys=False), encoding="utf-8")
+    if diff:
+        (fresh / "git.diff").write_text(diff, encoding="utf-8")
+    if (augmented / "preview.png").exists():  # what was learnt from, beside what came of it
+        shutil.copy(augmented / "preview.png", fresh)
     balanced = record["validation"]["balanced_accuracy"]
     return checkpoints, (f"train {config.architecture}: best epoch {progress.best_epoch} of {len(progress.history)}, "
                          f"{progress.seconds:.0f} s; balanced accuracy on validation {balanced:.4f}")  # fmt: skip

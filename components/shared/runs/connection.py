@@ -88,7 +88,9 @@ def _open(mlflow, address: str, own: Path | None) -> None:
 
             new = store.with_name(f".{store.name}.new")
             new.unlink(missing_ok=True)
-            SqlAlchemyStore(sqlite_address(new), own.as_uri()).engine.dispose()
+            made = SqlAlchemyStore(sqlite_address(new), own.as_uri())
+            made.delete_experiment(made.DEFAULT_EXPERIMENT_ID)  # nothing of ours goes there
+            made.engine.dispose()
             new.replace(store)
         addresses.bring_home(store, own)
         _experiment(mlflow, address, own.as_uri())

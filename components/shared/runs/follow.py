@@ -77,7 +77,7 @@ class Live:
             for other in self._given_up:
                 if (run := one_run.find(client, experiment_id(mlflow), TRAINING, other)) and run.info.status == "RUNNING":
                     end(client, run, "a training with other knobs, data or code took its place", "KILLED")
-            again(lambda: values.log_knobs(client, run_id, self._record))
+            again(lambda: values.log_knobs(client, run_id, values.knobs_of(self._record)))
             monitor = _monitor(run_id)
             while isinstance(row := self._rows.get(), dict):
                 again(functools.partial(log_row, client, run_id, row))

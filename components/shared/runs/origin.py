@@ -1,16 +1,38 @@
-"""Where a training comes from: the commit and what differs from it, the machine, and the recipe that seeds share."""
+"""Where a training comes from: the commit and what differs from it, the machine, DVC's experiment, the recipe that seeds share."""
 
 import hashlib
 import json
 import os
 from pathlib import Path
 
-from components.shared import deadline, files
+from components.shared import deadline, files, parallel, yaml_reader
 from components.shared.errors import CannotRun
+from components.shared.masking import masked
+from components.shared.runs import provenance
 
 CODE = Path(__file__).parents[2]  # all of components
 GIT = 20.0  # seconds; a repository on a disk that hangs keeps no training
+EXPERIMENT = "DVC_EXP_NAME"  # of the environment, as DVC sets it for `dvc exp run`
 UNTRAINED = ("measure", "validate")  # sections that decide whether there is a training, but not which
+LONGEST, MOST = 2**17, 5  # letters of a diff that is kept; knobs in a run's name
+# Without dvc.lock, which a run itself rewrites, and whatever a user's own settings of git make of a diff.
+DIFF = ("-c", "diff.noprefix=false", "diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv", "--", ":/",
+        ":(top,exclude)dvc.lock")  # fmt: skip
+
+
+def tags() -> tuple[dict[str, str], str]:
+    """Commit, machine and DVC's experiment as a run's tags; and the diff against the commit, without secrets, cut off if long."""
+    diff = _git(*DIFF)
+    found = {
+        "git_commit": code_version(),
+        "git_dirty": "unknown" if diff is None else str(bool(diff)).lower(),
+        "processor": provenance.processor(),
+        "cores": str(parallel.granted()),
+    }
+    if name := os.environ.get(EXPERIMENT):
+        found[EXPERIMENT] = name
+    text = masked(diff or "")
+    return found, text if len(text) <= LONGEST else f"{text[:LONGEST]}\n... cut off: {len(text):,} letters in all\n"
 
 
 def code_version() -> str:
@@ -26,11 +48,48 @@ def code_version() -> str:
     return commit.strip() + ("+changes" if changed else "")
 
 
+def run_name(what: str, knobs: dict, *, architecture: str = "") -> str:
+    """What a run is called: by the knobs that are not as committed, and by DVC's experiment. `cnn · epochs=2 · hardy-lynx`.
+
+    `knobs` are those of params.yaml; those of a training, with one section `train`, are told from them by its `architecture`.
+    """
+    before, left_out = _committed(), UNTRAINED if architecture else ()
+    if architecture and isinstance(before.get("train"), dict):
+        before = before | {"train": before["train"].get(architecture, {})}
+    before = {name: values for name, values in before.items() if name in knobs and name not in left_out}
+    changed = {name: value for name, (_, value) in differing(before, knobs).items()}
+    short = [f"{name.rpartition('.')[2] if architecture else name}={str(value)[:30]}" for name, value in changed.items()]
+    more = [f"{len(short) - MOST} more"] if len(short) > MOST else []
+    return " · ".join(filter(None, [what, ", ".join(short[:MOST] + more), os.environ.get(EXPERIMENT)]))[:250]
+
+
+def differing(before: dict, after: dict, above: str = "") -> dict[str, tuple]:
+    """Dotted name -> both values, of each knob in `before` that is another in `after`."""
+    found = {}
+    for name, value in before.items():
+        if isinstance(value, dict) and isinstance(after.get(name), dict):
+            found |= differing(value, after[name], f"{above}{name}.")
+        elif value != after.get(name):
+            found[f"{above}{name}"] = (value, after.get(name))
+    return found
+
+
 def recipe(knobs: dict, data_digest: str) -> str:
     """What trainings have in common that differ in their seed alone: a digest of the other knobs, the data and the code."""
     decisive = {name: values for name, values in knobs.items() if name not in (*UNTRAINED, "seed")}
     content = [decisive, data_digest, files.digest_of(CODE, "**/*.py")]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _committed() -> dict:
+    """params.yaml as the commit has it, or as the image was built with; empty where there is none."""
+    file = CODE.parent / "params.yaml"
+    try:
+        text = file.read_text(encoding="utf-8") if "DARKROOM_COMMIT" in os.environ else _git("show", "HEAD:./../params.yaml")
+        found = yaml_reader.parse(text or "", where=str(file))
+    except (OSError, CannotRun):
+        found = None
+    return found if isinstance(found, dict) else {}
 
 
 def _git(*arguments: str) -> str | None:

@@ -4,16 +4,19 @@ import contextlib
 import hashlib
 import json
 import os
+import statistics
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from components.shared.config import PIPELINE_RUN, pipeline_run_name
+from components.shared.config import PIPELINE_RUN, of_pipeline_run, pipeline_run_name
 from components.shared.deadline import within
-from components.shared.runs import one_run, values
+from components.shared.runs import one_run, origin, values
 from components.shared.runs.connection import again, ask, connect, experiment_id, first_line
 
 PIPELINE, TRAINING, PARENT = "darkroom.pipeline", "darkroom.training", "mlflow.parentRunId"
+NOTE = "mlflow.note.content"  # a run's description in the UI, Markdown
 ENDED = "darkroom.ended"  # why a run that nobody ended any more was ended
 STEP = "step."  # and the step's name: its state, then the reason
 RUNNING = "running"
@@ -36,9 +39,8 @@ def parent(mlflow, record: dict) -> str | None:
         return os.environ.get("MLFLOW_RUN_ID")
     data, code = record["data_digest"], record["tags"]["git_commit"]
     key = hashlib.sha256("\n".join((pipeline, data, code)).encode()).hexdigest()
-    tags = {"data_digest": data, "git_commit": code}
-    tags["mlflow.note.content"] = f"The trainings of one pipeline run. Data {data}, code {code}."
-    return _made(mlflow, key, lambda: tags)
+    tags = {"data_digest": data, "git_commit": code, NOTE: f"Data `{data}`, code `{code}`."}
+    return _made(mlflow, key, lambda: tags, knobs=of_pipeline_run())
 
 
 def say(step: str, state: str, reason: str = "", files: Sequence[Path | str] = ()) -> None:
@@ -142,41 +144,53 @@ def _named(mlflow, name: str) -> str:
         if given := os.environ.get("MLFLOW_RUN_ID"):  # of this task; the run above it is the pipeline run's
             with contextlib.suppress(MlflowException):  # of another server
                 found[PARENT] = mlflow.MlflowClient().get_run(given).data.tags.get(PARENT, given)
-        return found | {"mlflow.note.content": f"Pipeline run {name}: what its steps said, its trainings below."}
+        return found | {NOTE: f"Pipeline run {name}: what its steps said, its trainings below."}
 
     return _made(mlflow, name, tags)
 
 
-def _made(mlflow, key: str, tags: Callable[[], dict]) -> str:
-    client = mlflow.MlflowClient()
-    name = f"pipeline run {key[:8]}"
+def _made(mlflow, key: str, tags: Callable[[], dict], knobs: dict | None = None) -> str:
+    client, knobs = mlflow.MlflowClient(), knobs or {}
+    name = origin.run_name(f"pipeline run {key[:8]}", knobs)
     run_id = one_run.find_or_make(client, experiment_id(mlflow), PIPELINE, key, name=name, tags=tags)
     if client.get_run(run_id).info.status == "RUNNING":
+        each = {f"train.{name}": section for name, section in knobs.get("train", {}).items()}
+        values.log_knobs(client, run_id, {name: section for name, section in knobs.items() if name != "train"} | each)
         client.set_terminated(run_id)
     return run_id
 
 
-def send_verdict(records: list[dict], verdict: dict, used: dict, page: Path | None = None) -> None:
-    """What `register` decided: on the run of each training (`records`: their run.json), and both side by side on their parent.
+class Judged(NamedTuple):
+    """What a training's run gets beside its verdict: `card` becomes its description, `stress` is what stress.json holds."""
 
-    `verdict` is what registration.json holds, `used` the knobs of `register`; `page` becomes `report/index.html` of each of these
-    runs. Raises CannotRun.
+    record: dict  # run.json
+    card: str
+    stress: dict
+
+
+def send_verdict(judged: list[Judged], verdict: dict, used: dict, shown: dict[str, list[Path]]) -> None:
+    """What `register` decided: on the run of each training, and all side by side on their parent.
+
+    `verdict` is what registration.json holds, `used` the knobs of `register`; `shown`: folder of artifacts -> the files that each
+    of these runs gets there, as far as they exist. Raises CannotRun.
     """
     mlflow = connect()
 
     def send() -> None:
         client, experiment = mlflow.MlflowClient(), experiment_id(mlflow)
         figures, groups = {}, {_named(mlflow, name) if (name := pipeline_run_name()) else os.environ.get("MLFLOW_RUN_ID")}
-        for record, row in zip(records, verdict["candidates"], strict=True):
-            if run := one_run.find(client, experiment, TRAINING, record["training_id"]):
+        for each, row in zip(judged, verdict["candidates"], strict=True):
+            if run := one_run.find(client, experiment, TRAINING, each.record["training_id"]):
                 champion = verdict["accepted"] and row["version"] == verdict["version"]
                 state = "champion" if champion else f"version {row['version']}" if row["version"] else "; ".join(row["reasons"])
                 client.set_tag(run.info.run_id, "verdict", state[:5000])
                 client.set_tag(run.info.run_id, "knobs.register", json.dumps(used, sort_keys=True))
+                client.set_tag(run.info.run_id, NOTE, (each.card or f"Not registered: {state}")[:5000])
+                values.log_metrics(client, run.info.run_id, _damage(each.stress))
                 keep(client, run.info.run_id)
                 groups.add(run.data.tags.get(PARENT))
-            figures |= {f"{row['architecture']}.test_{name}": value for name, value in row["metrics"].items()}
-            figures |= {f"{row['architecture']}.validation_{name}": value for name, value in row["validation"].items()}
+            figures |= {f"{row['architecture']}/test/{name}": value for name, value in row["metrics"].items()}
+            figures |= {f"{row['architecture']}/validation/{name}": value for name, value in row["validation"].items()}
         # Where the trainings stand: a knob of `register` that was changed since then makes no group of its own.
         tags = {"accepted": verdict["accepted"], "version": verdict["version"], "reasons": " ".join(verdict["reasons"])}
         for group in groups - {None}:
@@ -187,7 +201,18 @@ def send_verdict(records: list[dict], verdict: dict, used: dict, page: Path | No
 
     def keep(client, run_id: str) -> None:
         client.log_dict(run_id, verdict, "registration.json")
-        if page:
-            client.log_artifact(run_id, str(page), "report")
+        for folder, files in shown.items():
+            for file in filter(Path.exists, files):
+                client.log_artifact(run_id, str(file), folder)
 
     ask(mlflow, send)
+
+
+def _damage(stress: dict) -> dict[str, float]:
+    """Of stress.json what charts show: the mean error, the worst case, and the mean accuracy under each damage."""
+    if not stress:
+        return {}
+    found = {"mean_corruption_error": stress["mean_corruption_error"], "worst_accuracy": stress["worst"]["accuracy"]}
+    for name, scores in stress.get("damages", {}).items():
+        found[f"accuracy_{name.replace(' ', '_')}"] = statistics.fmean(scores["accuracy"])
+    return {f"stress/{name}": value for name, value in found.items()}

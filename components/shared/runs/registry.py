@@ -22,6 +22,7 @@ from components.shared.runs.connection import SEND, ask
 
 ALIAS, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 IDENTITY, DAMAGED = "identity", "damaged"
+FACTS = "facts"  # tag of a version: digests and test figures, as JSON
 HISTORY, DECISIONS = "history.", "decisions."
 PROMOTED, ROLLED_BACK, BY_HAND = "promoted", "rolled back", "by hand"
 LONGEST = 2000  # letters of a reason; a tag takes 5,000
@@ -39,6 +40,17 @@ class Entry(NamedTuple):
     data_digest: str = ""
     git_commit: str = ""
     done: bool = False
+
+
+def facts_of(version) -> dict:
+    """What a version says of itself: its tags, and what the tag FACTS holds. An older Darkroom wrote all of it as tags.
+
+    Anyone who reaches the server writes tags: what is no JSON object counts as nothing.
+    """
+    try:
+        return {**version.tags, **json.loads(version.tags.get(FACTS, "{}"))}
+    except (ValueError, TypeError, RecursionError):
+        return dict(version.tags)
 
 
 class Registry:
@@ -178,8 +190,8 @@ class Registry:
     def add(self, tags: dict[str, str], description: str, model_id: str) -> str:
         """The version of this identity, whose files were read back just now: the one that is there, or a new one.
 
-        `tags`: what a new version says of itself; among them `identity`, the same for the same weights from the same data and
-        knobs, and `weights_sha256`. A version whose files are not what was trained is marked, and a new one made.
+        `tags`: what a new version says of itself; among them IDENTITY, the same for the same weights from the same data and
+        knobs, and FACTS. A version whose files are not what was trained is marked, and a new one made.
         """
         while present := ask(self._mlflow, lambda: self._versions(tags[IDENTITY])):
             try:
@@ -217,8 +229,8 @@ class Registry:
 
         def read():
             address = self.client.get_model_version_download_uri(self.name, version.version)
-            tags = version.tags
-            return logged_model.read_back(address, tags["weights_sha256"], tags.get(logged_model.DIGEST, ""))[0]
+            digests = facts_of(version).get("weights_sha256", ""), version.tags.get(logged_model.DIGEST, "")
+            return logged_model.read_back(address, *digests)[0]
 
         return ask(self._mlflow, read, seconds=5 * SEND)
 

@@ -16,9 +16,10 @@ from components.shared.models.package import Package
 from components.shared.runs import logged_model, training_run, values
 from components.shared.runs.connection import ask, connect, seconds_for
 from components.shared.runs.follow import live
-from components.shared.runs.pipeline_run import send_verdict
+from components.shared.runs.pipeline_run import Judged, send_verdict
 
 __all__ = [
+    "Judged",
     "connect",
     "live",
     "send_evaluation",
@@ -30,7 +31,8 @@ __all__ = [
 ]
 
 COMPLETE, EVALUATED = "darkroom.complete", "darkroom.evaluated"
-SENT = ("history.csv", "curves.png", "run.json", "seen.npy")  # of a model's folder; the model goes with its package
+# Of a model's folder; the model goes with its package.
+SENT = ("history.csv", "curves.png", "run.json", "params.yaml", "git.diff", "preview.png", "seen.npy")
 
 
 def send_training(folder: Path) -> str:
@@ -48,13 +50,16 @@ def send_training(folder: Path) -> str:
 
 def _send(mlflow, run_id: str, folder: Path, record: dict) -> None:
     client = mlflow.MlflowClient()
-    values.log_knobs(client, run_id, record)
+    values.log_knobs(client, run_id, values.knobs_of(record))
     with (folder / "history.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
             training_run.log_row(client, run_id, {name: float(value) for name, value in row.items()})
-    values.log_metrics(
-        client, run_id, {f"model_validation_{name}": value for name, value in record.get("validation", {}).items()}
-    )
+    figures = {f"validation/{name}": value for name, value in record.get("validation", {}).items()}
+    # Of the epoch that was kept: MLflow's table shows the last one's.
+    figures |= {
+        f"best_{name}": value for name, value in record.get("best", {}).items() if name.startswith(("epoch", "validation_"))
+    }
+    values.log_metrics(client, run_id, figures)
     _log_lineage(client, run_id, record)
     for name in SENT:
         if (folder / name).exists():
@@ -96,8 +101,8 @@ def send_evaluation(model: Path, evaluation: Path) -> str:
     mlflow = connect()
     parts = sorted(file for file in evaluation.iterdir() if file.is_file() and file.name != "cost.json")
     done = hashlib.sha256("".join(map(files.digest, parts)).encode()).hexdigest()
-    metrics = {f"test_{name}": value for name, value in files.read_json(evaluation / "metrics.json").items()}
-    metrics |= files.read_json(evaluation / "cost.json")
+    metrics = {f"test/{name}": value for name, value in files.read_json(evaluation / "metrics.json").items()}
+    metrics |= {f"cost/{name}": value for name, value in files.read_json(evaluation / "cost.json").items()}
     used = files.read_json(evaluation / "test.json").get("knobs")
 
     def send() -> None:

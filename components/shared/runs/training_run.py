@@ -15,7 +15,9 @@ def find_or_make(mlflow, record: dict) -> str:
         return {**resolve_tags(), **record["tags"]} | ({PARENT: parent} if parent else {})
 
     client, experiment = mlflow.MlflowClient(), experiment_id(mlflow)
-    return one_run.find_or_make(client, experiment, TRAINING, record["training_id"], name=record["name"], tags=tags)
+    return one_run.find_or_make(
+        client, experiment, TRAINING, record["training_id"], name=record.get("run_name", record["name"]), tags=tags
+    )
 
 
 def take_over(mlflow, run_id: str, record: dict) -> None:

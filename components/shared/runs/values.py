@@ -4,6 +4,8 @@ import json
 import math
 import time
 
+BATCH = 100  # parameters that MLflow takes at once
+
 
 def flat(knobs: dict) -> dict[str, str]:
     """`{"augment": {"shift": 0.1}, "seed": 7}` -> `{"augment.shift": "0.1", "seed": "7"}`.
@@ -20,12 +22,18 @@ def flat(knobs: dict) -> dict[str, str]:
     return rows
 
 
-def log_knobs(client, run_id: str, record: dict) -> None:
-    """Log all knobs behind a model, out of the run.json that train wrote, and its size; those that the run has already stay."""
+def log_knobs(client, run_id: str, knobs: dict) -> None:
+    """Log knobs as parameters of a run; those that it has already stay."""
     from mlflow.entities import Param
 
-    sizes = {name: str(record[name]) for name in ("parameters", "training_samples") if name in record}
-    client.log_batch(run_id, params=[Param(name, value) for name, value in (flat(record["knobs"]) | sizes).items()])
+    params = [Param(name, value) for name, value in flat(knobs).items()]
+    for start in range(0, len(params), BATCH):
+        client.log_batch(run_id, params=params[start : start + BATCH])
+
+
+def knobs_of(record: dict) -> dict:
+    """All knobs behind a model, out of the run.json that train wrote, and its size."""
+    return record["knobs"] | {name: record[name] for name in ("parameters", "training_samples") if name in record}
 
 
 def finite(metrics: dict) -> dict[str, float | int]:
