@@ -39,6 +39,8 @@ def cannot_run_here(reason: str) -> None:
 # What a process tells its libraries once and for good, and what MLflow tells itself.
 TOLD = (
     "KERAS_BACKEND",
+    "KMP_INIT_AT_FORK",  # joblib
+    "LD_LIBRARY_PATH",  # OpenCV
     "ORT_DISABLE_TELEMETRY",
     "GX_ANALYTICS_ENABLED",
     "MLFLOW_EXPERIMENT_ID",

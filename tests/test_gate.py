@@ -202,6 +202,8 @@ def test_damage_counts_and_the_card_tells_intervals_weakest_parts_and_damage(her
     project(here)
     damaged("cnn", 0.3, test=0.7)
     told = champion().description
+    figures = tracking.connect().get_run(champion().run_id).data.metrics
+    assert (figures["stress/mean_corruption_error"], figures["stress/worst_accuracy"]) == (0.3, 0.25)
     assert "| accuracy | 0.7000 (0.6500 to 0.7500) |" in told
     assert "**Weakest parts**: brightness `dark`: accuracy 0.5000 of 12." in told
     assert "mean corruption error 0.3000; worst is fog at strength 5, with accuracy 0.2500." in told

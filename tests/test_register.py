@@ -228,13 +228,27 @@ def test_a_project_whose_path_no_address_can_hold_is_told_so(tmp_path, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+def validated(folder: Path) -> Path:
+    """What validate leaves of pages and pictures."""
+    folder.mkdir()
+    for name in ("report.html", "classes.png"):
+        (folder / name).write_text(name)
+    files.write_json(folder / "summary.json", {"passed": True, "data_digest": "d.dir"})
+    files.write_json(folder / "findings.json", [])
+    return folder
+
+
 def test_its_page_is_in_mlflows_run_and_in_kubeflows_artifact(candidate, here):
     (model, evaluation), page, verdict = candidate("cnn"), HTML(uri=str(here / "page")), Markdown(uri=str(here / "verdict"))
     register(models=[model], packages=[package_of(model)], evaluations=[evaluation], prepared=here / "prepared",
-             config=knobs_of_register(), registration=here / "registration.json", report=Path(f"{page.path}.folder"))  # fmt: skip
+             config=knobs_of_register(), registration=here / "registration.json", report=Path(f"{page.path}.folder"),
+             validation=validated(here / "validation"))  # fmt: skip
     show_registration(here / "registration.json", verdict, page)
     text = (here / "page").read_text()
     assert "✓ cnn-default is champion of darkroom, version 1; it fails no criterion" in text
     mlflow = tracking.connect()
     (run,) = mlflow.search_runs(experiment_names=["darkroom"], output_format="list")
     assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/report/index.html") == text
+    listed = {file.path for file in mlflow.MlflowClient().list_artifacts(run.info.run_id, "data")}
+    assert listed == {"data/report.html", "data/classes.png"}
+    assert run.data.tags["mlflow.note.content"] == champion().description

@@ -4,6 +4,7 @@ import contextlib
 import http.server
 import json
 import os
+import re
 import shutil
 import socket
 import sqlite3
@@ -17,10 +18,11 @@ import numpy as np
 import pytest
 import trained
 from conftest import ROOT, png
-from trained import KNOBS, facts, make, network, package_of, register_these, split_of, versions
+from trained import KNOBS, champion, facts, make, network, package_of, register_these, split_of, versions
 
 from components.register.summary import summary
 from components.shared import files
+from components.shared.config import as_text, read_params
 from components.shared.errors import CannotRun, Refused
 from components.shared.models import keras_file
 from components.shared.runs import connection, follow, origin, tracking
@@ -125,6 +127,41 @@ def test_a_run_has_every_knob_so_that_runs_which_differ_in_one_differ_in_mlflow(
     assert (first["seed"], first["measure.faces"]) == ("7", "false")
     assert json.loads(first["validate.severity"]) == {"E_NO_DATA": "error", "W_DARK": "warning"}
     assert (first["parameters"], first["training_samples"]) == ("4", "60")
+
+
+def test_a_run_is_named_by_what_differs_and_ranks_by_the_epoch_that_was_kept(project):
+    best = {"epoch": 1, "validation_balanced_accuracy": 0.8, "train_loss": 0.5, "time": 1000}
+    model, _ = make(project, "cnn", training="t1", run_name="cnn · epochs=2", best=best)
+    (model / "git.diff").write_text("-epochs = 4\n+epochs = 2\n")
+    (model / "params.yaml").write_text("seed: 7\n")
+    tracking.send_training(model)
+    (run,) = runs()
+    assert run.info.run_name == "cnn · epochs=2"
+    kept = {name: value for name, value in run.data.metrics.items() if name.startswith("best_")}
+    assert kept == {"best_epoch": 1, "best_validation_balanced_accuracy": 0.8}
+    assert run.data.metrics["validation/accuracy"] == 0.9
+    listed = {file.path for file in tracking.connect().MlflowClient().list_artifacts(run.info.run_id)}
+    assert listed == {"git.diff", "params.yaml", "run.json", "history.csv", "curves.png", "seen.npy"}
+
+
+def test_the_parent_has_all_knobs_by_the_names_that_they_have_in_params_yaml(project, monkeypatch):
+    params = read_params(ROOT / "params.yaml")
+    params["train"]["lstm"]["epochs"] = 5000
+    monkeypatch.setenv("DARKROOM_PIPELINE_RUN", as_text(params))
+    monkeypatch.setenv(origin.EXPERIMENT, "hardy-lynx")
+    tracking.send_training(make(project, "cnn", training="t1")[0])
+    (parent,) = [run for run in runs() if "mlflow.parentRunId" not in run.data.tags]
+    assert re.fullmatch(r"pipeline run \w{8} · (.*, )?train.lstm.epochs=5000(, .*)? · hardy-lynx", parent.info.run_name)
+    assert parent.data.params["train.lstm.epochs"] == "5000"
+    assert parent.data.params["augment.shift"] == "0.0"
+    assert len(parent.data.params) > 100
+
+
+def test_a_version_has_few_tags_and_the_rest_in_one(project):
+    register_these(project, make(project, "cnn", training="t1"))
+    own = {"identity", "architecture", "data_digest", "git_commit", "package_sha256", "facts"}
+    assert set(champion().tags) - {"champion_since"} == own
+    assert {"weights_sha256", "test_digest", "classes", "test_accuracy"} <= facts().keys()
 
 
 def test_trainings_that_differ_in_their_seed_alone_share_a_recipe():
@@ -437,4 +474,6 @@ def test_a_store_whose_making_was_cut_short_is_made_anew(here):
         "runs.db"
     ]
     Path("mlflow/runs.db").unlink()
-    tracking.connect()  # in the same process, too
+    client = tracking.connect().MlflowClient()  # in the same process, too
+    assert [each.name for each in client.search_experiments()] == ["darkroom"]
+    assert not Path("mlruns").exists()

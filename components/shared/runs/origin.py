@@ -9,6 +9,7 @@ from components.shared import deadline, files, parallel, yaml_reader
 from components.shared.errors import CannotRun
 from components.shared.masking import masked
 from components.shared.runs import provenance
+from components.shared.runs.values import as_text
 
 CODE = Path(__file__).parents[2]  # all of components
 GIT = 20.0  # seconds; a repository on a disk that hangs keeps no training
@@ -58,7 +59,7 @@ def run_name(what: str, knobs: dict, *, architecture: str = "") -> str:
         before = before | {"train": before["train"].get(architecture, {})}
     before = {name: values for name, values in before.items() if name in knobs and name not in left_out}
     changed = {name: value for name, (_, value) in differing(before, knobs).items()}
-    short = [f"{name.rpartition('.')[2] if architecture else name}={str(value)[:30]}" for name, value in changed.items()]
+    short = [f"{name.rpartition('.')[2] if architecture else name}={as_text(value)[:30]}" for name, value in changed.items()]
     more = [f"{len(short) - MOST} more"] if len(short) > MOST else []
     return " · ".join(filter(None, [what, ", ".join(short[:MOST] + more), os.environ.get(EXPERIMENT)]))[:250]
 

@@ -16,9 +16,9 @@ def flat(knobs: dict) -> dict[str, str]:
     rows = {}
     for section, values in knobs.items():
         if isinstance(values, dict):
-            rows |= {f"{section}.{name}": _text(value) for name, value in values.items()}
+            rows |= {f"{section}.{name}": as_text(value) for name, value in values.items()}
         else:
-            rows[section] = _text(values)
+            rows[section] = as_text(values)
     return rows
 
 
@@ -51,5 +51,6 @@ def log_metrics(client, run_id: str, metrics: dict) -> None:
     client.log_batch(run_id, metrics=[Metric(name, float(value), now, step) for name, value in numbers.items()])
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
+    """A knob's value: a text as it is, all else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
