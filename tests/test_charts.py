@@ -5,12 +5,15 @@ import itertools
 import json
 import string
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 from sklearn import metrics
 from toy_package import make_package
@@ -82,14 +85,94 @@ def test_class_names_of_every_kind_are_evaluated_without_a_warning(here, knobs, 
             assert max(image.size) < 4000
 
 
-def test_a_dollar_is_drawn_as_a_dollar_and_an_underscore_has_its_line_in_the_legend(tmp_path):
-    labels, probabilities = np.array([0, 1, 0, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7]], np.float32)
-    drawn = {}
-    for names in (["_a", "$b$"], ["_a", "b"], ["a", "b"]):
-        curves, areas = tables.curves(labels, probabilities, names)
-        charts.curves(curves, names, areas, tmp_path / "_".join(names))
-        drawn[names[0], names[1]] = (tmp_path / "_".join(names) / "pr.png").read_bytes()
-    assert len(set(drawn.values())) == 3
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that are saved, by the name of the file; laid out as they are on it."""
+    figures, saved = {}, Figure.savefig
+
+    def savefig(figure, file, **options) -> None:
+        saved(figure, file, **options)
+        figure.draw_without_rendering()  # it was saved at another resolution
+        figures[Path(getattr(file, "name", file)).name.partition(".png")[0].lstrip(".") + ".png"] = figure
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    return figures
+
+
+def words(figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+
+
+def title(figure) -> str:
+    return figure.get_suptitle().replace("\n", " ")
+
+
+LABELS = np.repeat(np.arange(5), 40)
+TAKEN = np.where(np.arange(200) % 40 < LABELS, (LABELS + 1) % 5, LABELS)  # 0, 1, 2, 3, 4 mistakes in each class
+KINDS = ["_a", "$b$", "c", "d", "e"]
+
+
+def test_the_confusion_picture_says_how_many_are_wrong_and_colours_mistakes_alone(drawn, tmp_path):
+    charts.confusion("CNN", LABELS, TAKEN, KINDS, tmp_path / "confusion.png")
+    figure = drawn["confusion.png"]
+    assert title(figure) == "CNN: 10 of 200 wrong"
+    shares = figure.axes[0].images[0].get_array()
+    assert shares.mask.tolist() == np.eye(5, dtype=bool).tolist()  # the ground shows
+    assert shares[4, 0] == shares.max() == 0.1
+    assert figure.axes[0].get_facecolor() == to_rgba(plots.PALE)
+    colours = {text.get_text(): text.get_color() for text in figure.axes[0].texts}
+    assert colours["40"] == colours["36"] == plots.GREY
+    assert {colours[wrong] for wrong in "1234"} == {plots.INK, "white"}
+
+
+def test_the_three_worst_classes_are_named_at_their_lines_and_no_legend_covers_any(drawn, tmp_path):
+    noise = np.random.default_rng(0).dirichlet(np.ones(5), 200)
+    share = np.array([0.95, 0.5, 0.9, 0.3, 0.2])[LABELS, None]  # how well each class is known
+    probabilities = (share * np.eye(5)[LABELS] + (1 - share) * noise).astype(np.float32)
+    found, areas, precisions = tables.curves(LABELS, probabilities, KINDS)
+    for index, name in enumerate(KINDS):
+        exact = metrics.average_precision_score(index == LABELS, probabilities[:, index])
+        assert precisions[name] == pytest.approx(exact, abs=1e-9)
+    charts.curves("CNN", found, areas, precisions, tmp_path)
+    for name, scores in (("roc.png", areas), ("pr.png", precisions)):
+        (axis,) = drawn[name].axes
+        worst = sorted(scores, key=scores.get)[:3]
+        assert [text.get_text() for text in axis.texts] == [f"{label}\n{scores[label]:.3f}" for label in worst]
+        assert [line.get_color() for line in axis.lines].count(plots.GREY) == 2
+        assert {text.get_color() for text in axis.texts} == {line.get_color() for line in axis.lines} - {plots.GREY}
+        assert axis.get_legend() is None
+        assert f"{np.mean([*scores.values()]):.3f}" in title(drawn[name])
+    assert "mean average precision" in title(drawn["pr.png"])
+
+
+def test_reliability_says_the_count_of_each_bin_and_draws_none_of_few(drawn, tmp_path):
+    table = [
+        {"confidence": 0.3, "accuracy": 0.0, "samples": 9},
+        {"confidence": 0.7, "accuracy": 0.6, "samples": 10},
+        {"confidence": 0.95, "accuracy": 0.9, "samples": 1234},
+    ]
+    charts.reliability("LSTM", table, 0.0519, tmp_path / "reliability.png")
+    (axis,) = drawn["reliability.png"].axes
+    assert [*axis.lines[1].get_xdata()] == [0.7, 0.95]
+    assert [text.get_text() for text in axis.texts] == ["10", "1,234"]
+    assert title(drawn["reliability.png"]) == (
+        "LSTM: calibration error 0.052, overconfident 9 of 1,253 answers not drawn: bins below 10"
+    )
+    charts.reliability("LSTM", table[:1], 0.3, tmp_path / "reliability.png")
+    assert not drawn["reliability.png"].axes[0].texts
+
+
+def test_the_palette_is_told_apart_by_the_colour_blind():
+    # Machado, Oliveira and Fernandes, 2009: who lacks the red, green or blue cones.
+    lacking = (
+        [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+        [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+        [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+    )
+    together = [(plots.BLUE, plots.ORANGE, plots.INK, plots.GREY), (plots.BLUE, plots.SKY, plots.ORANGE)]  # on one picture
+    for matrix, colours in itertools.product((np.eye(3), *lacking), together):
+        seen = [np.clip(np.array(matrix) @ to_rgb(colour), 0, 1) for colour in colours]
+        assert min(np.linalg.norm(one - other) for one, other in itertools.combinations(seen, 2)) > 0.2
 
 
 @settings(max_examples=300, deadline=None)
@@ -114,26 +197,22 @@ def test_a_long_name_is_wrapped_and_loses_nothing_that_has_room(name, width):
         assert "".join(lines).replace(" ", "") == whole.replace(" ", "")
 
 
-def test_titles_of_a_gallery_do_not_overlap(tmp_path, monkeypatch):
+def test_titles_of_a_gallery_do_not_overlap(tmp_path, drawn):
     names = ["W" * 60, "a_very_long_class_name_that_tools_export", "\u00dcber-gro\u00dfe Katze mit $5$ und Schirm", "cat"]
-    told = [(one, other) for one in names for other in names]
-    boxes, saved = [], Figure.savefig
-
-    def savefig(drawn, *file, **options) -> None:
-        saved(drawn, *file, **options)
-        drawn.draw_without_rendering()  # it was saved at another resolution
-        boxes.append([axis.title.get_window_extent() for axis in drawn.axes])
-
-    monkeypatch.setattr(Figure, "savefig", savefig)
-    charts.gallery(np.zeros((16, 8, 8, 1), np.uint8), np.arange(16), told, tmp_path / "mistakes.png")
-    titles = [[plots.label(name, 13, 2) for name in both] for both in told]
+    told = [(one, other, 0.987, f"test/{other.lower()}/0001.png") for one in names for other in names]
+    charts.gallery("CNN: 16 of 20 wrong", np.zeros((16, 8, 8, 1), np.uint8), told, tmp_path / "mistakes.png")
+    assert "cat\ntaken for\ncat\n(99%)\ntest/cat/\n0001.png" in words(drawn["mistakes.png"])
+    titles = [[plots.label(name, width, 2) for name, width in zip(both, (13, 10), strict=False)] for both in told]
     panels = [
-        (np.zeros((8, 8, 1), np.uint8), np.zeros((2, 2)), f"{one}:\nsurest mistake", f"{other}\nor {one}")
+        (np.zeros((8, 8, 1), np.uint8), np.eye(2), f"{one}:\nsurest mistake", f"\u2713 99%,\n{other} 1%")
         for one, other in titles
     ]
-    charts.explanations([panels[:3], [*panels[3:5], None]], tmp_path / "explanations.png", "Occlusion")
-    assert [len(of) for of in boxes] == [16, 12]
-    assert not [1 for of in boxes for one, other in itertools.combinations(of, 2) if one.overlaps(other)]
+    charts.explanations([panels[:3], [*panels[3:5], None]], tmp_path / "explanations.png", "CNN: by occlusion")
+    assert "most in\nits picture" in words(drawn["explanations.png"])  # the scale
+    for figure, count in ((drawn["mistakes.png"], 16), (drawn["explanations.png"], 13)):
+        boxes = [axis.title.get_window_extent() for axis in figure.axes]
+        assert len(boxes) == count
+        assert not [1 for one, other in itertools.combinations(boxes, 2) if one.overlaps(other)]
 
 
 def test_words_stay_whole_where_they_can():
@@ -161,8 +240,8 @@ def test_any_names_are_drawn(tmp_path_factory, names):
     folder = tmp_path_factory.mktemp("drawn")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        charts.confusion(labels, probabilities.argmax(1), names, folder / "confusion.png")
-        charts.curves(*(lambda found: (found[0], names, found[1]))(tables.curves(labels, probabilities, names)), folder)
+        charts.confusion("CNN", labels, probabilities.argmax(1), names, folder / "confusion.png")
+        charts.curves("CNN", *tables.curves(labels, probabilities, names), folder)
 
 
 def test_of_many_classes_the_weakest_have_curves_and_all_have_their_area():
@@ -172,7 +251,7 @@ def test_of_many_classes_the_weakest_have_curves_and_all_have_their_area():
     probabilities = rng.random((4000, 300), dtype=np.float32).round(2)  # with ties
     probabilities[np.arange(4000), labels] += 0.2 * (labels % 7).astype(np.float32)
     probabilities /= probabilities.sum(1, keepdims=True)
-    found, areas = tables.curves(labels, probabilities, classes)
+    found, areas, _ = tables.curves(labels, probabilities, classes)
     assert set(areas) == set(classes[:299])
     for index in (0, 5, 123, 298):
         assert areas[classes[index]] == pytest.approx(
@@ -206,7 +285,7 @@ def test_the_confusion_picture_is_bounded_and_shows_what_is_confused(tmp_path):
     chosen = charts.most_confused(labels, predicted, 5000)
     assert len(chosen) == charts.SHOWN_CONFUSED
     assert {*range(10), 4999} <= set(chosen.tolist())
-    charts.confusion(labels, predicted, [f"class {n}" for n in range(5000)], tmp_path / "confusion.png")
+    charts.confusion("CNN", labels, predicted, [f"class {n}" for n in range(5000)], tmp_path / "confusion.png")
     with Image.open(tmp_path / "confusion.png") as image:
         assert max(image.size) < 2500
 
@@ -216,10 +295,10 @@ def test_ten_thousand_classes_are_linear_in_rows(tmp_path):
     classes = [f"class {number:05d}" for number in range(10_000)]
     labels = rng.permutation(10_000)
     probabilities = rng.random((10_000, 10_000), dtype=np.float32)
-    curves, areas = tables.curves(labels[:2000], probabilities[:2000], classes)
+    curves, areas, precisions = tables.curves(labels[:2000], probabilities[:2000], classes)
     assert len(curves["roc"]) <= tables.POINTS * (tables.CURVES + 1)
     assert len(tables.per_class(labels, labels, classes, areas)) == 10_000
-    charts.curves(curves, classes, areas, tmp_path)
+    charts.curves("CNN", curves, areas, precisions, tmp_path)
 
 
 def test_kubeflows_confusion_matrix_and_page_are_bounded(tmp_path):

@@ -127,7 +127,7 @@ def test_what_is_written(trained, name, tmp_path):
     network, _, images, labels, *_ = trained(name)
     probabilities = keras_file.predict(network, images)
     probabilities[:2] = probabilities[:2, ::-1]  # two mistakes
-    explain.explain(network, split(tmp_path / "test", images, labels), probabilities, ["dark", "light"], 36, tmp_path)
+    explain.explain("CNN", network, split(tmp_path / "test", images, labels), probabilities, ["dark", "light"], 36, tmp_path)
     drawn = {"explanations.json", "explanations.png", "features.png"} | ({"time.png"} if "clip" in name else set())
     assert {file.name for file in tmp_path.iterdir() if file.is_file()} == drawn
     found = json.loads((tmp_path / "explanations.json").read_text())
@@ -144,7 +144,7 @@ def test_a_network_that_says_the_same_of_everything_has_no_explanation(tmp_path)
     network = nested(images.shape[1:], keras)
     network.get_layer("logits").set_weights([np.zeros_like(weight) for weight in network.get_layer("logits").get_weights()])
     test = split(tmp_path / "test", images, labels)
-    explain.explain(network, test, keras_file.predict(network, images), ["dark", "light"], 36, tmp_path)
+    explain.explain("CNN", network, test, keras_file.predict(network, images), ["dark", "light"], 36, tmp_path)
     found = json.loads((tmp_path / "explanations.json").read_text())
     assert not any(each["trusted"] or each["drawn"] for each in found.values())
     assert found["integrated_gradients"]["similarity"] is None
@@ -154,9 +154,15 @@ def test_a_network_that_says_the_same_of_everything_has_no_explanation(tmp_path)
 def test_typical_surest_mistake_and_border_are_chosen_by_hand():
     probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8], [0.45, 0.55], [0.1, 0.9]])
     labels = np.array([0, 0, 0, 0, 0, 1])
-    assert explain._chosen(labels, probabilities, 12) == {
-        0: {"typical": 2, "surest mistake": 3, "near the border": 4},
-        1: {"typical": 5, "near the border": 5},
+    whole = {
+        0: {"typical": 2, "surest mistake": 3, "near another class": 1},
+        1: {"typical": 5},  # which is the only one that is right, and not drawn twice
     }
+    assert explain._chosen(labels, probabilities, 12) == whole
+    assert explain._chosen(labels, probabilities, 3) == {
+        0: {"typical": 2, "surest mistake": 3},
+        1: {"typical": 5},
+    }  # all in turn
+    assert explain._chosen(labels, probabilities, 1) == {0: {"typical": 2}}
     many = np.random.default_rng(0).dirichlet(np.ones(50), 200)
-    assert len(explain._chosen(np.arange(200) % 50, many, 12)) == 12
+    assert len(explain._chosen(np.arange(200) % 50, many, 36)) == explain.MOST_CLASSES

@@ -120,4 +120,6 @@ def _preview(train: arrays.Split, layout: arrays.Layout, varied, folder: Path, *
         for origin in first[start : start + CLASSES]:
             copies = varied(np.repeat(train.images[origin : origin + 1], variants, axis=0), sides)
             rows.append((layout.classes[train.labels[origin]], [train.images[origin], *copies]))
-        plots.sheet(folder / (f"preview-{number}.png" if number > 1 else "preview.png"), rows, ["original", "variants"])
+        title = f"Augmented: classes {start + 1:,} to {start + len(rows):,} of {len(first):,}"
+        name = f"preview-{number}.png" if number > 1 else "preview.png"
+        plots.sheet(folder / name, rows, ["original", "variants"], title=title)

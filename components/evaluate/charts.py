@@ -1,36 +1,47 @@
 """What people look at after an evaluation: confusion, calibration, ROC and precision-recall, mistakes, and where the network looked."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 from sklearn import metrics
 
 from components.shared import plots
+from components.shared.data import arrays
 
-SHOWN_CURVES = 12  # curves of more classes would be a tangle; the weakest are drawn
+LABELLED = 3  # curves: more names would not find a place at their lines
+LEAST = 10  # samples of a bin: the accuracy of fewer is chance
 MAPS = 16  # filters and channels in a row of features.png
 SHOWN_PAIRS = 8  # of classes that are confused, two pictures of each
 SHOWN_CONFUSED = 60  # rows of the confusion picture: more of them cannot be read
+SHOWN_COUNTS = 25  # rows up to which the picture says its counts
 
 
-def confusion(labels: np.ndarray, predicted: np.ndarray, classes: list[str], file: Path) -> None:
-    """Rows are true classes and sum to one; the number is the count. Of many classes those that are confused most often."""
+def confusion(model: str, labels: np.ndarray, predicted: np.ndarray, classes: list[str], file: Path) -> None:
+    """Rows are true classes; mistakes are coloured by their share of the row, and the number is the count.
+
+    Of many classes those that are confused most often.
+    """
     chosen = most_confused(labels, predicted, len(classes))
     counts = metrics.confusion_matrix(labels, predicted, labels=chosen)
     share = counts / np.maximum(np.bincount(labels, minlength=len(classes))[chosen, None], 1)
-    side = min(2.5 + 0.45 * len(chosen), 16)
-    names = [plots.label(classes[index], 24) for index in chosen]
-    with plots.figure(file, width=side, height=side) as axis:
-        axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
-        axis.set_xticks(range(len(chosen)), names, rotation=90)
+    np.fill_diagonal(share, np.nan)
+    most, side = max(0.05, np.nanmax(share, initial=0)), min(3 + 0.45 * len(chosen), 16)
+    names = [plots.label(classes[index], 20, 2 if len(chosen) <= SHOWN_COUNTS else 1) for index in chosen]
+    title = f"{model}: {np.count_nonzero(labels != predicted):,} of {len(labels):,} wrong"
+    if len(chosen) < len(classes):
+        title += f"; the {len(chosen)} classes of {len(classes):,} that are confused most often"
+    with plots.figure(file, width=side + 0.5, height=side, title=title) as axis:
+        axis.set_facecolor(plots.PALE)
+        colours = axis.imshow(share, cmap=plots.MISTAKES, vmin=0, vmax=most)
+        axis.set_xticks(range(len(chosen)), names, rotation=90 if max(map(len, names)) > 3 else 0)
         axis.set_yticks(range(len(chosen)), names)
         axis.set(xlabel="predicted", ylabel="true")
-        if len(chosen) < len(classes):
-            axis.set_title(f"The {len(chosen)} classes of {len(classes):,} that are confused most often")
-        if len(chosen) <= 25:
+        axis.figure.colorbar(colours, ax=axis, shrink=0.4, format="{x:.0%}", label="share of the true class")
+        if len(chosen) <= SHOWN_COUNTS:
             for row, column in zip(*np.nonzero(counts), strict=True):
-                colour = "white" if share[row, column] > 0.5 else plots.INK
-                axis.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=7)
+                colour = plots.GREY if row == column else "white" if share[row, column] > 0.6 * most else plots.INK
+                axis.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=colour, fontsize=7)
 
 
 def most_confused(labels: np.ndarray, predicted: np.ndarray, classes: int, *, at_most: int = SHOWN_CONFUSED) -> np.ndarray:
@@ -40,72 +51,103 @@ def most_confused(labels: np.ndarray, predicted: np.ndarray, classes: int, *, at
     return np.sort(np.argsort(-mistakes, kind="stable")[:at_most])
 
 
-def reliability(table: list[dict], error: float, file: Path) -> None:
-    """Confidence against accuracy; below the diagonal the network is too sure of itself."""
-    with plots.figure(file, width=4, height=4) as axis:
-        axis.plot([0, 1], [0, 1], color="#8a90a0", linewidth=0.8, linestyle=":")
-        confidence, accuracy = ([row[column] for row in table] for column in ("confidence", "accuracy"))
-        axis.plot(confidence, accuracy, color=plots.BLUE, marker="o", clip_on=False)
-        axis.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-        axis.set_title(f"Expected calibration error {error:.3f}")
+def reliability(model: str, table: list[dict], error: float, file: Path) -> None:
+    """Confidence against accuracy, with the count of each bin of LEAST samples or more; below the diagonal it is too sure of itself."""
+    count = sum(row["samples"] for row in table)
+    sure = sum(row["samples"] * (row["confidence"] - row["accuracy"]) for row in table) > 0
+    rows = [row for row in table if row["samples"] >= LEAST]
+    title = f"{model}: calibration error {error:.3f}, {'over' if sure else 'under'}confident"
+    if few := count - sum(row["samples"] for row in rows):
+        title += f"\n{few:,} of {count:,} answers not drawn: bins below {LEAST}"
+    with plots.figure(file, width=5, height=4.8, title=title) as axis:
+        axis.plot([0, 1], [0, 1], color=plots.GREY, linewidth=0.8, linestyle=":")
+        points = [[row[of] for row in rows] for of in ("confidence", "accuracy")]
+        axis.plot(*points, color=plots.BLUE, marker="o", clip_on=False)
+        axis.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        for row in rows:  # above the axes, where no line goes
+            axis.text(row["confidence"], 1.03, f"{row['samples']:,}", color=plots.GREY, fontsize=7, rotation=90, ha="center")
 
 
-def curves(tables: dict[str, list[dict]], classes: list[str], areas: dict[str, float], folder: Path) -> None:
-    """`roc.png` and `pr.png`, one line a class: the weakest ones when there are many."""
-    weakest = sorted(areas, key=areas.get)[:SHOWN_CURVES]
-    shown = [label for label in classes if label in weakest]
-    for name, (x, y), title in (
-        ("roc", ("false_positive_rate", "true_positive_rate"), "One class against the rest (area under the curve)"),
-        ("pr", ("recall", "precision"), "One class against the rest"),
+def curves(model: str, tables: dict[str, list], areas: dict[str, float], precisions: dict[str, float], folder: Path) -> None:
+    """`roc.png` and `pr.png`: a grey line of each class that the tables have, the worst ones in colour and named at their lines."""
+    for name, x, y, scores, what in (
+        ("roc", "false_positive_rate", "true_positive_rate", areas, "mean area under the ROC curve"),
+        ("pr", "recall", "precision", precisions, "mean average precision"),
     ):
-        with plots.figure(folder / f"{name}.png", width=5, height=4) as axis:
-            for label in shown:
-                rows = [row for row in tables[name] if row["class"] == label]
-                axis.plot([row[x] for row in rows], [row[y] for row in rows], linewidth=1.2)
-            axis.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "), title=title, xlim=(0, 1), ylim=(0, 1.02))
-            names = [plots.label(label, 24) + (f" ({areas[label]:.3f})" if name == "roc" else "") for label in shown]
-            plots.legend(axis, names, frameon=False, fontsize=7)
+        rows = itertools.groupby(tables[name], key=lambda row: row["class"])
+        points = {label: np.array([(row[x], row[y]) for row in of]) for label, of in rows if label in scores}
+        worst = sorted(points, key=lambda label: (scores[label], label))[:LABELLED]
+        title = f"{model}: {what} {np.mean([*scores.values()]):.3f}" if scores else f"{model}: no class has a curve"
+        if len(scores) < len(areas):
+            title += f" of the {len(scores):,} weakest of {len(areas):,} classes"
+        with plots.figure(folder / f"{name}.png", width=5, height=4.2, title=title) as axis:
+            for label in points.keys() - worst:
+                axis.plot(*points[label].T, color=plots.GREY, linewidth=0.8, alpha=0.5)
+            for place, (label, colour) in enumerate(zip(worst, (plots.ORANGE, plots.BLUE, plots.INK), strict=False)):
+                axis.plot(*points[label].T, color=colour, linewidth=1.5)
+                # Names beside each other, the worst one's where its line bends.
+                along = 0.2 + 0.3 * (place if name == "roc" else 2 - place)
+                height = np.interp(along, *points[label][np.argsort(points[label][:, 0], kind="stable")].T)
+                axis.annotate(
+                    f"{plots.label(label, 12, 2)}\n{scores[label]:.3f}", (along, height), (0, -5 if height > 0.3 else 5), color=colour,
+                    textcoords="offset points", ha="center", va="top" if height > 0.3 else "bottom",
+                    bbox={"color": "white", "pad": 1, "alpha": 0.8},
+                )  # fmt: skip
+            axis.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "), xlim=(0, 1), ylim=(0, 1.02))
 
 
-def gallery(images: np.ndarray, worst: np.ndarray, told: list[tuple[str, str]], file: Path) -> None:
-    """The mistakes that the network was surest of; of a clip its middle frame."""
-    titles = ["\ntaken for\n".join(plots.label(name, 13, 4) for name in names) for names in told]
-    with plots.grid(file, list(zip(images[worst], titles, strict=True)), columns=8, width=1.5) as axes:
-        if not len(worst):
-            axes[0].set_title("no mistakes")
+def gallery(title: str, images: np.ndarray, told: list[tuple[str, str, float, str]], file: Path) -> None:
+    """Mistakes, each with its class, what it was taken for, how surely, and where it lies; of a clip its middle frame."""
+    titles = [
+        f"{plots.label(true, 13, 4)}\ntaken for\n{plots.label(taken, 13, 4)}\n({sure:.0%})\n{plots.label(source, 15, 3)}"
+        for true, taken, sure, source in told
+    ]
+    with plots.grid(file, list(zip(images, titles, strict=True)), columns=8, width=1.5, title=title):
+        pass
 
 
-def pairs(
-    images: np.ndarray, labels: np.ndarray, predicted: np.ndarray, classes: list[str], confused: list[tuple], file: Path
-) -> None:
+def pairs(model: str, test: arrays.Split, predicted: np.ndarray, classes: list[str], confused: list[tuple], file: Path) -> None:
     """Two samples of each of the pairs that are confused most often."""
+    title = f"{model}: no mistakes"
+    for true, taken, count in confused[:1]:
+        names = (plots.label(classes[index], 24) for index in (true, taken))
+        title = f"{model}: most often takes {' for '.join(names)} ({count:,} of {np.count_nonzero(test.labels == true):,})"
     chosen, told = [], []
     for true, taken, count in confused[:SHOWN_PAIRS]:
-        some = np.flatnonzero((labels == true) & (predicted == taken))[:2]
+        some = np.flatnonzero((test.labels == true) & (predicted == taken))[:2]
         chosen += some.tolist()
         names = [plots.label(classes[index], 13, 3) for index in (true, taken)]
         told += [f"{names[0]}\ntaken for\n{names[1]}\n({count:,}\u00d7)"] * len(some)
-    with plots.grid(file, list(zip(images[chosen], told, strict=True)), columns=8, width=1.5) as axes:
-        if not chosen:
-            axes[0].set_title("no mistakes")
+    with plots.grid(file, list(zip(test.images[chosen], told, strict=True)), columns=8, width=1.5, title=title):
+        pass
 
 
 def explanations(panels: list[list[tuple | None]], file: Path, title: str) -> None:
-    """A row a class: pictures, each beside the map of what its prediction rests on (bright), where there is one.
+    """A row a class: pictures, each beside the map of what its prediction rests on, on a scale of its own, where there is one.
 
-    `panels`: of each row three (image, heat (cells, cells) or None, title, title of the map), or None where there is no such picture.
+    `panels`: of each row (image, heat (cells, cells) or None, title, title of the map), or None where there is no such picture.
     """
     blank = np.full_like(next((sample[0] for row in panels for sample in row if sample), np.zeros((1, 1, 1), np.uint8)), 255)
     samples = [sample or (blank, None, "", "") for row in panels for sample in row]
-    pairs = [pair for image, _, name, about in samples for pair in ((image, name), (image, about))]
-    with plots.grid(file, pairs, columns=6, width=1.6, title=title) as axes:
+    pairs = []
+    for image, _, name, about in samples:
+        pairs += [(image, name), (image.mean(-1, keepdims=True).astype(np.uint8), about)]  # grey: all colour is the map's
+    with plots.grid(file, pairs, columns=2 * len(panels[0]), width=1.7, title=title) as axes:
+        colours = None
         for axis, (image, heat, *_) in zip(axes[1::2], samples, strict=False):
             if heat is not None:
                 extent = (-0.5, image.shape[-2] - 0.5, image.shape[-3] - 0.5, -0.5)
-                axis.imshow(heat, cmap="inferno", alpha=0.6, extent=extent, interpolation="bilinear", vmin=0)
+                share = np.clip(heat / max(heat.max(), 1e-9), 0, 1)
+                colours = axis.imshow(
+                    share, plots.HEAT, alpha=0.8 * share, extent=extent, interpolation="bilinear", clim=(0, 1)
+                )
+        if colours:
+            size = {"shrink": 1 / len(panels), "aspect": 12, "fraction": 0.02, "anchor": (0, 1)}
+            scale = axes[0].figure.colorbar(colours, ax=axes, ticks=[0, 1], **size)
+            scale.set_ticklabels(["nothing", "most in\nits picture"])
 
 
-def features(samples: list[tuple], kernel: np.ndarray, file: Path) -> None:
+def features(title: str, samples: list[tuple], kernel: np.ndarray, file: Path) -> None:
     """What a network sees with: the filters of its first convolution, and what these and its last layer make of pictures.
 
     `samples`: (name, uint8 (h, w, c), first (h, w, channels), last (h, w, channels)); kernel (height, width, c, filters). Of the
@@ -128,7 +170,7 @@ def features(samples: list[tuple], kernel: np.ndarray, file: Path) -> None:
         most = np.argsort(-last.max((0, 1)), kind="stable")
         rows += [(f"{name}: first layer", tiles(first[:, :, None], picture))]
         rows += [(f"{name}: last layer", tiles(last[:, :, None, most], picture))]
-    plots.sheet(file, rows, ["picture"])
+    plots.sheet(file, rows, ["picture"], title=title)
 
 
 def time(samples: list[tuple], file: Path, title: str) -> None:
@@ -145,11 +187,11 @@ def time(samples: list[tuple], file: Path, title: str) -> None:
         for axis, (image, relevance, name) in zip(np.ravel(axes), samples, strict=False):
             strip = np.concatenate(image, axis=1) if clip else image
             long, beside = strip.shape[1::-1] if clip else strip.shape[:2]
-            axis.imshow(strip[:, :, 0] if strip.shape[2] == 1 else strip, cmap="gray", vmin=0, vmax=255)
+            plots.show(axis, strip)
             step = long / len(relevance)
             bars = np.abs(relevance) / max(np.abs(relevance).max(), 1e-9) * beside / 2
             draw, limit = (axis.bar, axis.set_ylim) if clip else (axis.barh, axis.set_xlim)
             colours = np.where(relevance < 0, plots.ORANGE, plots.BLUE)
             draw((np.arange(len(relevance)) + 0.5) * step - 0.5, bars, 0.8 * step, beside, color=colours)
             limit(*((1.5 * beside, -0.5) if clip else (-0.5, 1.5 * beside)))
-            axis.set_title(name, color=plots.INK, fontsize=8)
+            axis.set_title(name, fontsize=8)

@@ -12,21 +12,23 @@ from components.shared.models.occlusion import occlusion
 from components.shared.progress_bar import progress_bar
 
 MOST_CLASSES = 12  # rows of explanations.png
-KINDS = ("typical", "surest mistake", "near the border")
+TYPICAL, BORDER, MISTAKE = KINDS = ("typical", "near another class", "surest mistake")  # the wrong ones stand apart
 TIME, SHAM = "time", "sham"  # methods that no picture of places is drawn of
 LEAST, VALUES = 12, 2**22  # pictures, and pixel values of all of them: fewer are explained where they are large, above LEAST
 FEW = 3  # pictures in features.png
 BATCH = 256  # samples
 
 
-def explain(network, test: arrays.Split, probabilities: np.ndarray, classes: list[str], explained: int, folder: Path) -> None:
+def explain(
+    model: str, network, test: arrays.Split, probabilities: np.ndarray, classes: list[str], explained: int, folder: Path
+) -> None:
     """Explain and check some pictures, and draw three of each class; of very many classes those that are confused most often.
 
     Only the best method that passed its checks is drawn. Its maps are of the picture's own side where the network averages it
     with its mirror image; what is hidden and removed is judged by the whole network.
     """
     explained = min(explained, max(LEAST, VALUES // test.images[0].size))
-    rows = _chosen(test.labels, probabilities, min(explained // len(KINDS), MOST_CLASSES))
+    rows = _chosen(test.labels, probabilities, explained)
     if not rows:
         return
     chosen = np.unique([index for row in rows.values() for index in row.values()])
@@ -40,14 +42,15 @@ def explain(network, test: arrays.Split, probabilities: np.ndarray, classes: lis
     best = min(trusted, key=lambda name: checked[name]["deletion"], default=None)
     files.write_json(folder / "explanations.json", {name: found | {"drawn": name == best} for name, found in checked.items()})
     heats = dict(zip(chosen, maps[best] if best else [None] * len(chosen), strict=True))
-    _draw_panels(rows, heats, test, probabilities, classes, best, folder / "explanations.png")
-    typical = {row[KINDS[0]]: plots.label(classes[label], 24) for label, row in rows.items() if KINDS[0] in row}
-    _draw_features(parts, {index: typical[index] for index in [*typical][:FEW]}, test.images, folder / "features.png")
+    _draw_panels(model, rows, heats, test, probabilities, classes, best, folder / "explanations.png")
+    typical = {row[TYPICAL]: plots.label(classes[label], 24) for label, row in rows.items() if TYPICAL in row}
+    _draw_features(model, parts, {index: typical[index] for index in [*typical][:FEW]}, test.images, folder / "features.png")
     if TIME in maps and typical:
         what = "frames" if images.ndim == 5 else "rows"
         passed = "checked" if checked[TIME]["trusted"] else "did not pass its checks"
         samples = [(test.images[index], maps[TIME][np.searchsorted(chosen, index)], name) for index, name in typical.items()]
-        charts.time(samples, folder / "time.png", f"What speaks for the class among {what} ({passed})")
+        title = f"{model}: {what} that speak for the class (blue), against it (orange); {passed}"
+        charts.time(samples, folder / "time.png", title)
 
 
 def checks(network, parts, images: np.ndarray, labels: np.ndarray) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
@@ -95,37 +98,45 @@ def checks(network, parts, images: np.ndarray, labels: np.ndarray) -> tuple[dict
 
 
 def _chosen(labels: np.ndarray, probabilities: np.ndarray, most: int) -> dict[int, dict[str, int]]:
-    """Class -> of its samples the typical one, of middling confidence, the surest mistake, and the one nearest to another class."""
-    predicted, sure, rows = probabilities.argmax(1), probabilities.max(1), {}
-    for label in charts.most_confused(labels, predicted, probabilities.shape[1], at_most=most):
-        own = np.flatnonzero(labels == label)
-        right, wrong = own[predicted[own] == label], own[predicted[own] != label]
-        found = (
-            right[np.argsort(sure[right], kind="stable")[[len(right) // 2]]] if len(right) else right,
-            wrong[np.argsort(-sure[wrong], kind="stable")],
-            own[np.argsort(np.ptp(np.sort(probabilities[own], axis=1)[:, -2:], axis=1), kind="stable")],
-        )
-        rows[int(label)] = {kind: int(some[0]) for kind, some in zip(KINDS, found, strict=True) if len(some)}
+    """Class -> of its samples the typical one, of middling confidence, the right one nearest to another class, the surest mistake.
+
+    No more than `most` in all: of each class in turn first a typical one, then a mistake.
+    """
+    predicted, sure, rows, left = probabilities.argmax(1), probabilities.max(1), {}, most
+    shown = charts.most_confused(labels, predicted, probabilities.shape[1], at_most=min(most, MOST_CLASSES)).tolist()
+    margin = np.ptp(np.sort(probabilities, axis=1)[:, -2:], axis=1)
+    for kind in (TYPICAL, MISTAKE, BORDER):
+        for label in shown:
+            row = rows.setdefault(label, {})
+            own = np.setdiff1d(np.flatnonzero((labels == label) & ((predicted == label) == (kind != MISTAKE))), [*row.values()])
+            if len(own) and left:
+                of = {TYPICAL: sure, MISTAKE: -sure, BORDER: margin}[kind][own]
+                row[kind] = int(own[np.argsort(of, kind="stable")[len(own) // 2 if kind == TYPICAL else 0]])
+                left -= 1
     return {label: row for label, row in rows.items() if row}
 
 
-def _draw_panels(rows: dict, heats: dict, test, probabilities, classes: list[str], best: str | None, file: Path) -> None:
+def _draw_panels(
+    model: str, rows: dict, heats: dict, test, probabilities, classes: list[str], best: str | None, file: Path
+) -> None:
+    kinds = [kind for kind in KINDS if any(kind in row for row in rows.values())]
+
     def panel(label: int, kind: str, index: int) -> tuple:
-        first, second = (plots.label(classes[other], 13, 2) for other in np.argsort(-probabilities[index], kind="stable")[:2])
-        about = {KINDS[0]: "", KINDS[1]: f"taken for\n{first}", KINDS[2]: f"{first}\nor {second}"}[kind]
+        first, second = np.argsort(-probabilities[index], kind="stable")[:2]
+        answers = [f"{plots.label(classes[of], 10, 2)} {probabilities[index, of]:.0%}" for of in (first, second)]
+        about = f"\u2717 taken for\n{answers[0]}" if kind == MISTAKE else f"\u2713 {probabilities[index, first]:.0%}"
+        about += f",\n{answers[1]}" if kind == BORDER else ""
         heat = heats[index].reshape(explain_checks.SIDE, -1) if best else None
         return test.images[index], heat, f"{plots.label(classes[label], 13, 2)}:\n{kind}", about
 
-    panels = [[panel(label, kind, row[kind]) if kind in row else None for kind in KINDS] for label, row in rows.items()]
-    title = "No method passed its checks"
-    if best:
-        title = f"{best.replace('_', ' ').capitalize()}: bright is what the prediction rests on"
+    panels = [[panel(label, kind, row[kind]) if kind in row else None for kind in kinds] for label, row in rows.items()]
+    title = f"{model}: {f'what its answers rest on, by {best}' if best else 'no method passed its checks'}".replace("_", " ")
     if len(rows) < len(classes):
-        title += f"\n{len(rows)} of {len(classes):,} classes, those that are confused most often"
+        title += f"; {len(rows)} of {len(classes):,} classes, those that are confused most often"
     charts.explanations(panels, file, title)
 
 
-def _draw_features(parts, names: dict[int, str], pictures: np.ndarray, file: Path) -> None:
+def _draw_features(model: str, parts, names: dict[int, str], pictures: np.ndarray, file: Path) -> None:
     """Of a clip its middle frame."""
     if not parts.convolution or not names:
         return
@@ -137,4 +148,5 @@ def _draw_features(parts, names: dict[int, str], pictures: np.ndarray, file: Pat
             frame = np.count_nonzero(explain_checks.shown(image)) // 2  # padding comes last
             image = image[frame]
         shown.append((name, image, outputs["first"][frame].numpy(), outputs["last"][frame].numpy()))
-    charts.features(shown, parts.convolution.get_weights()[0], file)
+    title = f"{model}: what its first layer and its last react to, each tile from its darkest to its brightest"
+    charts.features(title, shown, parts.convolution.get_weights()[0], file)

@@ -56,6 +56,7 @@ def evaluate(
     if not np.isfinite(probabilities).all():
         raise Refused(f"{model}: says no finite numbers of some test samples; `dvc repro -f train` trains it anew")
     labels, predicted, classes = test.labels, probabilities.argmax(1), layout.classes
+    shown = record["name"].partition("-")[0].upper()  # in titles
     bins, rows, confidence = config.calibration_bins, test.table(), probabilities.max(1)
     hit, sets = predicted == labels, packed.calibration.sets(probabilities)
     covered, answered = sets[np.arange(len(labels)), labels], confidence >= packed.calibration.answer_floor
@@ -82,19 +83,19 @@ def evaluate(
         files.write_csv(fresh / "slices.csv", found)
         pairs = tables.confused(labels, predicted)
         files.write_csv(fresh / "pairs.csv", ({"true": classes[a], "predicted": classes[b], "count": n} for a, b, n in pairs))
-        charts.pairs(test.images, labels, predicted, classes, pairs, fresh / "pairs.png")
+        charts.pairs(shown, test, predicted, classes, pairs, fresh / "pairs.png")
         reliability = calibration(labels, probabilities, bins=bins)
-        curves, areas = tables.curves(labels, probabilities, classes)
+        curves, areas, precisions = tables.curves(labels, probabilities, classes)
         files.write_csv(fresh / "classes.csv", tables.per_class(labels, predicted, classes, areas))
         every = zip(labels, predicted, strict=True)
         files.write_csv(fresh / "confusion.csv", ({"true": classes[a], "predicted": classes[b]} for a, b in every))
         files.write_csv(fresh / "calibration.csv", reliability)
         files.write_csv(fresh / "roc.csv", curves["roc"])
         files.write_csv(fresh / "pr.csv", curves["pr"])
-        charts.confusion(labels, predicted, classes, fresh / "confusion.png")
-        charts.reliability(reliability, result["expected_calibration_error"], fresh / "reliability.png")
-        charts.curves(curves, classes, areas, fresh)
-        _mistakes(network, test, probabilities, classes, config, fresh)
+        charts.confusion(shown, labels, predicted, classes, fresh / "confusion.png")
+        charts.reliability(shown, reliability, result["expected_calibration_error"], fresh / "reliability.png")
+        charts.curves(shown, curves, areas, precisions, fresh)
+        _mistakes(shown, network, test, probabilities, classes, config, fresh)
         files.write_json(fresh / "cost.json", cost(network, model, package, record, test))
         facts = {"digest": test.content_digest(), "training_id": record["training_id"], "learnt_from": learnt}
         files.write_json(fresh / "test.json", facts | {"knobs": config.model_dump()})
@@ -143,14 +144,17 @@ def shuffled(clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _mistakes(
-    network, test: arrays.Split, probabilities: np.ndarray, classes: list[str], config: EvaluateConfig, folder: Path
+    model: str, network, test: arrays.Split, probabilities: np.ndarray, classes: list[str], config: EvaluateConfig, folder: Path
 ) -> None:
     from components.evaluate import charts, explain
 
-    predicted = probabilities.argmax(1)
+    predicted, confidence = probabilities.argmax(1), probabilities.max(1)
     wrong = np.flatnonzero(predicted != test.labels)
-    surest = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")]
-    told = [(classes[test.labels[i]], classes[predicted[i]]) for i in surest[: config.gallery]]
-    charts.gallery(test.images, surest[: config.gallery], told, folder / "mistakes.png")
+    surest = wrong[np.argsort(-confidence[wrong], kind="stable")][: config.gallery]
+    sources = test.table()["source"].take(surest).to_pylist()
+    told = [(classes[test.labels[i]], classes[predicted[i]], confidence[i], of) for i, of in zip(surest, sources, strict=True)]
+    title = f"{model}: {len(wrong):,} of {len(test):,} wrong"
+    title += f"; the {len(surest):,} that it was surest of" if len(surest) < len(wrong) else ""
+    charts.gallery(title, test.images[surest], told, folder / "mistakes.png")
     if config.explained:
-        explain.explain(network, test, probabilities, classes, config.explained, folder)
+        explain.explain(model, network, test, probabilities, classes, config.explained, folder)

@@ -21,8 +21,10 @@ def per_class(labels: np.ndarray, predicted: np.ndarray, classes: list[str], are
     return [dict(zip(("class", "precision", "recall", "f1", "samples", "roc_auc"), row, strict=True)) for row in columns]
 
 
-def curves(labels: np.ndarray, probabilities: np.ndarray, classes: list[str]) -> tuple[dict[str, list[dict]], dict[str, float]]:
-    """ROC and precision-recall, one class against the rest and all of them pooled, and the area under each ROC curve.
+def curves(
+    labels: np.ndarray, probabilities: np.ndarray, classes: list[str]
+) -> tuple[dict[str, list[dict]], dict[str, float], dict[str, float]]:
+    """ROC and precision-recall, one class against the rest and all of them pooled; the area under each ROC curve; average precision.
 
     A class that is not in the labels, or is all there is, has no curve. Of many classes the weakest CURVES have one.
     """
@@ -30,15 +32,17 @@ def curves(labels: np.ndarray, probabilities: np.ndarray, classes: list[str]) ->
     counts = np.bincount(labels, minlength=len(classes))
     defined = np.flatnonzero((counts > 0) & (counts < len(labels)))
     areas = dict(zip(defined.tolist(), _areas(labels, probabilities, defined), strict=True))
+    precisions = {}
     for index in sorted(sorted(areas, key=areas.get)[:CURVES]):
-        _add(tables, classes[index], labels == index, probabilities[:, index])
+        precisions[classes[index]] = _add(tables, classes[index], labels == index, probabilities[:, index])
     if len(classes) > 1 and len(labels):
         every = -(-probabilities.size // POOLED)
         _add(tables, AVERAGE, (labels[::every, None] == range(len(classes))).ravel(), probabilities[::every].ravel())
-    return tables, {classes[index]: area for index, area in areas.items()}
+    return tables, {classes[index]: area for index, area in areas.items()}, precisions
 
 
-def _add(tables: dict[str, list[dict]], name: str, truth: np.ndarray, confidence: np.ndarray) -> None:
+def _add(tables: dict[str, list[dict]], name: str, truth: np.ndarray, confidence: np.ndarray) -> float:
+    """Add the two curves. Returns the average precision."""
     false, true, thresholds = metrics.roc_curve(truth, confidence)
     precision, recall, _ = metrics.precision_recall_curve(truth, confidence)
     for at in _spread(len(false)):
@@ -47,6 +51,7 @@ def _add(tables: dict[str, list[dict]], name: str, truth: np.ndarray, confidence
         tables["roc"].append({"class": name} | {column: float(value) for column, value in row.items()})
     for at in _spread(len(recall)):
         tables["pr"].append({"class": name, "recall": float(recall[at]), "precision": float(precision[at])})
+    return float(-np.diff(recall) @ precision[:-1])
 
 
 def _areas(labels: np.ndarray, probabilities: np.ndarray, wanted: np.ndarray) -> Iterator[float]:

@@ -12,8 +12,16 @@ import numpy as np
 
 from components.shared import files
 
-INK, BLUE, ORANGE = "#1f2430", "#3566b8", "#d9822b"
+# The palette of all pictures: told apart by who does not see red or green, and in grey. Orange is what is wrong.
+INK, GREY, PALE, BLUE, SKY, ORANGE = "#1f2430", "#767d8f", "#eceef2", "#3566b8", "#8fb3e6", "#c8640a"
+MISTAKES, HEAT = "Oranges", "inferno"  # colour maps
 _FONT = "DejaVu Sans"  # Matplotlib's own
+_STYLE = {
+    "font.family": [_FONT], "font.size": 9, "figure.titlesize": 11, "figure.titleweight": "bold", "axes.titlesize": 9,
+    "text.color": INK, "axes.labelcolor": INK, "xtick.labelcolor": INK, "ytick.labelcolor": INK, "axes.edgecolor": GREY,
+    "xtick.color": GREY, "ytick.color": GREY, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
+    "image.cmap": "gray", "text.parse_math": False, "text.usetex": False,
+}  # fmt: skip
 _NO_FONT = ("Last Resort",)  # has a box for every character
 
 
@@ -21,23 +29,21 @@ _NO_FONT = ("Last Resort",)  # has a box for every character
 def figure(file: Path, *, width: float, height: float, rows: int = 1, columns: int = 1, title: str = "") -> Iterator:
     """Yield the axes (one, or an array of rows x columns) and save them as a PNG; sizes in inches.
 
-    Text is drawn as it is: `$` begins no formula, and each text has the installed fonts that its characters need.
+    The title says what was found, and of which model; it is wrapped. Text is drawn as it is: `$` begins no formula, and each
+    text has the installed fonts that its characters need.
     """
     import matplotlib
     from matplotlib.figure import Figure  # not by way of pyplot, which takes as long to load as all else of Matplotlib
 
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a font that has but one weight is good enough
 
-    style = {"axes.spines.top": False, "axes.spines.right": False, "text.color": INK, "font.size": 9,
-             "axes.edgecolor": "#8a90a0", "axes.titlesize": 10, "font.family": [_FONT],
-             "text.parse_math": False, "text.usetex": False}  # fmt: skip
-    with matplotlib.rc_context(style), warnings.catch_warnings():
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         warnings.filterwarnings("ignore", message=r"constrained_layout not applied")  # names wider than the picture
         drawn = Figure((width, height), layout="constrained")
         axes = drawn.subplots(rows, columns)
-        if title:
-            drawn.suptitle(title)
+        lines = [line for each in title.split("\n") for line in _wrapped(each, int(9 * width))]
+        drawn.suptitle("\n".join(lines), x=0.01, horizontalalignment="left")
         yield axes
         for text in drawn.findobj(matplotlib.text.Text):
             text.set_fontfamily(
@@ -62,13 +68,17 @@ def grid(file: Path, samples: Sequence[tuple], *, columns: int, width: float, ti
         for axis in axes:
             axis.axis("off")
         for axis, (image, name) in zip(axes, samples, strict=False):
-            pixels = _middle(image)
-            axis.imshow(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels, cmap="gray", vmin=0, vmax=255)
-            axis.set_title(name, color=INK, fontsize=8)
+            show(axis, _middle(image))
+            axis.set_title(name, fontsize=8)
         yield axes
 
 
-def sheet(file: Path, rows: Sequence[tuple], heads: Sequence[str], *, height: float = 0.8) -> None:
+def show(axis, pixels: np.ndarray) -> None:
+    """Draw uint8 (h, w, 1 or 3)."""
+    axis.imshow(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels, vmin=0, vmax=255)
+
+
+def sheet(file: Path, rows: Sequence[tuple], heads: Sequence[str], *, height: float = 0.8, title: str = "") -> None:
     """A picture of many: in each row a name beside its samples, of one size in all rows; heads above the first columns.
 
     `rows`: (name, uint8 (n, h, w, c) or (n, frames, h, w, c)); `height`: of a row, in inches. Names are wrapped, not cut.
@@ -78,10 +88,11 @@ def sheet(file: Path, rows: Sequence[tuple], heads: Sequence[str], *, height: fl
     tiles = np.pad(tiles, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
     count, columns, tall, wide, channels = tiles.shape
     canvas = tiles.transpose(0, 2, 1, 3, 4).reshape(count * tall, columns * wide, channels)
-    with figure(file, width=3.2 + height * columns * wide / tall, height=0.4 + height * count) as axis:
-        axis.imshow(canvas[:, :, 0] if channels == 1 else canvas, cmap="gray", vmin=0, vmax=255)
-        lines = int(height / 0.15)  # of small print
-        axis.set_yticks([tall * (row + 0.5) for row in range(count)], [label(name, 24, lines) for name, _ in rows], fontsize=8)
+    names = [label(name, 24, int(height / 0.15)) for name, _ in rows]  # as many lines of small print
+    beside = 0.08 * max(_columns(line) for name in names for line in name.split("\n"))
+    with figure(file, width=0.3 + beside + height * columns * wide / tall, height=0.8 + height * count, title=title) as axis:
+        show(axis, canvas)
+        axis.set_yticks([tall * (row + 0.5) for row in range(count)], names, fontsize=8)
         axis.set_xticks([wide * (column + 0.5) for column in range(len(heads))], heads, fontsize=8)
         axis.tick_params(length=0, labeltop=True, labelbottom=False)
         axis.spines[:].set_visible(False)
@@ -129,11 +140,10 @@ def _wrapped(text: str, width: int) -> list[str]:
     return [*lines, text]
 
 
-def legend(axis, names: list[str], **options) -> None:
-    """A legend of the axis's lines in order; Matplotlib itself leaves out names that begin with an underscore."""
-    made = axis.legend(axis.get_lines(), ["x"] * len(names), **options)
-    for text, name in zip(made.get_texts(), names, strict=True):
-        text.set_text(name)
+def legend(axis, **options) -> None:
+    """What the lines or bars of an axis are, below the whole picture: there it covers nothing."""
+    handles, names = axis.get_legend_handles_labels()
+    axis.figure.legend(handles, names, **{"loc": "outside lower center", "ncols": len(names)} | options)
 
 
 def _cut(text: str, width: int) -> str:

@@ -11,18 +11,24 @@ COLUMNS = 4
 SHOWN = (1, 3, 5)  # strengths of the pictures
 
 
-def curves(clean: dict[str, float], told: dict[str, dict], file: Path) -> None:
+def curves(model: str, clean: dict[str, float], told: dict[str, dict], worst: dict, file: Path) -> None:
     """A small plot of each damage: accuracy and the worst class's recall, from undamaged (0) to strength 5."""
+    title = (
+        f"{model}: {clean['accuracy']:.0%} right undamaged, {worst['accuracy']:.0%} under {worst['damage']} {worst['strength']}"
+    )
     rows = -(-len(told) // COLUMNS)
-    size = {"width": 2.2 * COLUMNS, "height": 0.3 + 1.9 * rows, "rows": rows, "columns": COLUMNS}
-    with plots.figure(file, **size, title="From undamaged (0) to strength 5") as axes:
+    size = {"width": 2.2 * COLUMNS, "height": 0.8 + 1.9 * rows, "rows": rows, "columns": COLUMNS}
+    with plots.figure(file, **size, title=title) as axes:
         for axis in axes.flat[len(told) :]:
             axis.axis("off")
         for axis, (name, each) in zip(axes.flat, told.items(), strict=False):
-            for key, colour in (("accuracy", plots.BLUE), ("worst_class_recall", plots.ORANGE)):
-                axis.plot(range(6), [clean[key], *each[key]], color=colour, marker=".", clip_on=False)
+            for key, colour, about in (
+                ("accuracy", plots.BLUE, "accuracy by strength of the damage"),
+                ("worst_class_recall", plots.ORANGE, "recall of the worst class"),
+            ):
+                axis.plot(range(6), [clean[key], *each[key]], color=colour, marker=".", clip_on=False, label=about)
             axis.set(ylim=(0, 1), xticks=range(6), title=_titled(name, each))
-        plots.legend(axes.flat[0], ["accuracy", "worst class"], fontsize=7, frameon=False)
+        plots.legend(axes.flat[0])
 
 
 def damages(sample: np.ndarray, told: dict[str, dict], file: Path) -> None:
@@ -31,7 +37,9 @@ def damages(sample: np.ndarray, told: dict[str, dict], file: Path) -> None:
         (_titled(name, each), [sample, *(damaged(sample[None], name, strength)[0] for strength in SHOWN)])
         for name, each in told.items()
     ]
-    plots.sheet(file, rows, ["undamaged", *(f"strength {strength}" for strength in SHOWN)])
+    plots.sheet(
+        file, rows, ["undamaged", *(f"strength {strength}" for strength in SHOWN)], title="The same sample under each damage"
+    )
 
 
 def _titled(name: str, each: dict) -> str:

@@ -51,9 +51,9 @@ def stress(
             outcome = _outcome(clean["accuracy"], told, len(rows)) | {"package": model.digest, "test_digest": digest}
             (fresh / architecture).mkdir()
             files.write_json(fresh / architecture / "stress.json", outcome)
-            drawings.curves(clean, told, fresh / architecture / "curves.png")
+            worst, shown = outcome["worst"], architecture.upper()
+            drawings.curves(shown, clean, told, worst, fresh / architecture / "curves.png")
             drawings.damages(test.images[rows[0]], told, fresh / architecture / "damages.png")
-            worst = outcome["worst"]
             print(f"stress {architecture}: mean corruption error {outcome['mean_corruption_error']:.4f}, {outcome['relative']:+.4f} "
                   f"against {len(rows):,} undamaged test samples; worst: {worst['damage']} {worst['strength']}, accuracy "
                   f"{worst['accuracy']:.4f}")  # fmt: skip

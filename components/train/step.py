@@ -146,13 +146,14 @@ def _fit(
     record["waiting_share"] = round(progress.waiting / max(progress.seconds, 1e-9), 4)
     files.write_json(fresh / "run.json", record)
     files.write_csv(fresh / "history.csv", progress.history)
-    _draw_curves(progress.history, progress.best_epoch, fresh / "curves.png")
     (fresh / "params.yaml").write_text(yaml.safe_dump(configs.of_pipeline_run() or every, sort_keys=False), encoding="utf-8")
     if diff:
         (fresh / "git.diff").write_text(diff, encoding="utf-8")
     if (augmented / "preview.png").exists():  # what was learnt from, beside what came of it
         shutil.copy(augmented / "preview.png", fresh)
     balanced = record["validation"]["balanced_accuracy"]
+    title = f"{config.architecture.upper()}: balanced accuracy {balanced:.4f} on validation, of epoch {progress.best_epoch}"
+    _draw_curves(title, progress.history, progress.best_epoch, fresh / "curves.png")
     return checkpoints, (f"train {config.architecture}: best epoch {progress.best_epoch} of {len(progress.history)}, "
                          f"{progress.seconds:.0f} s; balanced accuracy on validation {balanced:.4f}")  # fmt: skip
 
@@ -184,13 +185,13 @@ def _both_sides(keras, model):
     return keras.Model(model.input, keras.layers.Average(name="both_sides")([model.output, mirrored]), name=model.name)
 
 
-def _draw_curves(history: list[dict], best: int, file: Path) -> None:
+def _draw_curves(title: str, history: list[dict], best: int, file: Path) -> None:
     epochs = [row["epoch"] for row in history]
-    with plots.figure(file, width=8, height=3, columns=2) as axes:
+    with plots.figure(file, width=8, height=3.4, columns=2, title=title) as axes:
         for axis, what in zip(axes, ("loss", "accuracy"), strict=True):
             for side, colour in (("train", plots.BLUE), ("validation", plots.ORANGE)):
                 axis.plot(epochs, [row[f"{side}_{what}"] for row in history], color=colour, marker=".", label=side)
-            axis.axvline(best, color="#8a90a0", linewidth=0.8, linestyle=":", label="kept")
+            axis.axvline(best, color=plots.GREY, linewidth=0.8, linestyle=":", label="kept")
             axis.set(title=what.capitalize(), xlabel="epoch")
             axis.xaxis.get_major_locator().set_params(integer=True)
-        axes[0].legend(frameon=False)
+        plots.legend(axes[0])

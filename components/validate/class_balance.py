@@ -8,7 +8,7 @@ import pandas as pd
 from components.shared import plots
 from components.validate.context import Context, counted
 
-_COLOURS = {"train": plots.BLUE, "validation": "#8fb3e6", "test": plots.ORANGE, "to be split": plots.BLUE}
+_COLOURS = {"train": plots.BLUE, "validation": plots.SKY, "test": plots.ORANGE, "to be split": plots.BLUE}
 _DRAWN = 60  # classes: a taller chart is no longer taken in at a glance
 
 
@@ -36,19 +36,20 @@ def per_split(context: Context) -> pd.DataFrame:
 def chart(context: Context, file: Path) -> None:
     """Stacked bars, a class each, the largest on top; at most 60 classes are drawn, the largest and the smallest."""
     counts = per_split(context).iloc[::-1]
+    title = f"{counts.to_numpy().sum():,} samples in {len(counts):,} classes; largest / smallest: {_ratio(counted(context.training)):.1f}"
     if len(counts) > _DRAWN:
+        title += f"; the {_DRAWN // 2} largest and the {_DRAWN // 2} smallest"
         counts = pd.concat([counts.head(_DRAWN // 2), counts.tail(_DRAWN // 2)])
-    with plots.figure(file, width=7, height=1.2 + 0.22 * len(counts)) as axis:
+    with plots.figure(file, width=7, height=1.4 + 0.22 * len(counts), title=title) as axis:
         left = np.zeros(len(counts), int)
         for name in counts:
             axis.barh(range(len(counts)), counts[name], left=left, color=_COLOURS[name], label=name)
             left = left + counts[name].to_numpy()
         # By their places, since shortened names may be the same.
         axis.set_yticks(range(len(counts)), [plots.label(str(label), 40) for label in counts.index])
-        axis.set_xlabel("samples")
-        axis.set_title("Samples per class and split", loc="left")
-        if len(counts):
-            axis.legend(frameon=False, loc="lower right")
+        axis.set(xlabel="samples", ylim=(-0.6, len(counts) - 0.4))
+        axis.xaxis.set_major_formatter("{x:,.0f}")
+        plots.legend(axis)
 
 
 def facts(context: Context) -> dict:
