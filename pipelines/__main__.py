@@ -27,6 +27,7 @@ OPTIONS = {
     "--memory": {**TEXT, "default": "4g", "help": "limit of each container (default: %(default)s)"},
     "--root": {**PATH, "default": Path("outputs/kubeflow"), "help": "where artifacts go (default: %(default)s)"},
     "--no-cache": {**FLAG, "help": "run every step, also what was run before"},
+    "--verbose": {**FLAG, "help": "show what the steps say, too, which their logs keep"},
     "--data": {**TEXT, "help": "DVC remote that holds the data (default: DVC's default remote; for `run` the folder data)"},
     "--digest": {**TEXT, "help": "which data (default: what data.dvc records; of a folder what is in it; for `schedule` the newest)"},
     "--follow": {**TEXT, "metavar": "ADDRESS", "help": "the newest is what this data.dvc says, such as a branch's, raw"},
@@ -52,7 +53,7 @@ SENT = "--data --digest --unchecked --name --experiment --params --set --setting
 COMMANDS = {  # function, what it does, its options
     "compile": ("graph:compile_pipeline", "write the pipeline as the YAML that Kubeflow takes", "--output --params --set --settings"),
     "run": ("local:run", "run it here, through KFP's local runner: no cluster",
-            "--containers --memory --data --digest --root --no-cache --params --set"),
+            "--containers --memory --data --digest --root --no-cache --verbose --params --set"),
     "check": ("preflight:check", "look whether a run would start on Kubeflow, and say what stands in its way", "--settings"),
     "submit": ("submit:submit", "start a run on Kubeflow, as a version named after the commit", f"--wait {SENT}"),
     "schedule": ("schedules:schedule", "run on Kubeflow again and again", f"--cron --follow --when-drifted --now {SENT}"),

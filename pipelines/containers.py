@@ -6,19 +6,17 @@ others, have the network of this machine.
 
 import argparse
 import contextlib
-import itertools
 import os
 import re
 import shutil
 import stat
-import time
 from pathlib import Path
 
 from components.shared import deadline
 from components.shared.errors import CannotRun
 from pipelines import graph
 from pipelines.execution import REASON_FILE, leave
-from pipelines.local import Said
+from pipelines.local import Logs
 
 TRACKED = ("train", "package", "evaluate", "register")  # the steps that talk to the tracking server
 # By SIGKILL, as the kernel does to what passes its memory; by SIGTERM; not begun.
@@ -58,13 +56,11 @@ class Containers:
     Raises CannotRun when there is no engine, or no image of this code.
     """
 
-    def __init__(self, options: argparse.Namespace, root: Path, said: Said) -> None:
+    def __init__(self, options: argparse.Namespace, root: Path, logs: Logs) -> None:
         if not MEMORY.fullmatch(options.memory):
             raise CannotRun(f"--memory {options.memory}: expected a whole number and a unit (b, k, m or g), such as 4g")
-        self.memory, self.data, self.said, self.engine = options.memory, Path(options.data).absolute(), said, _engine()
+        self.memory, self.data, self.logs, self.engine = options.memory, Path(options.data).absolute(), logs, _engine()
         self.artifacts, self.tracking = open_folder(root / "artifacts"), open_folder(root / "tracking")
-        self.logs = root / "logs" / time.strftime("%Y%m%d-%H%M%S")
-        self.numbers = itertools.count(1)
         self.served = os.environ.get(SERVER, "").startswith("http")
 
     def check(self) -> None:
@@ -85,10 +81,10 @@ class Containers:
         if not self.served and not (self.tracking / "mlflow/runs.db").exists():
             print(f"tracking: in {self.tracking}", flush=True)
             if code := self.run("tracking", MAKE_STORE, environment):
-                raise CannotRun(f"{self.tracking}: the store for runs was not made (exit code {code}); log: {self.logs}")
+                raise CannotRun(f"{self.tracking}: the store for runs was not made (exit code {code}); log: {self.logs.latest}")
 
     def run(self, name: str, command: list[str], environment: dict[str, str]) -> int:
-        """Run a step's command to its end and return its exit code; its log is shown and kept."""
+        """Run a step's command to its end and return its exit code; `logs` keeps what it says."""
         served = self.served and name.split()[0] in TRACKED
         variables = [*environment, *(PASSED_ON if served else PASSED_ON[:1])]
         folders = {self.data: "ro", self.artifacts: "rw", self.tracking: "rw"}
@@ -99,18 +95,15 @@ class Containers:
             *(f"--env={variable}" for variable in variables),  # their values are read from its own: no secret is in a command
             graph.image(), "python", "-m", "pipelines.first_process", *command,
         ]  # fmt: skip
-        self.logs.mkdir(parents=True, exist_ok=True)
-        log = self.logs / f"{next(self.numbers):02}-{name.replace(' ', '_')}.log"
-        with log.open("w", encoding="utf-8") as kept:
-            # There, since podman leaves an empty file `oom` where it was called when a container has taken too much memory.
-            code = Said(*self.said.streams, kept).run(started, environment, self.logs)
+        # There, since podman leaves an empty file `oom` where it was called when a container has taken too much memory.
+        code = self.logs.run(name, started, environment, self.logs.folder)
         how = {
             KILLED: f": killed, perhaps out of memory (limit {self.memory}; --memory raises it)",
             STOPPED: ": told to stop; the same command goes on from here",
             NO_CONTAINER: ": the container engine could not start it",
         }
         if code:
-            leave(name, f"exit code {code}{how.get(code, '')}; log: {log}", environment[REASON_FILE])
+            leave(name, f"exit code {code}{how.get(code, '')}; log: {self.logs.latest}", environment[REASON_FILE])
         return code
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -10,10 +11,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO
 
 from components.shared import config, files, scratch
 from components.shared.config import PIPELINE_RUN
@@ -43,26 +44,25 @@ def run(options: argparse.Namespace) -> int:
     else:
         artifacts = root
         artifacts.mkdir(parents=True, exist_ok=True)
-    cache, log = root / ".cache", root / "run.log"
+    cache, logs = root / ".cache", Logs(root / "logs" / time.strftime("%Y%m%d-%H%M%S"), verbose=options.verbose)
     sweep(cache)
     with contextlib.ExitStack() as stack:
         # Reasons and store lie among the artifacts, where containers see them, too. By these knobs the runs in MLflow are grouped.
         reason_file = Path(stack.enter_context(tempfile.NamedTemporaryFile(dir=artifacts)).name)
         environment = {REASON_FILE: str(reason_file), STORE: "" if options.no_cache else f"file://{artifacts}/store",
                        PIPELINE_RUN: os.environ.get(PIPELINE_RUN, config.as_text(params))}  # fmt: skip
-        said = Said(sys.stdout, stack.enter_context(log.open("w", encoding="utf-8", errors="backslashreplace")))
         if options.containers:
             reason_file.chmod(0o666)  # a container writes to it as another user
-            steps = containers.Containers(options, root, said)
+            steps = containers.Containers(options, root, logs)
             steps.check()
             steps.make_store(environment)
             start = steps.run
             graph.send_backbones(params, environment[STORE])
         else:
-            start, environment["TMPDIR"] = said.process, str(stack.enter_context(scratch.folder()))
+            start, environment["TMPDIR"] = logs.process, str(stack.enter_context(scratch.folder()))
         caching = {"enable_caching": not options.no_cache, "cache_root": str(cache)}
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(artifacts), **caching)
-        stack.enter_context(like_the_launcher(start, said, environment))
+        stack.enter_context(like_the_launcher(start, environment))
         ended = ""
         try:
             pipeline(data=data, digest=digest)
@@ -71,39 +71,50 @@ def run(options: argparse.Namespace) -> int:
         reasons = reason_file.read_text(encoding="utf-8").splitlines()  # of what register refuses, too
         if reasons or ended:
             reason = f"failed at {reasons[0]}" if reasons else ended
-            print(f"pipelines run: {reason}; the whole log: {log}", file=sys.stderr)
+            print(f"pipelines run: {reason}; logs: {logs.folder}", file=sys.stderr)
             return FAILED
+    from components.register.summary import closing
+
+    made = max(artifacts.glob("darkroom-*"), key=lambda folder: folder.stat().st_mtime)
+    registration = made / "register/registration"
+    print(closing(files.read_json(registration), registration))
+    print(f"\nreport: {made}/register/page.folder/index.html\nlogs:   {logs.folder}")
     return DONE
 
 
-class Said:
-    """What steps say, as a person sees it and as the log keeps it."""
+class Logs:
+    """Commands of steps: a line on the terminal for each, and what it says in a file of its own; `verbose` shows that, too."""
 
-    def __init__(self, *streams: TextIO) -> None:
-        self.streams = streams
-
-    def write(self, text: str) -> None:
-        """Show and keep a piece of text."""
-        for stream in self.streams:
-            stream.write(text)
-            stream.flush()
+    def __init__(self, folder: Path, *, verbose: bool = False) -> None:
+        self.folder, self.verbose, self.latest, self.numbers = folder, verbose, folder, itertools.count(1)
 
     def process(self, name: str, command: list[str], environment: dict[str, str]) -> int:
         """Run a step's command as a process, by this Python; its exit code."""
         from kfp.local.subprocess_task_handler import replace_python_executable
 
-        return self.run(replace_python_executable(command, sys.executable), environment)
+        return self.run(name, replace_python_executable(command, sys.executable), environment)
 
-    def run(self, command: list[str], environment: dict[str, str], folder: Path | None = None) -> int:
-        """Run a command to its end, in this folder where one is named, and say what it says; its exit code."""
+    def run(self, name: str, command: list[str], environment: dict[str, str], folder: Path | None = None) -> int:
+        """Run a command to its end, in this folder where one is named; its exit code. `latest` is the file of what it says."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.latest = self.folder / f"{next(self.numbers):02}-{name.replace(' ', '_')}.log"
+        print(f"{name:16}", end="\n" if self.verbose else "", flush=True)
+        begun = time.monotonic()
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
-        with subprocess.Popen(command, cwd=folder, env=os.environ | environment, **streams) as process:
+        with (
+            self.latest.open("w", encoding="utf-8", errors="backslashreplace", buffering=1) as kept,
+            subprocess.Popen(command, cwd=folder, env=os.environ | environment, **streams) as process,
+        ):
             try:
                 for line in process.stdout:
-                    self.write(line)
+                    kept.write(line)
+                    if self.verbose:
+                        print(line, end="", flush=True)
             except KeyboardInterrupt:
                 process.terminate()  # a terminal tells it by itself
+                print()
                 raise
+        print(f"{'failed' if process.returncode else 'done':6}{time.monotonic() - begun:8,.0f} s", flush=True)
         return process.returncode
 
 
@@ -125,7 +136,7 @@ def _data(options: argparse.Namespace) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def like_the_launcher(start: Start, said: Said, environment: dict[str, str]) -> Iterator[None]:
+def like_the_launcher(start: Start, environment: dict[str, str]) -> Iterator[None]:
     """KFP's local runner runs each step by `start`, with these variables, and keeps to what holds on a cluster.
 
     A command that fails leaves no outputs. The exit handler is told COMPLETE or FAILED and no reason, and its placeholders mean
@@ -141,10 +152,7 @@ def like_the_launcher(start: Start, said: Said, environment: dict[str, str]) -> 
             self.command, self.environment = full_command, environment | env_vars
 
         def run(self) -> status.Status:
-            name = self.command[-1].replace("_", " ")
-            said.write(f"{name}: started\n")
-            code = start(name, self.command, self.environment)
-            said.write(f"{name}: {'failed' if code else 'done'}\n")
+            code = start(self.command[-1].replace("_", " "), self.command, self.environment)
             if code:
                 given = json.loads(self.command[self.command.index("--executor_input") + 1])
                 shutil.rmtree(Path(given["outputs"]["outputFile"]).parent, ignore_errors=True)

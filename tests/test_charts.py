@@ -55,7 +55,8 @@ def project(here, classes: list[str], shape: tuple[int, ...], *, each: int = 2) 
     arrays.Layout(classes, shape, "0.dir").write(prepared)
     record = {"model": keras_file.save(model, here / "model"), "name": "cnn", "training_id": "t", "training_seconds": 1.0,
               "parameters": model.count_params(), "classes": classes, "shape": list(shape), "data_digest": "0.dir", "knobs": {},
-              "validation": {}, "tags": {}, "best": {}, "training_samples": len(labels), "temperature": 1.0, "mirrored": False}  # fmt: skip
+              "validation": {}, "tags": {"architecture": "cnn"}, "best": {}, "training_samples": len(labels), "temperature": 1.0,
+              "mirrored": False}  # fmt: skip
     (here / "model" / "run.json").write_text(json.dumps(record))
     seen.write(here / "model" / seen.FILE, [arrays.load(prepared / name).table() for name in ("train", "validation")])
     height, width, channels = shape[-3:]

@@ -68,9 +68,9 @@ def step(image, tmp_path_factory):
         words.write_text("")
         options = argparse.Namespace(memory=memory, data=str(root / "data"))
         shutil.rmtree(root / "logs", ignore_errors=True)
-        one = containers.Containers(options, root, local.Said())
+        one = containers.Containers(options, root, local.Logs(root / "logs"))
         code = one.run("step", ["sh", "-c", command], {execution.REASON_FILE: str(words)})
-        return code, next(one.logs.glob("*.log")).read_text(), words.read_text()
+        return code, one.logs.latest.read_text(), words.read_text()
 
     return run
 

@@ -145,7 +145,7 @@ def scored(here, knobs, monkeypatch):
         record = {"training_id": "t", "name": "cnn-default", "classes": CLASSES, "shape": [8, 8, 1], "data_digest": "d.dir",
                   "knobs": {"prepare": {"resize": "pad"}},
                   "model": keras_file.save(model, here / "model"), "training_seconds": 1.0, "parameters": 4, "temperature": 1.0,
-                  "mirrored": False}  # fmt: skip
+                  "mirrored": False, "tags": {"architecture": "cnn"}}  # fmt: skip
         files.write_json(here / "model/run.json", record)
         seen.write(here / "model" / seen.FILE, [pq.read_table(here / "prepared/test/samples.parquet")[:learnt]])
         config = knobs(EvaluateConfig, "evaluate", gallery=1, explained=0)
@@ -207,6 +207,8 @@ def test_an_evaluation_repeats_byte_for_byte_and_says_how_certain_it_is(scored, 
     assert set(sure) == {"accuracy", "balanced_accuracy", "macro_f1", "worst_class_recall", "expected_calibration_error",
                          "log_loss", "coverage"}  # fmt: skip
     assert all(low <= round(figures[name], 6) <= high for name, (low, high) in sure.items())
+    shown = {"acc": figures["accuracy"], "worst": figures["worst_class_recall"]}
+    assert files.read_json(folder / "headline.json") == {"cnn": shown}
     rows = pq.read_table(folder / "samples.parquet").to_pandas()
     assert (rows["label"] == rows["predicted"]).mean() == figures["accuracy"]
     floor = 0.4  # of toy_package, as is the other

@@ -128,11 +128,11 @@ def test_a_run_with_nothing_new_ends_at_once_and_well(pointer, tmp_path, monkeyp
     )
     knobs = [given[name] for name in ("seed", *sections, "evaluate", "stress", "register")]
     newest.keep(newest.newest(pointer.as_uri(), CODE, knobs)[2])
-    said = local.Said()
-    with local.like_the_launcher(said.process, said, {}):
+    logs = local.Logs(tmp_path / "logs")
+    with local.like_the_launcher(logs.process, {}):
         pipeline()
     assert {path.name for path in tmp_path.glob("root/*/*")} == {"newest", "report"}
     pointer.write_text(pointer.read_text().replace(DIGESTS[0], DIGESTS[1]))
-    with local.like_the_launcher(said.process, said, {}), pytest.raises(RuntimeError):
+    with local.like_the_launcher(logs.process, {}), pytest.raises(RuntimeError):
         pipeline()  # of data that is nowhere
     assert "measure: file:///none: does not hold 1111" in (tmp_path / "words").read_text()

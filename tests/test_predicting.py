@@ -65,8 +65,8 @@ def test_it_runs_as_kubeflow_runs_it_and_drift_is_looked_for_in_what_it_wrote(tm
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.delenv(STORE, raising=False)
     kfp_local.init(kfp_local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "root"))
-    said = local.Said()  # noqa: F811
-    with local.like_the_launcher(said.process, said, {"DARKROOM_CPUS": "1"}):
+    logs = local.Logs(tmp_path / "logs")
+    with local.like_the_launcher(logs.process, {"DARKROOM_CPUS": "1"}):
         output = (tmp_path / "kept").as_uri()
         predicting_pipeline()(data=str(data), digest="", model=str(package.folder), output=output)
     (made,) = tmp_path.glob(f"root/*/predict/answers/{FILE}")

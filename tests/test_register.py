@@ -56,6 +56,19 @@ def test_the_better_one_on_validation_becomes_champion_whatever_the_test_split_s
     assert "champion of `darkroom`: version 1" in table
 
 
+def test_a_trial_gets_its_verdict_and_adds_nothing_to_the_registry(candidate, registered, capsys):
+    trial = registered(candidate("cnn", validation=0.9, test=0.9), candidate("lstm", validation=0.8, test=0.1), enabled=False)
+    assert (trial["accepted"], trial["version"], versions()) == (False, None, {})
+    assert trial["reasons"][0].startswith("cnn has balanced accuracy 0.9000 on validation data")
+    assert "lstm: accuracy 0.1000 is below register.minimum_accuracy" in " ".join(trial["candidates"][1]["reasons"])
+    assert {row["verdict"] for row in trial["criteria"]} >= {"passes", "fails"}
+    table = capsys.readouterr().out
+    assert "registered as version" in table
+    assert "A trial: register.enabled is false, so that nothing was registered." in table
+    with pytest.raises(Refused, match="lstm: accuracy"):  # what does not pass the gates ends as without the knob
+        registered(candidate("lstm", validation=0.8, test=0.1), enabled=False)
+
+
 @pytest.mark.parametrize(("begun", "said"), [
     ("nothing", "began from nothing."), ("efficientnet-lite0", "began from ImageNet's weights (EfficientNet-Lite0, Apache-2.0)."),
     ("mine@0123456789ab", "began from `mine@0123456789ab`, a network of your own."),

@@ -15,6 +15,7 @@ from components.shared.models import package as packages
 from components.shared.runs import tracking
 
 SPLIT = "split.json"  # of prepare
+HEADLINE = (("acc", "accuracy"), ("worst", "worst_class_recall"))  # short: a table of experiments is 120 columns wide
 
 
 def evaluate(
@@ -36,7 +37,7 @@ def evaluate(
 
     destination.check_folder(evaluation, kind="evaluation", inputs=[model, package, prepared])
     record = files.read_json(
-        model / "run.json", "name", "classes", "shape", "model", "data_digest", "knobs", "temperature", "mirrored"
+        model / "run.json", "name", "classes", "shape", "model", "data_digest", "knobs", "temperature", "mirrored", "tags"
     )
     layout = arrays.Layout.read(prepared)
     _refuse_other(model, record, prepared, layout)
@@ -77,6 +78,9 @@ def evaluate(
         result["shuffled_frames_accuracy"] = float((mixed.argmax(1) == labels).mean())
     with files.whole_folder(evaluation, kind="evaluation") as fresh:
         files.write_json(fresh / "metrics.json", result)
+        files.write_json(
+            fresh / "headline.json", {record["tags"]["architecture"]: {name: result[key] for name, key in HEADLINE}}
+        )
         files.write_json(fresh / "intervals.json", sure)
         pq.write_table(tables.samples(rows, labels, probabilities, classes), fresh / "samples.parquet", compression="zstd")
         found, few = slices(describe(test), hit, units)

@@ -12,6 +12,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class RegisterConfig(Section):
     """What a model must reach, and by what the better one is told. See params.yaml for the meaning of each."""
 
+    enabled: bool
     model: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]{0,99}$")
     minimum_accuracy: Share
     minimum_balanced_accuracy: Share

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-from components.register import criteria, report_page
+from components.register import criteria, report_page, summary
 from components.register.candidates import ABSOLUTE, Candidate, read_all
 from components.register.card import card
 from components.register.comparison import number
@@ -46,7 +46,7 @@ def register(
     for candidate in candidates:
         # A refused model is worth comparing too, but only a version needs the server to be up.
         for send, made in ((tracking.send_package, candidate.package.folder), (tracking.send_evaluation, candidate.evaluation)):
-            if candidate in passing:
+            if candidate in passing and config.enabled:
                 send(candidate.model, made)
             else:
                 tracking.try_to(send, candidate.model, made)
@@ -54,7 +54,10 @@ def register(
     verdict |= {"champion": None, "decisions": 0, "decide_on": config.decide_on}
     verdict["data_digest"] = candidates[0].record["data_digest"]
     verdict["criteria"] = [asdict(row) for candidate in candidates for row in candidate.criteria(config)]
-    if passing:
+    if passing and not config.enabled:
+        verdict["reasons"] = [_why_best(_best(passing, config), passing, config), "A trial: register.enabled is false, so that "
+                              "nothing was registered."]  # fmt: skip
+    elif passing:
         found, rows = _register(passing, prepared, config)
         verdict |= found
         verdict["criteria"] += map(asdict, rows)
@@ -63,14 +66,15 @@ def register(
     verdict["reasons"] += candidates[0].caveat()  # they have the test split in common
     verdict["candidates"] = [_row(candidate, config) for candidate in candidates]
     files.write_json(registration, verdict, ours=_is_verdict)
-    print("\n".join(f"register: {reason}" for reason in verdict["reasons"]))
     if report:
         report_page.write(registration, models, evaluations, stress, validation, report)
     judged = [tracking.Judged(candidate.record, candidate.card, candidate.stress) for candidate in candidates]
     shown = {"report": [report / "index.html"] if report else []}
     shown["data"] = [validation / "report.html", validation / "classes.png"] if validation else []
     tracking.try_to(tracking.send_verdict, judged, verdict, config.model_dump(), shown)
-    if not passing:
+    if passing:
+        print(summary.closing(verdict, registration))
+    else:
         raise Refused(*(reason for candidate in candidates for reason in candidate.reasons))
 
 
@@ -91,7 +95,7 @@ def _register(passing: list[Candidate], prepared: Path, config: RegisterConfig) 
     from components.register.promotion import settle
     from components.shared.runs.registry import Registry
 
-    best = max(passing, key=lambda candidate: candidate.on_validation(config.compare_by))
+    best = _best(passing, config)
     why_best = _why_best(best, passing, config)
     mlflow = tracking.connect()
     registry = Registry(mlflow, config.model)
@@ -115,6 +119,10 @@ def _register(passing: list[Candidate], prepared: Path, config: RegisterConfig) 
     registry.describe(best.version, best.card)
     found = {"version": best.version, "accepted": settled.verdict.accepted, "reasons": reasons}
     return found | {"champion": _told(settled.champion), "decisions": settled.decisions}, settled.verdict.rows
+
+
+def _best(passing: list[Candidate], config: RegisterConfig) -> Candidate:
+    return max(passing, key=lambda candidate: candidate.on_validation(config.compare_by))
 
 
 def _told(champion) -> dict | None:

@@ -37,31 +37,36 @@ def summary(
     if explain:
         print(criteria(verdict.get("criteria", [])))
         return
+    print(closing(verdict, registration))
+
+
+def closing(verdict: dict, registration: Path) -> str:
+    """The models side by side on the test split, the verdict, and what to type next: paths as they stand beside `registration`."""
     candidates = verdict["candidates"]
     width = max(14, *(len(candidate["name"]) + 2 for candidate in candidates))
     samples = _cell("{:,}", candidates[0]["metrics"].get("samples"))
-    print(f"\n{f'{samples} test samples':26}" + "".join(f"{candidate['name']:>{width}}" for candidate in candidates))
-    for name, part, key, form in _ROWS:
-        print(f"{name:26}" + "".join(f"{_cell(form, candidate.get(part, {}).get(key)):>{width}}" for candidate in candidates))
-    print(f"{'registered as version':26}" + "".join(f"{candidate['version'] or '-':>{width}}" for candidate in candidates))
-    print()
-    if verdict["accepted"]:
-        print(f"champion of `{verdict['model']}`: version {verdict['version']}")
-    else:
-        print(f"`{verdict['model']}`: no new champion")
-    for reason in [*verdict["reasons"], *(r for c in candidates if not c["version"] for r in c["reasons"])]:
-        print(f"  {reason}")
-    print(f"\nwhy:\n  darkroom summary {registration} --explain\nnext:")
+    rows = [(f"{samples} test samples", [candidate["name"] for candidate in candidates])]
+    rows += [
+        (name, [_cell(form, candidate.get(part, {}).get(key)) for candidate in candidates]) for name, part, key, form in _ROWS
+    ]
+    rows.append(("registered as version", [candidate["version"] or "-" for candidate in candidates]))
+    lines = ["", *(f"{name:26}" + "".join(f"{cell:>{width}}" for cell in cells) for name, cells in rows), ""]
+    lines.append(f"champion of `{verdict['model']}`: version {verdict['version']}" if verdict["accepted"]
+                 else f"`{verdict['model']}`: no new champion")  # fmt: skip
+    reasons = [*verdict["reasons"], *(r for c in candidates if not c["version"] for r in c["reasons"])]
+    lines += [f"  {reason}" for reason in reasons]
+    lines += ["", "why:", f"  darkroom summary {registration} --explain", "next:"]
     if verdict["accepted"]:
         champion = f"models:/{verdict['model']}@champion"
-        print(f"  darkroom serve {champion:26} ask it: a page on this machine, HTTP for programs")
-        print(f"  darkroom predict {champion} FOLDER --output answers.csv        a row a picture")
-    print(
-        "  make ui                                   compare the runs in MLflow\n"
-        "  ls outputs/evaluation/*/                  confusion, calibration, worst mistakes, where the network looked\n"
-        "  edit params.yaml, then dvc repro          only what a knob touches runs again\n"
-        "  darkroom ingest FOLDER data --replace && dvc add data && make run      your own pictures"
-    )
+        lines.append(f"  darkroom serve {champion:26} ask it: a page on this machine, HTTP for programs")
+        lines.append(f"  darkroom predict {champion} FOLDER --output answers.csv        a row a picture")
+    lines.append("  make ui                                   compare the runs in MLflow")
+    evaluations = registration.parent / "evaluation"
+    if evaluations.is_dir():  # as DVC lays them out, and not a runner of pipelines
+        lines.append(f"  ls {f'{evaluations}/*/':38} confusion, calibration, worst mistakes, where the network looked")
+        lines.append("  edit params.yaml, then dvc repro          only what a knob touches runs again")
+        lines.append("  darkroom ingest FOLDER data --replace && dvc add data && make run      your own pictures")
+    return "\n".join(lines)
 
 
 def criteria(rows: list[dict]) -> str:
