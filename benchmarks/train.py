@@ -116,7 +116,7 @@ def _seconds(records: list[dict]) -> float:
 
 
 def draw(results: dict[str, dict], file: Path) -> None:
-    with plots.figure(file, width=7.5, height=3.4) as axis:
+    with plots.figure(file, width=7.5, height=3.9, title="Accuracy by time of training") as axis:
         for name, result in results.items():
             colour = plots.BLUE if "CNN" in name else plots.ORANGE
             seconds, accuracy = zip(*result["curve"], strict=True)
@@ -124,7 +124,7 @@ def draw(results: dict[str, dict], file: Path) -> None:
             marker = "D" if "/" in name else "."  # a part of the time is a point or two, hardly a line
             axis.plot(seconds, [100 * a for a in accuracy], style, color=colour, marker=marker, label=name, alpha=0.9)
         axis.set(xlabel="seconds of training", ylabel="accuracy on validation data, %", ylim=(84, 95))
-        axis.legend(frameon=False, fontsize=7, loc="lower right")
+        plots.legend(axis, fontsize=7, ncols=3)
 
 
 def main() -> None:

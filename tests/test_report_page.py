@@ -239,8 +239,12 @@ def test_it_follows_the_systems_scheme_and_fits_a_phone(page, scheme, dark):
     page.execute_script("document.querySelectorAll('details').forEach(each => each.open = true)")
     page.execute_script("document.querySelectorAll('figure button').forEach(each => each.click())")
     wide = page.execute_script("return document.documentElement.scrollWidth")
+    links = page.execute_script(
+        "return [...document.querySelectorAll('nav a')].map(each => each.getBoundingClientRect().right)"
+    )
     page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert wide == 400
+    assert max(links) < 400  # none is hidden beyond the edge
 
     def brightness(selector: str, what: str) -> float:
         found = f"return getComputedStyle(document.querySelector({selector!r})).{what}.match(/[0-9.]+/g).map(Number)"
