@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Bring data/ to what data.dvc records, and refuse to go on with anything else. DVC alone would take other data and
 # rewrite data.dvc without a word.
-set -eu
+set -eu -o pipefail
 fashion_mnist=82fd284cc654ec2d88387931bc83436b.dir # what this project ships with, and can fetch from elsewhere
 
 recorded=$(sed -n 's/^- md5: //p' data.dvc)
 if [ ! -d data ]; then
   if [ "$recorded" = "$fashion_mnist" ]; then
-    dvc pull --quiet data.dvc 2>/dev/null || darkroom ingest fashion-mnist data
+    dvc pull --quiet data.dvc 2>/dev/null || darkroom ingest fashion-mnist data | sed "/^next: /d" # what is next follows here
   else
     dvc pull data.dvc || {
       echo "data/ is missing and its remote does not have it; \`darkroom ingest SOURCE data\` makes it again." >&2

@@ -208,7 +208,7 @@ def test_no_copies_where_nothing_varies_and_it_says_so(tmp_path, knobs, capsys, 
     assert [sample["label"] for sample in split.samples()] == ["ab"[label] for label in split.labels]
     assert on == {} or not np.array_equal(split.images[40:], split.images[:30])
     said = capsys.readouterr().out
-    assert f"augment: no copies{' of 1 class (' if on else ': with'}" in said
+    assert f"augment: no copies of {'1 class (' if on else '2 classes ('}" in said
     assert f"augment: 40 pictures and {30 if on else 0} copies;" in said
     assert (tmp_path / "augmented/preview.png").exists()
 

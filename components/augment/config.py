@@ -19,8 +19,3 @@ class AugmentConfig(Section):
     contrast: float = Field(ge=0, lt=1)
     noise: float = Field(ge=0, le=1)
     erase: float = Field(ge=0, le=0.5)
-
-    @property
-    def varies(self) -> bool:
-        """Whether any strength is on: without, a copy is its original."""
-        return any(value for name, value in self if name not in ("copies", "balance", "max_copies"))

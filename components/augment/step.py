@@ -61,12 +61,8 @@ def augment(
     before, after = (np.bincount(y, minlength=len(layout.classes)) for y in (train.labels, labels))
     if same:
         names = ", ".join(repr(layout.classes[label]) for label in same[:NAMED]) + (", …" if len(same) > NAMED else "")
-        of = f" of {screen.number(len(same), 'class', 'classes')} ({names})" if config.varies else ""
-        print(
-            screen.wrapped(
-                f"augment: no copies{of}: with these strengths (augment.*) each would be its original, byte for byte"
-            )
-        )
+        print(screen.wrapped(f"augment: no copies of {screen.number(len(same), 'class', 'classes')} ({names}): with these strengths "
+                             "(augment.*) each would be its original, byte for byte"))  # fmt: skip
     print(f"augment: {screen.number(len(train), 'picture')} and {screen.number(len(origins), 'copy', 'copies')}; largest class / "
           f"smallest: {before.max() / before.min():.1f} before, {after.max() / after.min():.1f} after")  # fmt: skip
 
@@ -75,8 +71,6 @@ def _unvaried(train: arrays.Split, origins: np.ndarray, mirrored: np.ndarray, co
     """The classes that would get copies, none of which differs from its original."""
     from components.augment.policies import vary
 
-    if not config.varies:
-        return np.unique(train.labels[origins]).tolist()
     rng = np.random.default_rng(seed)  # of its own: the copies do not change because they were tried before
     same = []
     for label in np.unique(train.labels[origins]):

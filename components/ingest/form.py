@@ -9,6 +9,7 @@ from components.ingest.archive import unread
 from components.ingest.listing import Listing
 from components.ingest.source import LeftOut, Source
 from components.shared.errors import CannotRun, Refused, Stop
+from components.shared.screen import number
 
 # How well a form fits: it could be read so; the layout as a whole is such; a file that only its maker writes says so;
 # the pictures themselves are in such a file.
@@ -102,6 +103,6 @@ def _nothing_fits(listing: Listing, named: Path, asked: str) -> Stop:
     what = f"is not of the form {asked}" if asked else "has no form that is known"
     if not listing.file:
         names = ", ".join(repr(listing.relative(file)) for file in others[:5]) + (" …" if len(others) > 5 else "")
-        what += f"; in it lie {listing.pictures:,} pictures and videos, {len(others):,} other files"
+        what += f"; in it lie {number(listing.pictures, 'picture or video', 'pictures and videos')}, {number(len(others), 'other file')}"
         what += f" ({names})" if names else ""
     return CannotRun(f"{named}: {what}; `darkroom ingest --help` lists the forms")

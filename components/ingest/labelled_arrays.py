@@ -11,6 +11,7 @@ from components.ingest.source import Entry, LeftOut, Source
 from components.shared.errors import CannotRun, Refused
 from components.shared.files import as_folder
 from components.shared.pictures.encode import encode_png
+from components.shared.screen import number
 
 _EXACT = 2**53  # above it a float is no exact number
 
@@ -39,8 +40,9 @@ def source_of(pairs: list[Pair], what: str, root: Path, *, classes: list[str] | 
                 yield Entry(label, name, frames=_frames(picture, name), split=split, clip=picture.ndim == 4)
 
     parts = [f"{len(pair.labels):,}" + (f" {pair.split}" if pair.split else "") for pair in pairs]
+    noun = "picture" if parts == ["1"] else "pictures"
     shape = "x".join(str(side) for side in pairs[0].pictures.shape[1:])
-    return Source(f"{what}: {' + '.join(parts)} pictures of {shape}", root, entries)
+    return Source(f"{what}: {' + '.join(parts)} {noun} of {shape}", root, entries)
 
 
 def _frames(picture: np.ndarray, name: str) -> Callable[[], Iterable[tuple[bytes, str]]]:
@@ -65,7 +67,7 @@ def checked(pictures: np.ndarray, labels: np.ndarray, split: str | None, *, clas
                       f"got {pictures.shape}{_turned(pictures.shape)}")  # fmt: skip
     labels = _one_a_picture(labels, file)
     if len(pictures) != len(labels):
-        raise Refused(f"E_MISSING_FILE {file}: {len(pictures)} pictures but {len(labels)} labels")
+        raise Refused(f"E_MISSING_FILE {file}: {number(len(pictures), 'picture')} but {number(len(labels), 'label')}")
     return Pair(pictures, _labels(labels, classes, file), split)
 
 

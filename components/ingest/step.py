@@ -146,7 +146,7 @@ def _bring_up_to_date(data: Path, samples: Iterator[Sample], *, add: bool, repla
         gone = ~there.seen & (not add)
         if gone.any() and not replace:
             raise CannotRun(
-                f"{data}: holds {gone.sum():,} samples that the source does not have; "
+                f"{data}: holds {screen.number(gone.sum(), 'sample')} that the source does not have; "
                 "--add keeps them, --replace drops them (dvc checkout brings them back)"
             )
         start = 0

@@ -90,7 +90,8 @@ def _recommendation(worst: float, counts: pd.Series) -> str:
     if worst > 3:
         rare = int((counts < counts.max() / 3).sum())
         advice += (
-            f" {rare} of {len(counts)} classes have less than a third of the largest: train.*.imbalance (deferred, effective_number) "
-            "makes the network mind them as much as the others, augment.balance gives them more copies. Best of all: more pictures."
+            f" {rare} of {len(counts)} classes {'has' if rare == 1 else 'have'} less than a third of the largest: train.*.imbalance "
+            "(deferred, effective_number) makes the network mind such a class as much as the others, augment.balance gives it more "
+            "copies. Best of all: more pictures."
         )
     return advice

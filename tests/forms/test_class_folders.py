@@ -122,7 +122,7 @@ def test_what_is_left_out_is_told(tmp_path, capsys):
 def test_a_class_of_which_nothing_is_left_is_an_error(tmp_path):
     draw(tmp_path, "cat/1.jpg", "dog/1.jpg", "emu/1.xcf", "emu/2.xcf", "notes/a.txt")
     assert refused(tmp_path) == (
-        "E_CLASS_LOST emu: none of its 2 files is a picture that is read (2 .xcf), such as emu/1.xcf; "
+        "E_CLASS_LOST emu: 2 files, none of them a picture that is read (2 .xcf), such as emu/1.xcf; "
         "save them as PNG or JPEG, or move the folder out"
     )
 

@@ -88,7 +88,7 @@ def test_paths_without_bytes_are_refused(tmp_path):
     written(tmp_path / "a/a.parquet", 2, image=pa.array(outside, STRUCT))
     assert "2 rows have no bytes in image, at most the path of a picture that lies elsewhere" in refused(tmp_path / "a")
     written(tmp_path / "b/a.parquet", 1, image=pa.array([{"path": "cat/1.png"}], pa.struct([("path", pa.string())])))
-    assert "1 rows have no bytes" in refused(tmp_path / "b")
+    assert "1 row has no bytes" in refused(tmp_path / "b")
 
 
 def test_a_row_without_a_label_is_left_out_and_a_number_beyond_the_classes_refused(tmp_path, capsys):

@@ -15,6 +15,7 @@ from components.ingest.listing import Listing
 from components.ingest.sample_reader import DOCUMENTS, LONG_CLIP, escaped
 from components.ingest.source import Entry, LeftOut, Source
 from components.shared.errors import CannotRun, Refused
+from components.shared.screen import number
 
 EXAMPLE = """\
 train/cat/1.jpg
@@ -120,7 +121,7 @@ def _refuse_lost_classes(listing: Listing, places: dict[str, Place]) -> None:
         endings = Counter(PurePosixPath(file).suffix.lower() for file in others[label])
         if set(endings) - {"", *DOCUMENTS}:
             names = ", ".join(f"{count:,} {escaped(ending) or 'without ending'}" for ending, count in endings.most_common(3))
-            lost.append(f"E_CLASS_LOST {escaped(label)}: none of its {endings.total():,} files is a picture that is read "
+            lost.append(f"E_CLASS_LOST {escaped(label)}: {number(endings.total(), 'file')}, none of them a picture that is read "
                         f"({names}), such as {escaped(others[label][0])}; save them as PNG or JPEG, or move the folder out")  # fmt: skip
     if lost:
         raise Refused(*sorted(lost))

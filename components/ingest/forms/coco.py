@@ -10,6 +10,7 @@ from components.ingest import boxes
 from components.ingest.boxes import Box, Export, Marked
 from components.ingest.listing import Listing, head
 from components.ingest.source import split_of
+from components.shared import screen
 from components.shared.errors import CannotRun
 
 _KEYS = re.compile(rb'"(images|annotations|categories|licenses|info)"\s*:')
@@ -72,7 +73,7 @@ def _pictures(file: Path, export: Export) -> Iterator[Marked]:
         what = f"{twice} of its pictures have the id of another; their boxes cannot be told apart"
         export.faults.append(f"E_DUPLICATE_ROW {path}: {what}")
     if lost := found.keys() - images.keys():
-        what = f"has boxes of {len(lost)} pictures that it does not list, such as {min(lost, key=str)!r}"
+        what = f"has boxes of {screen.number(len(lost), 'picture')} that it does not list, such as {min(lost, key=str)!r}"
         export.faults.append(f"E_MISSING_FILE {path}: {what}")
     for key, (name, width, height) in images.items():
         if picture := export.find(name, folders):

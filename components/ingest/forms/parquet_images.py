@@ -16,6 +16,7 @@ from components.ingest.source import Entry, LeftOut, Source
 from components.shared import supervise
 from components.shared.data import dataset
 from components.shared.errors import CannotRun, Refused
+from components.shared.screen import number
 
 _PICTURES = ("image", "img", "picture", "photo", "jpg", "png")
 _LABELS = ("label", "labels", "class", "category", "target", "class_name", "class_id")
@@ -63,7 +64,9 @@ def read(listing: Listing, options: Options) -> Source:
             yield from _entries(table, name, split, left_out)
 
     rows = sum(pq.read_metadata(table.file).num_rows for table in tables)
-    return Source(f"{rows:,} rows of {len(tables):,} Parquet files, labels in {tables[0].label}", listing.root, entries)
+    return Source(
+        f"{number(rows, 'row')} of {number(len(tables), 'Parquet file')}, labels in {tables[0].label}", listing.root, entries
+    )
 
 
 def _schema(file: Path) -> pa.Schema | None:
@@ -116,8 +119,8 @@ def _table(file: Path, listing: Listing, options: Options) -> _Table:
     fields = {field.name: field.type for field in column} if pa.types.is_struct(column) else {}
     table = _Table(file, found[0], fields, label, classes or class_list(listing))
     if missing := _without_bytes(table):
-        raise Refused(f"E_MISSING_FILE {file}: {missing:,} rows have no bytes in {table.picture}, at most the path of a picture that "
-                      "lies elsewhere; save it with the pictures in it, or ingest the folder of pictures")  # fmt: skip
+        raise Refused(f"E_MISSING_FILE {file}: {number(missing, 'row has', 'rows have')} no bytes in {table.picture}, at most the path "
+                      "of a picture that lies elsewhere; save it with the pictures in it, or ingest the folder of pictures")  # fmt: skip
     return table
 
 

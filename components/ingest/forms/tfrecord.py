@@ -8,6 +8,7 @@ from components.ingest.form import HELD, Fit, Form, Options
 from components.ingest.listing import Listing
 from components.ingest.record_files import class_list, ending_of, label_of, leave_out_others, path_of, splits
 from components.ingest.source import Entry, LeftOut, Source
+from components.shared import screen
 from components.shared.errors import CannotRun, Refused
 
 # What features are called: by TensorFlow's own models first, then by TensorFlow Datasets and others. The first that is there counts.
@@ -55,7 +56,7 @@ def read(listing: Listing, options: Options) -> Source:
             if number < 0:
                 left_out.add("W_MISSING", "files without a record in them", name)
 
-    return Source(f"tf.train.Examples of {len(found):,} TFRecord files", listing.root, entries)
+    return Source(f"tf.train.Examples of {screen.number(len(found), 'TFRecord file')}", listing.root, entries)
 
 
 def _first(features: dict[str, list], names: tuple[str, ...]) -> object:
