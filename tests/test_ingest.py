@@ -43,6 +43,19 @@ def test_a_folder_per_class_of_stills_and_back(stills, tmp_path, capsys):
     assert contents(tmp_path / "back") == contents(stills)
 
 
+def test_it_says_what_to_run_next_for_the_folder_at_hand(stills, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for project, data, wanted in (
+        (False, "data", "darkroom measure --data data --config measure --manifest outputs/manifest"),
+        (True, "data", "dvc add data && dvc repro"),
+        (True, "other pictures", "darkroom measure --data 'other pictures' --config measure --manifest outputs/manifest"),
+    ):
+        if project:
+            Path("dvc.yaml").touch()
+        ingest(str(stills), Path(data))
+        assert capsys.readouterr().out.endswith(f"; 1 shard, 0.1 MiB\nnext: {wanted}\n")
+
+
 def test_a_folder_per_class_of_clips_with_frames_in_natural_order(tmp_path):
     clip = tmp_path / "source" / "walk" / "one"
     clip.mkdir(parents=True)

@@ -32,17 +32,10 @@ def is_animation(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         head = file.read(kinds.HEAD)
-    match kinds.kind_of_bytes(head):
-        case "APNG":
-            return True
-        case "WEBP" as kind if kinds.is_animated_webp(head):
-            pass
-        case "AVIF" as kind if b"avis" in head[:64]:
-            pass
-        case "GIF" as kind:
-            pass
-        case _:
-            return False
+    kind = kinds.kind_of_bytes(head)
+    may_move = {"WEBP": kinds.is_animated_webp, "AVIF": lambda head: b"avis" in head[:64], "GIF": bool}
+    if kind == "APNG" or kind not in may_move or not may_move[kind](head):
+        return kind == "APNG"
     try:
         with kinds.opened(path.read_bytes(), kind) as image:
             return getattr(image, "n_frames", 1) > 1

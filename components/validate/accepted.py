@@ -30,11 +30,11 @@ def find(validation: Path, digest: str) -> Accepted | None:
     files.restore(validation)
     with scratch.folder("accepted") as folder:
         kept, place = store.open_store(), folder
-        if kept is None or not kept.get(_key("summary.json"), folder / "summary.json"):
+        if kept is None or not kept.get("accepted/summary.json", folder / "summary.json"):
             place = validation
         elif kept:
             for name in (SAMPLE, BEFORE):
-                kept.get(_key(name), folder / name)
+                kept.get(f"accepted/{name}", folder / name)
         if not (place / "summary.json").exists():
             return None
         before = files.read_json(place / "summary.json", "figures", "passed", "data_digest", "accepted")
@@ -65,8 +65,4 @@ def keep(validation: Path) -> None:
     if kept := store.open_store():
         for name in (SAMPLE, BEFORE, "summary.json"):
             if (validation / name).exists():
-                kept.put(_key(name), validation / name)
-
-
-def _key(name: str) -> str:
-    return f"accepted/{name}"
+                kept.put(f"accepted/{name}", validation / name)
