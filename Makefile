@@ -12,9 +12,6 @@ export DVC_NO_ANALYTICS := 1
 export GX_ANALYTICS_ENABLED := false
 export MLFLOW_DISABLE_TELEMETRY := true
 export ORT_DISABLE_TELEMETRY := 1
-# What MLflow's server would otherwise allow whoever reaches it: to start jobs, to have pickles loaded.
-export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
-export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 
 .PHONY: help run test test-all ui lint lock image clean setup data
 
@@ -38,8 +35,7 @@ test-all: setup  ## make test, and what needs minutes: whole runs, kills, contai
 	@pytest -q
 
 ui: setup  ## open MLflow's UI on http://127.0.0.1:5000 (PORT=5001 for another port)
-	@python -m components.shared.runs.addresses mlflow/runs.db mlflow/artifacts  # a folder that was moved keeps its runs
-	@mlflow ui --backend-store-uri sqlite:///mlflow/runs.db --artifacts-destination mlflow/artifacts --host 127.0.0.1 --port $(PORT) --workers 1
+	@darkroom ui --port $(PORT)
 
 lint: setup  ## check and format the code
 	@ruff check --fix .

@@ -72,6 +72,8 @@ TOOLS = {
     "watch": Command("components.watch.step", "Tell from answers whether the world has moved: exit code 1 for drift"),
     "history": Command("components.register.history", "Show who was champion when, why, and from which data and code"),
     "rollback": Command("components.register.rollback", "Make the former champion champion again"),
+    "compare": Command("components.compare.step", "Show recipes side by side: mean and spread of their seeds' metrics"),
+    "ui": Command("components.compare.ui", "Serve MLflow's UI of this project's runs, and print where to look"),
     "reproduce": Command("components.reproduce.step", "Run a training of MLflow again, in a clean place, and compare"),
     "summary": Command("components.register.summary", "Show CNN against LSTM, the verdict, and what to type next"),
 }

@@ -8,7 +8,6 @@ made before it hold absolute addresses as well.
 
 import contextlib
 import sqlite3
-import sys
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -56,7 +55,3 @@ def _elsewhere(database: sqlite3.Connection, artifacts: Path) -> set[str]:
     }
     return {place for place, file in files.items() if place != artifacts.as_uri()
             and not (file.exists() and artifacts.exists() and file.samefile(artifacts))}  # fmt: skip
-
-
-if __name__ == "__main__":  # `make ui`: MLflow's own server would show what lies in the old place
-    bring_home(*(Path(argument).absolute() for argument in sys.argv[1:]))
