@@ -41,7 +41,7 @@ if [ -z "$base" ]; then
 fi
 
 # The context is what git knows and the image needs: no data, no results, nothing that happens to lie about.
-git ls-files -z components pipelines pyproject.toml README.md LICENSE NOTICE infra/image.lock infra/Containerfile |
+git ls-files -z components pipelines pyproject.toml README.md LICENSE NOTICE params.yaml infra/image.lock infra/Containerfile |
   xargs -0 cp --parents -t "$scratch"
 commit=$(git rev-parse HEAD)$(git diff --quiet HEAD -- components pipelines infra/image.lock || echo +changes)
 code=$(cd "$scratch" && python3 -c 'from pipelines import graph; print(graph.code_digest())')
@@ -58,7 +58,7 @@ arguments=(--network host --secret "id=pipconf,src=$secrets/pip.conf" --secret "
   --build-arg "BASE=$base" --build-arg "COMMIT=$commit" --build-arg "CODE=$code" --build-arg "VERSION=$version"
   --file "$scratch/infra/Containerfile" --tag "$tag")
 # The context must not hold the secrets: it is the folder that the image's files were copied to, less theirs.
-mkdir "$scratch/context" && echo "$commit" > "$scratch/context/commit" && mv "$scratch"/{components,pipelines,pyproject.toml,README.md,LICENSE,NOTICE,infra} "$scratch/context/"
+mkdir "$scratch/context" && echo "$commit" > "$scratch/context/commit" && mv "$scratch"/{components,pipelines,pyproject.toml,README.md,LICENSE,NOTICE,params.yaml,infra} "$scratch/context/"
 arguments=("${arguments[@]/$scratch\/infra/$scratch/context/infra}")
 case $engine in
   buildah) buildah bud --layers "${arguments[@]}" "$scratch/context" ;;

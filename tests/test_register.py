@@ -163,7 +163,7 @@ def test_a_run_holds_what_people_compare_and_where_it_came_from(candidate, regis
     assert run.data.params["train.epochs"] == "3"
     assert run.data.metrics["test/balanced_accuracy"] == 0.9
     assert run.data.metrics["cost/training_seconds"] == 1.5
-    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "train_loss")
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "by_epoch/train_loss")
     assert [(point.step, point.value) for point in history] == [(1, 0.5), (2, 0.25)]
     (data,) = run.inputs.dataset_inputs
     assert data.dataset.digest == "d.dir"

@@ -219,7 +219,7 @@ def test_a_server_that_is_killed_in_the_middle_loses_nothing(here, tmp_path, mon
         assert len(runs) == 3
         for run in runs:
             assert tracking.COMPLETE in run.data.tags
-            history = client.get_metric_history(run.info.run_id, "train_loss")
+            history = client.get_metric_history(run.info.run_id, "by_epoch/train_loss")
             assert {1, 2} <= {point.step for point in history}
 
 

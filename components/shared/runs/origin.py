@@ -23,9 +23,10 @@ DIFF = ("-c", "diff.noprefix=false", "diff", "HEAD", "--no-color", "--no-ext-dif
 
 def tags() -> tuple[dict[str, str], str]:
     """Commit, machine and DVC's experiment as a run's tags; and the diff against the commit, without secrets, cut off if long."""
-    diff = _git(*DIFF)
+    commit = code_version()
+    diff = None if commit == "unknown" else _git(*DIFF)  # a git that hangs is waited for once
     found = {
-        "git_commit": code_version(),
+        "git_commit": commit,
         "git_dirty": "unknown" if diff is None else str(bool(diff)).lower(),
         "processor": provenance.processor(),
         "cores": str(parallel.granted()),
@@ -43,8 +44,7 @@ def code_version() -> str:
     """
     if commit := os.environ.get("DARKROOM_COMMIT"):
         return commit
-    commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "-uno", ".")
-    if commit is None or changed is None:
+    if (commit := _git("rev-parse", "HEAD")) is None or (changed := _git("status", "--porcelain", "-uno", ".")) is None:
         return "unknown"
     return commit.strip() + ("+changes" if changed else "")
 
@@ -54,7 +54,7 @@ def run_name(what: str, knobs: dict, *, architecture: str = "") -> str:
 
     `knobs` are those of params.yaml; those of a training, with one section `train`, are told from them by its `architecture`.
     """
-    before, left_out = _committed(), UNTRAINED if architecture else ()
+    before, left_out = _committed() if knobs else {}, UNTRAINED if architecture else ()
     if architecture and isinstance(before.get("train"), dict):
         before = before | {"train": before["train"].get(architecture, {})}
     before = {name: values for name, values in before.items() if name in knobs and name not in left_out}
