@@ -132,7 +132,7 @@ def test_a_run_has_every_knob_so_that_runs_which_differ_in_one_differ_in_mlflow(
 def test_a_run_is_named_by_what_differs_and_ranks_by_the_epoch_that_was_kept(project):
     best = {"epoch": 1, "validation_balanced_accuracy": 0.8, "train_loss": 0.5, "time": 1000}
     model, _ = make(project, "cnn", training="t1", run_name="cnn · epochs=2", best=best)
-    (model / "git.diff").write_text("-epochs = 4\n+epochs = 2\n")
+    (model / "git.diff.txt").write_text("-epochs = 4\n+epochs = 2\n")
     (model / "params.yaml").write_text("seed: 7\n")
     tracking.send_training(model)
     (run,) = runs()
@@ -141,7 +141,7 @@ def test_a_run_is_named_by_what_differs_and_ranks_by_the_epoch_that_was_kept(pro
     assert kept == {"best_epoch": 1, "best_validation_balanced_accuracy": 0.8}
     assert run.data.metrics["validation/accuracy"] == 0.9
     listed = {file.path for file in tracking.connect().MlflowClient().list_artifacts(run.info.run_id)}
-    assert listed == {"git.diff", "params.yaml", "run.json", "history.csv", "curves.png", "seen.npy"}
+    assert listed == {"git.diff.txt", "params.yaml", "run.json", "history.csv", "curves.png", "seen.npy"}
 
 
 def test_the_parent_has_all_knobs_by_the_names_that_they_have_in_params_yaml(project, monkeypatch):

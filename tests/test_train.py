@@ -184,6 +184,9 @@ def test_learns_the_toys_and_leaves_all_that_a_run_needs(work, knobs, path):
     # Architectures are chosen by what ships, not by what training saw: unmirrored, not calibrated, perhaps in bfloat16.
     assert record["validation"] == scores(validation.labels, probabilities)
     assert record["knobs"] == {"prepare": {"height": 16}, "augment": {"copies": 0}, "train": config.model_dump(), "seed": 3}
+    assert yaml.safe_load((model / "params.yaml").read_text()) == record["knobs"]
+    assert record["run_name"].startswith(f"{config.architecture} · ")  # height=16, ...
+    assert {"git_dirty", "processor", "cores"} <= record["tags"].keys()
     assert record["tags"]["recipe"] == origin.recipe(record["knobs"], record["data_digest"])
     assert (record["parameters"], record["training_samples"]) == (loaded.count_params(), 192)
     learnt = seen.read(model / seen.FILE)

@@ -148,7 +148,7 @@ def _fit(
     files.write_csv(fresh / "history.csv", progress.history)
     (fresh / "params.yaml").write_text(yaml.safe_dump(configs.of_pipeline_run() or every, sort_keys=False), encoding="utf-8")
     if diff:
-        (fresh / "git.diff").write_text(diff, encoding="utf-8")
+        (fresh / "git.diff.txt").write_text(diff, encoding="utf-8")
     if (augmented / "preview.png").exists():  # what was learnt from, beside what came of it
         shutil.copy(augmented / "preview.png", fresh)
     balanced = record["validation"]["balanced_accuracy"]

@@ -196,6 +196,7 @@ def send_verdict(judged: list[Judged], verdict: dict, used: dict, shown: dict[st
         for group in groups - {None}:
             for name, value in tags.items():
                 client.set_tag(group, f"verdict.{name}", str(value)[:5000])
+            client.set_tag(group, NOTE, f"**Verdict**: {tags['reasons']}"[:5000])
             keep(client, group)
             values.log_metrics(client, group, figures)
 

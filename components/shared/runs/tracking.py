@@ -31,8 +31,8 @@ __all__ = [
 ]
 
 COMPLETE, EVALUATED = "darkroom.complete", "darkroom.evaluated"
-# Of a model's folder; the model goes with its package.
-SENT = ("history.csv", "curves.png", "run.json", "params.yaml", "git.diff", "preview.png", "seen.npy")
+# Of a model's folder; the model goes with its package. MLflow shows a file by its suffix, and knows no `.diff`.
+SENT = ("history.csv", "curves.png", "run.json", "params.yaml", "git.diff.txt", "preview.png", "seen.npy")
 
 
 def send_training(folder: Path) -> str:
