@@ -11,19 +11,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.colors import to_rgb, to_rgba
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 from sklearn import metrics
 from toy_package import make_package
 
+from components.augment import step as augment
 from components.evaluate import charts, tables
 from components.evaluate.step import evaluate
 from components.shared import plots
 from components.shared.data import arrays, seen
 from components.shared.models import keras_file
 from components.shared.pictures.preprocessing import Preprocessing
+from components.stress import drawings
 
 NAMES = sorted([
     "$", "$$", "$x^{", "_", "__", "_x", "{x}", "{", "a\nb", "a\tb", "\u202eabc", "\u05d0\u05d1\u05d2", "\u0627\u0644\u0639",
@@ -70,7 +72,7 @@ def rows(file) -> list[dict]:
         return list(csv.DictReader(stream))
 
 
-def test_class_names_of_every_kind_are_evaluated_without_a_warning(here, knobs, capfd):
+def test_class_names_of_every_kind_are_evaluated_without_a_warning(here, knobs, capfd, saved):
     from components.evaluate.config import EvaluateConfig
 
     paths = project(here, NAMES, (3, 8, 8, 1))
@@ -78,6 +80,10 @@ def test_class_names_of_every_kind_are_evaluated_without_a_warning(here, knobs, 
         warnings.filterwarnings("error", module="matplotlib|components")
         evaluate(**paths, config=knobs(EvaluateConfig, "evaluate"))
     assert not [line for line in capfd.readouterr().err.splitlines() if "arning" in line or "Glyph" in line or "font" in line]
+    known = json.loads((here / "evaluation" / "metrics.json").read_text())
+    wrong = f"CNN: {round(known['samples'] * (1 - known['accuracy']))} of {known['samples']} wrong"
+    assert title(saved["mistakes.png"]) == f"{wrong}; the 32 that it was surest of"
+    assert title(saved["confusion.png"]) == wrong
     written = {row["class"].removeprefix("'") for row in rows(here / "evaluation" / "classes.csv")}
     assert written == set(NAMES)
     assert {row["class"].removeprefix("'") for row in rows(here / "evaluation" / "roc.csv")} == {*NAMES, tables.AVERAGE}
@@ -87,12 +93,12 @@ def test_class_names_of_every_kind_are_evaluated_without_a_warning(here, knobs, 
 
 
 @pytest.fixture
-def drawn(monkeypatch):
+def saved(monkeypatch):
     """The figures that are saved, by the name of the file; laid out as they are on it."""
-    figures, saved = {}, Figure.savefig
+    figures, save = {}, Figure.savefig
 
     def savefig(figure, file, **options) -> None:
-        saved(figure, file, **options)
+        save(figure, file, **options)
         figure.draw_without_rendering()  # it was saved at another resolution
         figures[Path(getattr(file, "name", file)).name.partition(".png")[0].lstrip(".") + ".png"] = figure
 
@@ -113,9 +119,9 @@ TAKEN = np.where(np.arange(200) % 40 < LABELS, (LABELS + 1) % 5, LABELS)  # 0, 1
 KINDS = ["_a", "$b$", "c", "d", "e"]
 
 
-def test_the_confusion_picture_says_how_many_are_wrong_and_colours_mistakes_alone(drawn, tmp_path):
+def test_the_confusion_picture_says_how_many_are_wrong_and_colours_mistakes_alone(saved, tmp_path):
     charts.confusion("CNN", LABELS, TAKEN, KINDS, tmp_path / "confusion.png")
-    figure = drawn["confusion.png"]
+    figure = saved["confusion.png"]
     assert title(figure) == "CNN: 10 of 200 wrong"
     shares = figure.axes[0].images[0].get_array()
     assert shares.mask.tolist() == np.eye(5, dtype=bool).tolist()  # the ground shows
@@ -126,7 +132,7 @@ def test_the_confusion_picture_says_how_many_are_wrong_and_colours_mistakes_alon
     assert {colours[wrong] for wrong in "1234"} == {plots.INK, "white"}
 
 
-def test_the_three_worst_classes_are_named_at_their_lines_and_no_legend_covers_any(drawn, tmp_path):
+def test_the_three_worst_classes_are_named_at_their_lines_and_no_legend_covers_any(saved, tmp_path):
     noise = np.random.default_rng(0).dirichlet(np.ones(5), 200)
     share = np.array([0.95, 0.5, 0.9, 0.3, 0.2])[LABELS, None]  # how well each class is known
     probabilities = (share * np.eye(5)[LABELS] + (1 - share) * noise).astype(np.float32)
@@ -136,101 +142,71 @@ def test_the_three_worst_classes_are_named_at_their_lines_and_no_legend_covers_a
         assert precisions[name] == pytest.approx(exact, abs=1e-9)
     charts.curves("CNN", found, areas, precisions, tmp_path)
     for name, scores in (("roc.png", areas), ("pr.png", precisions)):
-        (axis,) = drawn[name].axes
+        (axis,) = saved[name].axes
         worst = sorted(scores, key=scores.get)[:3]
         assert [text.get_text() for text in axis.texts] == [f"{label}\n{scores[label]:.3f}" for label in worst]
         assert [line.get_color() for line in axis.lines].count(plots.GREY) == 2
         assert {text.get_color() for text in axis.texts} == {line.get_color() for line in axis.lines} - {plots.GREY}
         assert axis.get_legend() is None
-        assert f"{np.mean([*scores.values()]):.3f}" in title(drawn[name])
-    assert "mean average precision" in title(drawn["pr.png"])
+        assert f"{np.mean([*scores.values()]):.3f}" in title(saved[name])
+    assert "mean average precision" in title(saved["pr.png"])
 
 
-def test_reliability_says_the_count_of_each_bin_and_draws_none_of_few(drawn, tmp_path):
+def test_reliability_says_the_count_of_each_bin_and_draws_none_of_few(saved, tmp_path):
     table = [
         {"confidence": 0.3, "accuracy": 0.0, "samples": 9},
         {"confidence": 0.7, "accuracy": 0.6, "samples": 10},
         {"confidence": 0.95, "accuracy": 0.9, "samples": 1234},
     ]
     charts.reliability("LSTM", table, 0.0519, tmp_path / "reliability.png")
-    (axis,) = drawn["reliability.png"].axes
+    (axis,) = saved["reliability.png"].axes
     assert [*axis.lines[1].get_xdata()] == [0.7, 0.95]
     assert [text.get_text() for text in axis.texts] == ["10", "1,234"]
-    assert title(drawn["reliability.png"]) == (
+    assert title(saved["reliability.png"]) == (
         "LSTM: calibration error 0.052, overconfident 9 of 1,253 answers not drawn: bins below 10"
     )
     charts.reliability("LSTM", table[:1], 0.3, tmp_path / "reliability.png")
-    assert not drawn["reliability.png"].axes[0].texts
+    assert not saved["reliability.png"].axes[0].texts
 
 
-def test_the_palette_is_told_apart_by_the_colour_blind():
-    # Machado, Oliveira and Fernandes, 2009: who lacks the red, green or blue cones.
-    lacking = (
-        [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
-        [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
-        [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+def test_what_stress_draws_says_the_worst_and_its_legend_covers_nothing(saved, tmp_path):
+    falling = {key: [0.8, 0.6, 0.4, 0.2, 0.1] for key in ("accuracy", "worst_class_recall")} | {"trained_on": True}
+    clean, worst = {"accuracy": 0.9, "worst_class_recall": 0.85}, {"damage": "fog", "strength": 5, "accuracy": 0.1}
+    drawings.curves(
+        "LSTM", clean, dict.fromkeys(("blur", "fog", "jpeg", "noise", "scale"), falling), worst, tmp_path / "curves.png"
     )
-    together = [(plots.BLUE, plots.ORANGE, plots.INK, plots.GREY), (plots.BLUE, plots.SKY, plots.ORANGE)]  # on one picture
-    for matrix, colours in itertools.product((np.eye(3), *lacking), together):
-        seen = [np.clip(np.array(matrix) @ to_rgb(colour), 0, 1) for colour in colours]
-        assert min(np.linalg.norm(one - other) for one, other in itertools.combinations(seen, 2)) > 0.2
+    figure = saved["curves.png"]
+    assert title(figure) == "LSTM: 90% right undamaged, 10% under fog 5"
+    assert "fog (trained on)" in words(figure)
+    (legend,) = figure.legends
+    assert not [axis for axis in figure.axes if legend.get_window_extent().overlaps(axis.get_window_extent())]
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.text(max_size=80), st.integers(4, 60))
-def test_a_name_becomes_one_line_of_bounded_width(name, width):
-    label = plots.label(name, width)
-    assert label.isprintable()
-    assert label.strip()
-    assert plots._columns(label) <= width
-    assert all(map(plots._font_with, label))
-    if name.isprintable() and name.strip() and len(name) <= width and name.isascii():
-        assert label == name
+def test_a_preview_shows_all_classes_page_by_page(saved, tmp_path):
+    paths = project(tmp_path, [f"class {number:02}" for number in range(30)], (8, 8, 3))
+    train = arrays.load(paths["prepared"] / "train")
+    augment._preview(train, arrays.Layout.read(paths["prepared"]), lambda images, sides: images, tmp_path)
+    assert title(saved["preview.png"]) == "Augmented: classes 1 to 25 of 30"
+    assert title(saved["preview-2.png"]) == "Augmented: classes 26 to 30 of 30"
+    assert {f"class {number:02}" for number in range(25, 30)} <= {*words(saved["preview-2.png"])}
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.text(st.characters(codec="latin-1"), max_size=120), st.integers(8, 30))
-def test_a_long_name_is_wrapped_and_loses_nothing_that_has_room(name, width):
-    lines = plots.label(name, width, 5).split("\n")
-    assert len(lines) <= 5
-    assert all(plots._columns(line) <= width for line in lines)
-    if (whole := plots.label(name, 10_000)) and 2 * len(whole) <= 4 * width:
-        assert "".join(lines).replace(" ", "") == whole.replace(" ", "")
-
-
-def test_titles_of_a_gallery_do_not_overlap(tmp_path, drawn):
+def test_titles_of_a_gallery_do_not_overlap(tmp_path, saved):
     names = ["W" * 60, "a_very_long_class_name_that_tools_export", "\u00dcber-gro\u00dfe Katze mit $5$ und Schirm", "cat"]
     told = [(one, other, 0.987, f"test/{other.lower()}/0001.png") for one in names for other in names]
     charts.gallery("CNN: 16 of 20 wrong", np.zeros((16, 8, 8, 1), np.uint8), told, tmp_path / "mistakes.png")
-    assert "cat\ntaken for\ncat\n(99%)\ntest/cat/\n0001.png" in words(drawn["mistakes.png"])
+    assert "cat\ntaken for\ncat\n(99%)\ntest/cat/\n0001.png" in words(saved["mistakes.png"])
     titles = [[plots.label(name, width, 2) for name, width in zip(both, (13, 10), strict=False)] for both in told]
     panels = [
         (np.zeros((8, 8, 1), np.uint8), np.eye(2), f"{one}:\nsurest mistake", f"\u2713 99%,\n{other} 1%")
         for one, other in titles
     ]
     charts.explanations([panels[:3], [*panels[3:5], None]], tmp_path / "explanations.png", "CNN: by occlusion")
-    assert "most in\nits picture" in words(drawn["explanations.png"])  # the scale
-    for figure, count in ((drawn["mistakes.png"], 16), (drawn["explanations.png"], 13)):
+    assert "most in\nits picture" in words(saved["explanations.png"])  # the scale
+    for figure, count in ((saved["mistakes.png"], 16), (saved["explanations.png"], 13)):
         boxes = [axis.title.get_window_extent() for axis in figure.axes]
         assert len(boxes) == count
         assert not [1 for one, other in itertools.combinations(boxes, 2) if one.overlaps(other)]
-
-
-def test_words_stay_whole_where_they_can():
-    assert plots.label("Old English Sheepdog_with_long-hair", 12, 4) == "Old English\nSheepdog_\nwith_long-\nhair"
-    assert plots.label("W" * 30, 10, 2) == "W" * 10 + "\n" + "\u2026".join(["", "W" * 9])
-
-
-def test_a_font_is_taken_from_the_system_and_a_script_without_one_is_told_once(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(plots, "_said", [])
-    monkeypatch.setattr(plots, "_families", lambda: ["DejaVu Sans", "STIXGeneral"])
-    plots._font_with.cache_clear()
-    assert plots.label("$\u732b\u732c \u1d81", 40) == "$\\u732b\\u732c \u1d81"
-    assert [plots._font_with(character) for character in "$\u1d81\u732b"] == ["DejaVu Sans", "STIXGeneral", None]
-    told = capsys.readouterr().out
-    assert told.count("\n") == 1
-    assert "no font on this machine has CJK UNIFIED IDEOGRAPH-732B" in told
-    plots._font_with.cache_clear()
 
 
 @settings(max_examples=8, deadline=None)
