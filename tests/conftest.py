@@ -39,14 +39,12 @@ def cannot_run_here(reason: str) -> None:
 # What a process tells its libraries once and for good, and what MLflow tells itself.
 TOLD = (
     "KERAS_BACKEND",
-    "KMP_INIT_AT_FORK",  # joblib
+    "KMP_",  # joblib
     "LD_LIBRARY_PATH",  # OpenCV
     "ORT_DISABLE_TELEMETRY",
     "GX_ANALYTICS_ENABLED",
     "MLFLOW_EXPERIMENT_ID",
-    "TF_",
-    "KMP_",
-    "LD_LIBRARY_PATH",
+    *("TF_", "TF2_", "TPU_ML_PLATFORM", "HDF5_PLUGIN_PATH", "ENABLE_RUNTIME_UPTIME_TELEMETRY"),  # TensorFlow
     "PYTEST_",
     *connection.SETTINGS,
 )
