@@ -17,15 +17,12 @@ def names(members: list[zipfile.ZipInfo], archive: Path, encoding: str) -> list[
     found = [_told(member) for member in members]
     raw = [member.filename.encode("cp437") if name is None else b"" for member, name in zip(members, found, strict=True)]
     parts = sorted({part for name in raw if not name.isascii() for part in name.split(b"/") if not part.isascii()})
-    if parts:
-        encoding = encoding or _detected(parts, archive)
-        try:
-            found = [name or content.decode(encoding) for name, content in zip(found, raw, strict=True)]
-        except UnicodeDecodeError as error:
-            raise CannotRun(f"{archive}: the name {error.object!a} is not {encoding}; "
-                            f"say another --name-encoding: {_offered(parts)}") from None  # fmt: skip
-    else:
-        found = [name if name is not None else content.decode() for name, content in zip(found, raw, strict=True)]
+    encoding = (encoding or _detected(parts, archive)) if parts else "ascii"
+    try:
+        found = [content.decode(encoding) if name is None else name for name, content in zip(found, raw, strict=True)]
+    except UnicodeDecodeError as error:
+        raise CannotRun(f"{archive}: the name {error.object!a} is not {encoding}; "
+                        f"say another --name-encoding: {_offered(parts)}") from None  # fmt: skip
     # Only now: in Shift-JIS and others the byte of a backslash is half of a letter.
     return [
         name if member.create_system == _UNIX else name.replace("\\", "/") for member, name in zip(members, found, strict=True)
