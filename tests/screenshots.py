@@ -4,6 +4,7 @@ python tests/screenshots.py            # needs runs, and Debian's packages chrom
 """
 
 import contextlib
+import itertools
 import re
 import shutil
 import signal
@@ -13,18 +14,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote
 
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from components.compare.ui import MODE
-
 ROOT = Path(__file__).parent.parent
-# What a reader of a picture needs no more: the column of MLflow's assistant.
-SETTLED = {"mlflow.assistant.panelOpen_v1": "false", "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true"}
-WIDTH, LARGEST = 1200, 150_000  # pixels, bytes of a picture
+# The column of MLflow's assistant, which opens for a new visitor; tools that a mouse brings out, over each chart.
+SETTLE = """localStorage['mlflow.assistant.panelOpen_v1'] = 'false'
+localStorage['mlflow.assistant.fab.autoOpenedOnFirstLoad_v1'] = 'true'"""
+HIDE = "document.querySelectorAll('.modebar').forEach(bar => bar.remove())"
+UNFOLD = "[role=gridcell][col-id*='Run Name'] button"
+WIDTH, SIDEBAR, LARGEST = 1300, 198, 150_000  # pixels, pixels, bytes of a picture
 
 
 @contextlib.contextmanager
@@ -49,8 +50,8 @@ def served(project: Path, port: int) -> Iterator[dict[str, str]]:
     command = [sys.executable, "-m", "components", "ui", "--port", str(port)]
     with subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
-            said = list(iter(process.stdout.readline, "Ctrl-C ends it.\n")) if process.poll() is None else []
-            yield dict(re.findall(r"^(\w+) +(http\S+)$", "".join(said), re.M))
+            said = "".join(itertools.takewhile(lambda line: not line.startswith("Ctrl-C"), process.stdout))
+            yield dict(re.findall(r"^(\w+) +(http\S+)$", said, re.M))
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)
@@ -67,24 +68,20 @@ def shows(driver: webdriver.Chrome, link: str, *texts: str) -> str:
     return page
 
 
-def settle(driver: webdriver.Chrome, server: str) -> None:
-    """Close what MLflow opens for a new visitor."""
-    driver.get(f"{server}/health")
-    for name, value in SETTLED.items():
-        driver.execute_script("localStorage.setItem(arguments[0], arguments[1])", name, value)
-
-
-def take(driver: webdriver.Chrome, file: Path, height: int, *, at: str = "") -> None:
-    """Save what the window shows from a heading `at` on, as a picture of few colours."""
-    if at:
-        heading = next(
-            one for one in driver.find_elements(By.XPATH, f"//*[normalize-space(text())='{at}']") if one.is_displayed()
-        )
-        driver.execute_script("arguments[0].scrollIntoView({block: 'start'})", heading)
-    time.sleep(4)  # charts are drawn after their names
+def take(driver: webdriver.Chrome, file: Path, height: int, at: str = "", fold=(), left: int = SIDEBAR) -> None:
+    """Save what the window shows, right of MLflow's sidebar, from the heading `at` on, sections of charts closed."""
+    for close in driver.find_elements(By.XPATH, "//*[.='Exit shared view']/following::button[1]"):
+        close.click()
+    for name in fold:
+        driver.find_element(By.XPATH, f"//*[normalize-space(text())='{name}']").click()
+    for place in driver.find_elements(By.XPATH, f"//*[normalize-space(text())='{at}']") if at else []:
+        driver.execute_script("arguments[0].scrollIntoView({block: 'start'})", place)
+    time.sleep(3)  # charts are drawn after their names
+    driver.execute_script(HIDE)
     driver.save_screenshot(str(file))
     with Image.open(file) as shot:
-        small = shot.convert("RGB").crop((0, 0, shot.width, min(height, shot.height)))
+        small = shot.convert("RGB").crop((left, 0, shot.width, min(height, shot.height)))
+    # Few colours make a small file.
     small.quantize(128, dither=Image.Dither.NONE).save(file, optimize=True)
     if file.stat().st_size > LARGEST:
         raise SystemExit(f"{file}: {file.stat().st_size:,} bytes, expected at most {LARGEST:,}")
@@ -92,28 +89,30 @@ def take(driver: webdriver.Chrome, file: Path, height: int, *, at: str = "") -> 
 
 def main(store: Path, pictures: Path) -> None:
     """Take all of them of a store (its folder: runs.db, artifacts)."""
-    with tempfile.TemporaryDirectory() as project, chromium(WIDTH, 1100) as driver:
+    with tempfile.TemporaryDirectory() as project, chromium(WIDTH, 1340) as driver:
         shutil.copytree(store, Path(project) / "mlflow")
         with served(Path(project), 5790) as links:
-            server = links["Runs"].split("/#")[0]
-            settle(driver, server)
+            driver.get(links["Runs"].split("#")[0] + "health")
+            driver.execute_script(SETTLE)
             shows(driver, links["Runs"], "matching runs")
-            take(driver, pictures / "runs.png", 600)
-            shows(driver, links["Runs"] + "&compareRunsMode=CHART", "matching runs")
-            take(driver, pictures / "curves.png", 900)
-            shows(driver, links["Seeds"], "matching runs")
-            take(driver, pictures / "seeds.png", 900)
+            take(driver, pictures / "runs.png", 560, left=0)
+            shows(driver, links["Runs"].split("&")[0], "pipeline run")  # MLflow's own view: newest first, nested
+            driver.execute_script(f'document.querySelectorAll("{UNFOLD}").forEach(button => button.click())')
+            take(driver, pictures / "nested.png", 560)
+            shows(driver, links["Runs"] + "&compareRunsMode=CHART", "Model metrics")
+            take(driver, pictures / "curves.png", 770, fold=("test", "validation"))
+            shows(driver, links["Seeds"], "Model metrics")
+            take(driver, pictures / "seeds.png", 1150, fold=("validation",))
             shows(driver, links["Compare"], "Comparing")
-            take(driver, pictures / "compare.png", 1000, at="Metrics")
-            run, experiment = (
-                re.search(pattern, unquote(links["Compare"]))[1] for pattern in (r'runs=\["(\w+)"', r'experiments=\["(\w+)"')
-            )
-            shows(driver, f"{server}/#/experiments/{experiment}/runs/{run}?{MODE}", "Description")
-            take(driver, pictures / "run.png", 1000)
+            driver.find_element(By.CSS_SELECTOR, "[role='switch']").click()  # of parameters: those that differ alone
+            take(driver, pictures / "compare.png", 640, "Parameters")
             shows(driver, links["Registry"], "Versions")
-            take(driver, pictures / "registry.png", 700, at="Versions")
+            take(driver, pictures / "registry.png", 560, "Versions")
             shows(driver, links["Champion"], "Version ")
-            take(driver, pictures / "version.png", 1000)
+            take(driver, pictures / "version.png", 900)
+            shows(driver, driver.find_element(By.CSS_SELECTOR, "a[href*='/runs/']").get_attribute("href"), "Show more")
+            driver.find_element(By.XPATH, "//button[.='Show more']").click()
+            take(driver, pictures / "run.png", 900)
 
 
 if __name__ == "__main__":
