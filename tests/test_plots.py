@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 
 from components.shared import plots
+from components.shared.page import render
 
 
 def test_the_palette_is_told_apart_by_the_colour_blind():
@@ -60,3 +61,9 @@ def test_a_font_is_taken_from_the_system_and_a_script_without_one_is_told_once(m
     assert told.count("\n") == 1
     assert "no font on this machine has CJK UNIFIED IDEOGRAPH-732B" in told
     plots._font_with.cache_clear()
+
+
+def test_pages_colour_the_splits_as_pictures_do():
+    style = (render.HERE / "style.html").read_text()
+    for split, colour in (("train", plots.BLUE), ("validation", plots.SKY), ("test", plots.ORANGE)):
+        assert f"--{split}: {colour};" in style
