@@ -5,7 +5,6 @@ Nothing heavy is imported before a step is named, so that `darkroom --help` answ
 
 import argparse
 import atexit
-import difflib
 import gc
 import importlib
 import inspect
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from components import IN_GRAPHS, STEPS, TOOLS
 from components.shared import failures
+from components.shared.errors import did_you_mean
 
 DONE = 0
 
@@ -33,9 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     name, *rest = arguments
     commands = STEPS | TOOLS
     if name not in commands:
-        similar = difflib.get_close_matches(name, commands, n=1)
-        hint = f"did you mean {similar[0]!r}? " if similar else ""
-        overview.error(f"no command {name[:80]!r}; {hint}there are: {', '.join(commands)}")
+        overview.error(f"no command {name[:80]!r}; {did_you_mean(name, commands)}there are: {', '.join(commands)}")
     advice = commands[name].supervised
     if not typed or not advice:
         return failures.guarded(lambda: _run(name, rest), name=name)
@@ -154,7 +152,8 @@ def _arguments(step: typing.Callable, name: str, given: list[str]) -> dict:
     from components.shared import options
 
     parser = options.Parser(
-        prog=f"darkroom {name}", description=inspect.getdoc(step), epilog=getattr(step, "epilog", None),
+        prog=f"darkroom {name}", description=options.description(step),
+        epilog="\n\n".join([options.example(name, (STEPS | TOOLS)[name].example), *filter(None, [getattr(step, "epilog", None)])]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     hints = typing.get_type_hints(step, include_extras=True)

@@ -17,7 +17,7 @@ from typing import Any
 from kfp.dsl import HTML, Artifact, Markdown
 
 from components import IN_GRAPHS
-from components.shared import failures, files
+from components.shared import failures, files, screen
 from components.shared.errors import CannotRun, Refused
 from components.shared.runs.pipeline_run import say
 from components.shared.store import open_store
@@ -86,7 +86,7 @@ def part(step: str, *, share: str, data: str, digest: str, config: str, code: st
         kept = parts(step, section=step, data=data, digest=digest, config=knobs(config, step))
         missing = kept.missing(share)
         kept.make(missing)
-        print(f"{step}: part {share}: {len(missing)} shards")
+        print(f"{step}: part {share}: {screen.number(len(missing), 'shard')}")
 
 
 def _spread(step: str, *, data: str, digest: str, config: str, code: str) -> None:

@@ -75,10 +75,10 @@ def run(options: argparse.Namespace) -> int:
             return FAILED
     from components.register.summary import closing
 
-    made = max(artifacts.glob("darkroom-*"), key=lambda folder: folder.stat().st_mtime)
-    registration = made / "register/registration"
-    print(closing(files.read_json(registration), registration))
-    print(f"\nreport: {made}/register/page.folder/index.html\nlogs:   {logs.folder}")
+    newest = max(artifacts.glob("darkroom-*"), key=lambda folder: folder.stat().st_mtime)
+    made, said = (Path(os.path.relpath(folder)) for folder in (newest / "register", logs.folder))
+    print(closing(files.read_json(made / "registration"), made / "registration"))
+    print(f"\nreport: {made}/page.folder/index.html\nlogs:   {said}")
     return DONE
 
 
@@ -167,12 +167,10 @@ def like_the_launcher(start: Start, environment: dict[str, str]) -> Iterator[Non
                 made[name] = dsl.PIPELINE_JOB_NAME_PLACEHOLDER
         return made
 
-    handler, line, arguments_of = (
-        handlers.SubprocessTaskHandler,
-        logging_utils.print_horizontal_line,
-        OrchestratorUtils.make_task_arguments,
-    )
+    handler, line, indented = handlers.SubprocessTaskHandler, logging_utils.print_horizontal_line, logging_utils.indented_print
+    arguments_of = OrchestratorUtils.make_task_arguments
     handlers.SubprocessTaskHandler, logging_utils.print_horizontal_line = Task, lambda: None
+    logging_utils.indented_print = contextlib.nullcontext
     OrchestratorUtils.make_task_arguments = arguments
     logging.disable()
     try:
@@ -181,6 +179,7 @@ def like_the_launcher(start: Start, environment: dict[str, str]) -> Iterator[Non
     finally:
         logging.disable(logging.NOTSET)
         handlers.SubprocessTaskHandler, logging_utils.print_horizontal_line = handler, line
+        logging_utils.indented_print = indented
         OrchestratorUtils.make_task_arguments = arguments_of
 
 

@@ -1,12 +1,17 @@
+import importlib
+import inspect
 import os
+import shlex
 import subprocess
 import sys
 
 import pytest
+import yaml
 from conftest import ROOT, draw_stills
 
 from components import STEPS, TOOLS
-from components.__main__ import main
+from components.__main__ import _arguments, main
+from components.shared import config
 
 
 def run(*arguments: str, cwd) -> subprocess.CompletedProcess:
@@ -46,7 +51,19 @@ def test_every_command_explains_itself_without_what_is_slow_to_load(name):
     )
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert shown.returncode == 0, shown.stderr
-    assert f"darkroom {name}" in shown.stdout
+    assert f"example:\n  darkroom {name}" in shown.stdout
+    assert "Raises" not in shown.stdout
+
+
+@pytest.mark.parametrize(("name", "command"), (STEPS | TOOLS).items())
+def test_every_example_is_what_the_command_takes_and_what_dvc_runs(name, command, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv(config.PIPELINE_RUN, "")
+    step = getattr(importlib.import_module(command.module), name)
+    assert _arguments(step, name, shlex.split(command.example)).keys() <= inspect.signature(step).parameters.keys()
+    if stage := yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].get(name):
+        runs = stage.get("do", stage)["cmd"].replace("${item}", "cnn")
+        assert f"darkroom {name} {command.example}" == runs
 
 
 def test_no_command_shows_the_help(capsys):
@@ -57,9 +74,10 @@ def test_no_command_shows_the_help(capsys):
 def test_wrong_words_exit_two_and_name_the_right_ones(tmp_path):
     done = run("trian", cwd=tmp_path)
     assert done.returncode == 2
-    assert "no command 'trian'; did you mean 'train'? there are: ingest, measure" in done.stderr
+    assert "no command 'trian'; did you mean train? there are: ingest, measure" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert run("measure", "--data", "data", cwd=tmp_path).returncode == 2
+    assert "unrecognized arguments: --modle; did you mean --model?" in run("train", "--modle", "m", cwd=tmp_path).stderr
 
 
 @pytest.mark.parametrize(("arguments", "code", "told"), [

@@ -23,7 +23,9 @@ def test_says_what_was_expected_and_what_came():
 
 
 def test_refuses_an_unknown_knob_and_names_the_known_ones():
-    assert refusal(epoch=3).startswith("train.cnn.epoch: unknown knob; train.cnn has: architecture, preset, backbone, epochs")
+    assert refusal(epoch=3).startswith(
+        "train.cnn.epoch: unknown knob; did you mean epochs? train.cnn has: architecture, preset, backbone, epochs"
+    )
 
 
 def test_tells_all_faults_of_a_section_together():

@@ -254,7 +254,7 @@ def test_a_step_gets_the_seed_of_params_yaml_and_the_name_of_its_pipeline_run(tm
     assert run(("seed: 7", "seed: 010")).stdout.split()[0] == "10"
     assert run(("epochs: 4", "epochs: 5")).stdout.split()[1] != name
     assert run(DARKROOM_PIPELINE_RUN="mine").stdout.split() == ["7", "mine"]
-    assert "unrecognized arguments: --seed 3" in run(options=("--seed", "3")).stderr
+    assert "unrecognized arguments: --seed" in run(options=("--seed", "3")).stderr
     assert "seed: expected a whole number from 0 to 4294967295, got 'x'" in run(("seed: 7", "seed: x")).stderr
 
 

@@ -120,7 +120,7 @@ def test_what_cannot_be_answered_is_a_row_with_its_fault(capsys):
 
 def test_where_nothing_can_be_answered_the_exit_code_is_2_and_the_rows_say_why(monkeypatch):
     Path("x.png").write_bytes(b"text")
-    with pytest.raises(CannotRun, match=r"0 answered.* 1 faults, such as x.png: E_NOT_IMAGE"):
+    with pytest.raises(CannotRun, match=r"0 answered.* 1 fault, such as x.png: E_NOT_IMAGE"):
         predict("toy", ["x.png"], output=Path("a.csv"))
     assert "E_NOT_IMAGE" in Path("a.csv").read_text()
     Path("empty").mkdir()
@@ -137,7 +137,7 @@ def test_a_run_that_finds_nothing_leaves_the_answers_of_an_earlier_one():
     before = Path("a.csv").read_bytes()
     Path("notes").mkdir()
     Path("notes/x.txt").write_text("no picture")
-    with pytest.raises(CannotRun, match="no picture was found, 1 other files"):
+    with pytest.raises(CannotRun, match="no picture was found, 1 other file"):
         predict("toy", ["notes"], output=Path("a.csv"))
     assert Path("a.csv").read_bytes() == before
     assert {path.name for path in Path().glob(".a*")} == {".a.csv.lock"}

@@ -230,7 +230,7 @@ def test_a_chain_that_joins_most_of_a_class_stays_in_training_and_is_told(split,
     assert (sides[:80] == "train").all()
     assert [(sides[:100] == name).sum() for name in ("test", "validation")] == [12, 8]  # of 20 that can move
     told = capsys.readouterr().out
-    assert "test: 1 sets of samples that belong together are larger than their class's share and stay in training" in told
+    assert "test: 1 set of samples that belong together, larger than the class's share, kept in training" in told
     assert "(the largest: 80 samples, most of them 'a')" in told
 
 
@@ -242,7 +242,7 @@ def test_a_class_of_few_large_groups_can_still_be_split(split):
 
 def test_a_class_that_twins_alone_make_too_small_names_the_knob(split):
     table, chain = rows(["a"] * 40 + ["b"] * 40), [(n, n + 1) for n in range(39)]
-    with pytest.raises(Refused, match=r"class 'a' has no sample in validation \(40 in all\); they are 1 sets of samples that look "
+    with pytest.raises(Refused, match=r"class 'a' has no sample in validation \(40 in all\); they are 1 set of samples that look "
                                       r"the same .* or set prepare\.keep_alike_together to false"):  # fmt: skip
         split(table, chain)
     split(table)
@@ -255,7 +255,7 @@ def test_what_has_a_twin_in_an_official_split_stays_in_training(split, capsys):
         sides = split(table, pairs, split_seed=seed)
         assert (sides[40:80] == "train").all()
         assert (sides == "validation").sum() == 16
-    assert "40 training samples belong together with some of an official split" in capsys.readouterr().out
+    assert "40 training samples together with some of an official split: kept in training" in capsys.readouterr().out
 
 
 def test_a_group_on_two_sides_of_the_official_split_is_refused(split):
@@ -443,7 +443,7 @@ def test_the_same_source_in_two_shards_gives_each_its_own_picture(tmp_path, prep
 def test_what_has_no_label_to_validation_is_no_class(stills, prepared, capsys):
     (stills / "cross").rename(stills / "NaN")
     assert arrays.Layout.read(prepared(stills)).classes == ["bar", "box"]
-    assert "30 samples without pixels or label are left out" in capsys.readouterr().out
+    assert "30 samples without pixels or label left out" in capsys.readouterr().out
 
 
 def test_nothing_half_written_is_left_when_decoding_fails(tmp_path, prepared, monkeypatch):

@@ -296,6 +296,7 @@ def test_the_local_runner_keeps_to_the_launcher_s_rules_and_says_a_line_a_step(t
         with local.like_the_launcher(logs.process, {}), contextlib.suppress(RuntimeError):
             pipeline(text=text, to=str(tmp_path / text))
         lines = capsys.readouterr().out.splitlines()
+        assert not any(line.startswith(" ") for line in lines)
         assert [line.split()[:2] for line in lines] == [["make", "done" if text == "good" else "failed"], ["told", "done"]]
         assert "epoch 1" in (logs.folder / "01-make.log").read_text()
         ended, message, run, name, workflow = json.loads((tmp_path / text).read_text())

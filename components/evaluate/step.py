@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from components.evaluate.config import EvaluateConfig
-from components.shared import destination, files
+from components.shared import destination, files, screen
 from components.shared.data import arrays, seen
 from components.shared.errors import CannotRun, Refused
 from components.shared.models import intervals, keras_file
@@ -109,8 +109,9 @@ def evaluate(
     print(f"evaluate {record['name']}: accuracy {result['accuracy']:.4f}, balanced {result['balanced_accuracy']:.4f}, "
           f"worst class {result['worst_class_recall']:.4f} on {result['samples']:,} test samples")  # fmt: skip
     bad = [f"{row['column']} {row['value'][:60]} ({row['accuracy']:.1%})" for row in found if worse(row)]
-    print(f"evaluate {record['name']}: {len(found):,} slices looked at, {few:,} of fewer than {FEW} samples left out; worse than the "
-          f"rest beyond chance: {', '.join(bad[:3]) or 'none'}{f' and {len(bad) - 3:,} more' if len(bad) > 3 else ''}")  # fmt: skip
+    print(f"evaluate {record['name']}: {screen.number(len(found), 'slice')} looked at, {few:,} of fewer than {FEW} samples left out; "
+          f"worse than the rest beyond chance: {', '.join(bad[:3]) or 'none'}"
+          f"{f' and {len(bad) - 3:,} more' if len(bad) > 3 else ''}")  # fmt: skip
 
 
 def _refuse_other(model: Path, record: dict, prepared: Path, layout: arrays.Layout) -> None:

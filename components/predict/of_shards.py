@@ -12,7 +12,7 @@ import pyarrow as pa
 from components.predict import answer_files, step
 from components.predict import lots as inputs
 from components.predict.answer_files import SCHEMA
-from components.shared import files, parallel, scratch
+from components.shared import files, parallel, scratch, screen
 from components.shared.config import Section
 from components.shared.data import dataset
 from components.shared.data.parts import Parts, code_of
@@ -64,7 +64,8 @@ def predict(*, data: str, digest: str, config: PredictConfig, answers: Path, out
         if output:
             outside.put(name, fresh / FILE)
             print(f"{masked(place)}/{name}: the answers are there, too")
-    print(f"{answers}: {rows - faults:,} answered, {faults:,} faults; {len(new)} of {len(shards.names)} shards answered now")
+    print(f"{answers}: {rows - faults:,} answered, {screen.number(faults, 'fault')}; "
+          f"{len(new)} of {screen.number(len(shards.names), 'shard')} answered now")  # fmt: skip
 
 
 def parts(shards: Shards, config: PredictConfig, store: Store | None = None) -> Parts | None:

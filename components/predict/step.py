@@ -22,7 +22,7 @@ from components.predict import answer_files, sorting
 from components.predict import lots as inputs
 from components.predict.answer_files import SCHEMA
 from components.predict.lots import Encoded, Lot
-from components.shared import destination, files, parallel
+from components.shared import destination, files, parallel, screen
 from components.shared.data.dataset import Sample
 from components.shared.data.parts import code_of
 from components.shared.errors import CannotRun
@@ -86,16 +86,17 @@ def predict(
         if not counts["rows"]:  # of an older file the answers stay
             shutil.rmtree(parts)
             raise CannotRun(
-                f"{output}: not written; no picture was found, {counts['left_out']:,} other files; {inputs.EXPECTED}"
+                f"{output}: not written; no picture was found, {screen.number(counts['left_out'], 'other file')}; {inputs.EXPECTED}"
             )
     shutil.rmtree(parts)
     seconds, answered = time.monotonic() - begun, counts["rows"] - counts["faults"]
-    said = (f"{output}: {answered:,} answered, {counts['abstained']:,} of them abstained; {counts['faults']:,} faults{first}; "
-            f"{counts['left_out']:,} other files left out; {counts['new'] / seconds:,.0f} samples a second")  # fmt: skip
+    said = (f"{output}: {answered:,} answered, {counts['abstained']:,} of them abstained; "
+            f"{screen.number(counts['faults'], 'fault')}{first}; {screen.number(counts['left_out'], 'other file')} left out; "
+            f"{counts['new'] / seconds:,.0f} samples a second")  # fmt: skip
     if not answered:
         raise CannotRun(f"{said}; none could be answered; {inputs.EXPECTED}")
     kept = counts["rows"] - counts["new"]
-    print(f"{said}; {kept:,} were answered before" if kept else said)
+    print(f"{said}; {kept:,} answered before" if kept else said)
 
 
 def _make(folder: Path, kind: str) -> int:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.prepare.config import PrepareConfig
-from components.shared import files
+from components.shared import files, screen
 from components.shared.data import arrays, seen
 from components.shared.data import manifest as manifests
 from components.shared.data.dataset import SPLITS
@@ -63,7 +63,7 @@ def make(*, manifest: Path, verdict: Path, pairs: Path, config: PrepareConfig, f
     if not usable.any():
         raise Refused(f"prepare: {manifest} has no sample with pixels and a label; findings.json of validate says why")
     if not usable.all():
-        print(f"prepare: {(~usable).sum():,} samples without pixels or label are left out; findings.json names them")
+        print(f"prepare: {screen.number((~usable).sum(), 'sample')} without pixels or label left out; findings.json names them")
     alike = leakage.read_pairs(pairs, len(rows), summary["data_digest"])
     key, group = rows["key"].to_numpy(), rows["group"]
     related = units(key, group, alike)
@@ -153,13 +153,13 @@ def _tell(counts: pd.DataFrame, official: set[str], leaks: dict, layout: arrays.
     sizes = ", ".join(f"{counts[name].sum():,} {name}" for name in SPLITS)
     print(f"prepare: {sizes}; arrays of {'x'.join(map(str, layout.shape))}")
     twins = " and ".join(
-        f"{leaks[name]['train']:,} samples of {name}{' (official)' if name in official else ''}"
+        f"{screen.number(leaks[name]['train'], 'sample')} of {name}{' (official)' if name in official else ''}"
         for name in ("test", "validation")
     )
     print(f"prepare: {twins} have a twin in training")
     test = counts["test"]
     if test.min() < FEW:
-        print(f"prepare: class {test.idxmin()!r} has {test.min()} test samples: a single one moves its recall by "
+        print(f"prepare: class {test.idxmin()!r} has {screen.number(test.min(), 'test sample')}: a single one moves its recall by "
               f"{1 / test.min():.0%}; bring more, or raise prepare.test_fraction")  # fmt: skip
 
 

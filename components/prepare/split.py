@@ -8,6 +8,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from components.prepare.config import PrepareConfig
+from components.shared import screen
 from components.shared.data.dataset import SPLITS
 from components.shared.data.manifest import firsts
 from components.shared.errors import Refused
@@ -27,8 +28,8 @@ def assign(rows: pd.DataFrame, unit: np.ndarray, config: PrepareConfig) -> np.nd
     # What has a twin in an official split stays in training: drawn, it would be a twin across two sides that are held back.
     tied = np.isin(unit, unit[split != train])
     if (tied & (split == train)).any():
-        print(f"prepare: {(tied & (split == train)).sum():,} training samples belong together with some of an official split "
-              "and stay in training")  # fmt: skip
+        print(f"prepare: {screen.number((tied & (split == train)).sum(), 'training sample')} together with some of an official split: "
+              "kept in training")  # fmt: skip
     for name, fraction in (("test", config.test_fraction), ("validation", config.validation_fraction)):
         if name in official:
             continue
@@ -110,8 +111,8 @@ def _drawn(
         stay += [(int(size[one]), classes[label[one]]) for one in too_large]
     if stay:
         largest, of_class = max(stay)
-        print(f"prepare: {name}: {len(stay):,} sets of samples that belong together are larger than their class's share and stay "
-              f"in training (the largest: {largest:,} samples, most of them {of_class!r})")  # fmt: skip
+        print(f"prepare: {name}: {screen.number(len(stay), 'set')} of samples that belong together, larger than the class's share, kept "
+              f"in training (the largest: {screen.number(largest, 'sample')}, most of them {of_class!r})")  # fmt: skip
     return positions[chosen[of]]
 
 
@@ -168,7 +169,7 @@ def _refuse_missing_classes(rows: pd.DataFrame, split: np.ndarray, unit: np.ndar
         whole, alone = (len(np.unique(number[of_class])) for number in (unit, apart))
         fix = "add pictures or groups of it"
         if whole < alone:
-            fix = (f"they are {whole:,} sets of samples that look the same or share frames: add others, or set "
+            fix = (f"they are {screen.number(whole, 'set')} of samples that look the same or share frames: add others, or set "
                    "prepare.keep_alike_together to false")  # fmt: skip
         faults.append(f"E_CLASS_MISSING prepare: class {label!r} has no sample in {name} ({of_class.sum():,} in all); {fix}")
     raise Refused(*faults)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from components.shared import yaml_reader
-from components.shared.errors import CannotRun
+from components.shared.errors import CannotRun, did_you_mean
 
 # The knobs of a whole pipeline run, from params.yaml, or a name that its caller gives it: it groups the runs in MLflow.
 PIPELINE_RUN = "DARKROOM_PIPELINE_RUN"
@@ -44,7 +44,12 @@ def only(params: dict, known: set[str], *, file: Path) -> None:
         if isinstance(params.get(top), dict):
             paths += [f"{top}.{key}" for key in params[top] if f"{top}.{key}" not in known]
     if paths:
-        raise CannotRun(*(f"{file}: {shorten(path)[1:-1]}: unknown; known are: {', '.join(sorted(known))}" for path in paths))
+        raise CannotRun(
+            *(
+                f"{file}: {shorten(path)[1:-1]}: unknown; {did_you_mean(path, known)}known are: {', '.join(sorted(known))}"
+                for path in paths
+            )
+        )
 
 
 def seed_of(params: dict, *, file: Path) -> int:
@@ -89,7 +94,8 @@ def section_of(params: dict, path: str, *, file: Path) -> Any:
     for depth, key in enumerate(path.split(".")):
         if not isinstance(values, dict) or key not in values:
             above = ".".join(path.split(".")[:depth]) or "the top"
-            raise CannotRun(f"{file}: no section {shorten(path)[1:-1]}; {above} holds: {_names(values)}")
+            hint = did_you_mean(key, map(str, values if isinstance(values, dict) else ()))
+            raise CannotRun(f"{file}: no section {shorten(path)[1:-1]}; {hint}{above} holds: {_names(values)}")
         values = values[key]
     return values
 
@@ -103,8 +109,9 @@ def override(params: dict, change: str, *, file: Path) -> None:
     above, _, knob = path.rpartition(".")
     section = section_of(params, above, file=file) if above else params
     if not equals or not isinstance(section, dict) or knob not in section:
+        hint = did_you_mean(knob, map(str, section if isinstance(section, dict) else ()))
         raise CannotRun(f"--set {shorten(change)[1:-1]}: expected KNOB=VALUE with a knob of {file}; "
-                        f"{above or 'the top'} holds: {_names(section)}")  # fmt: skip
+                        f"{hint}{above or 'the top'} holds: {_names(section)}")  # fmt: skip
     section = params
     for key in above.split(".") if above else ():
         section[key] = dict(section[key])
@@ -154,7 +161,8 @@ def _explain(fault: dict, path: str, model: type[Section]) -> str:
     got = shorten(fault["input"])
     match fault["type"]:
         case "extra_forbidden":
-            return f"{where}: unknown knob; {path} has: {', '.join(model.model_fields)}"
+            hint = did_you_mean(str(fault["loc"][-1]), model.model_fields)
+            return f"{where}: unknown knob; {hint}{path} has: {', '.join(model.model_fields)}"
         case "missing":
             return f"{where}: missing; every knob stands in params.yaml"
         case "invalid_key":

@@ -1,6 +1,14 @@
 """The two ways to stop that a user meets, and the exit code of each."""
 
+import difflib
 import signal
+from collections.abc import Iterable
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`did you mean ingest? ` for `ingets`; nothing where no known word is like it. A part of a line that says what is wrong."""
+    similar = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {similar[0]}? " if similar else ""
 
 
 class Stop(Exception):

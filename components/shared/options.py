@@ -1,17 +1,30 @@
 """Command lines: a function's signature as a parser, and each value checked by the parameter's annotation."""
 
 import argparse
-import difflib
 import inspect
+import itertools
 import re
+import shutil
+import textwrap
 import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from components.shared.errors import did_you_mean
+
 
 class Parser(argparse.ArgumentParser):
     """A mistake is one line on stderr and exit code 2; an option that is nearly right is named."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        """Name a mistyped option first: what it stands for would be said to be missing."""
+        options = [text for text in itertools.takewhile("--".__ne__, args or ()) if re.match(r"--[^ ]+$", text)]
+        if not self._subparsers and (
+            wrong := [text for text in options if not self._get_option_tuples(text.partition("=")[0])]
+        ):
+            self.error(f"unrecognized arguments: {' '.join(wrong)}")
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and end."""
@@ -19,9 +32,26 @@ class Parser(argparse.ArgumentParser):
         wrong = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
         if choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
             wrong, known = choice, re.findall(r"'(.*?)'", choice[2])
-        similar = difflib.get_close_matches(wrong[1], known, n=1) if wrong else []
-        hint = f"did you mean {similar[0]}? " if similar else ""
+        hint = did_you_mean(wrong[1], known) if wrong else ""
         self.exit(2, f"{self.prog}: {' '.join(message.split())[:500]}; {hint}`{self.prog} --help` shows what it takes\n")
+
+
+def description(step: Callable) -> str:
+    """What people read of a docstring: without what it raises, which is for callers; paragraphs as wide as the terminal."""
+    text = re.sub(r"\s*\bRaises\b.*?(?:\.(?=\s|$)|$)", "", inspect.getdoc(step) or "", flags=re.DOTALL)
+    return "\n\n".join(_wrapped(paragraph) for paragraph in text.split("\n\n"))
+
+
+def example(name: str, arguments: str) -> str:
+    """A command as people type it, at the end of its help."""
+    together = re.sub(" (?!--)", "\xa0", f"darkroom {name} {arguments}".strip())  # an option and its values stay on one line
+    return "example:\n" + _wrapped(together, "  ", " \\").replace("\xa0", " ")
+
+
+def _wrapped(text: str, indent: str = "", end: str = "") -> str:
+    width = max(40, min(110, shutil.get_terminal_size().columns - 2)) - len(end)
+    whole = {"break_long_words": False, "break_on_hyphens": False, "initial_indent": indent, "subsequent_indent": indent * 3}
+    return f"{end}\n".join(textwrap.wrap(text, width, **whole))
 
 
 def add(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint: Any) -> None:

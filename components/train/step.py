@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from components.shared import config as configs
-from components.shared import destination, files, plots
+from components.shared import destination, files, plots, screen
 from components.shared.data import arrays, seen
 from components.shared.errors import CannotRun, Refused
 from components.shared.models import backend, keras_file
@@ -124,9 +124,8 @@ def _fit(
         stop.last = follower.kill
         loop = Loop(tf, keras, part, config, seed, checkpoints)
         if loop.progress.steps < FEW and not config.budget_minutes:
-            print(
-                f"train: {loop.progress.steps} batches are few to learn from; more epochs, smaller batches, or budget_minutes"
-            )
+            steps = screen.number(loop.progress.steps, "batch is", "batches are")
+            print(f"train: {steps} few to learn from; more epochs, smaller batches, or budget_minutes")
         progress = loop.run(lambda _, row: follower.epoch(row), stop.told)
     # Saved in float32 whatever it was trained in: it then runs the same, and as fast, on machines without bfloat16.
     plain = build()
