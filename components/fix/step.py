@@ -81,7 +81,8 @@ def _list(findings: pd.DataFrame) -> None:
         changed = part["action"][~part["action"].isin(["", "keep"])]
         what = f"{changed.iloc[0].replace('_', ' ')} {len(changed):,}" if len(changed) else "by hand"
         print(screen.wrapped(part["message"].iloc[0], f"{code:<18}{what:<20}"))
-    print("nothing was changed; --apply CODE ... fixes them, --only PATH ... just these" if len(findings) else "nothing to fix")
+    print("nothing was changed; --apply CODE ... fixes them, --only PATH ... just these" if len(findings)
+          else "nothing that a command can fix; report.html says what else there is")  # fmt: skip
 
 
 def _write(data: Path, fresh: Path, changes: dict[tuple[str, int], Change], quarantine: Path) -> list[dict]:
