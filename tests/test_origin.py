@@ -37,7 +37,7 @@ def checkout(tmp_path, monkeypatch) -> Path:
 def name(architecture: str = "cnn", **changes) -> str:
     """Of a training, which knows the knobs of no later step."""
     knobs = {"seed": 7, "validate": {"near_bits": 5}, "augment": PARAMS["augment"], "train": PARAMS["train"][architecture]}
-    return origin.run_name(architecture, knobs | changes, architecture=architecture)
+    return origin.run_name(knobs | changes, architecture)
 
 
 def test_a_run_is_named_by_the_knobs_that_are_not_as_committed(checkout, monkeypatch):
@@ -49,7 +49,7 @@ def test_a_run_is_named_by_the_knobs_that_are_not_as_committed(checkout, monkeyp
     assert name(seed=8.0) == "cnn · seed=8.0 · hardy-lynx"
     assert name(seed=7.0) == "cnn · hardy-lynx"
     changed = {**PARAMS, "package": {"coverage": 0.5}, "train": {**PARAMS["train"], "lstm": {"epochs": 9, "preset": "default"}}}
-    assert origin.run_name("", changed) == "package.coverage=0.5, train.lstm.epochs=9 · hardy-lynx"
+    assert origin.run_name(changed) == "package.coverage=0.5, train.lstm.epochs=9 · hardy-lynx"
 
 
 def test_many_changes_are_counted_and_no_name_is_longer_than_mlflow_takes(checkout):

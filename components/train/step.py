@@ -102,7 +102,7 @@ def _fit(
     record = {
         "training_id": training_id,
         "name": f"{config.architecture}-{config.preset}",
-        "run_name": origin.run_name(config.architecture, every, architecture=config.architecture),
+        "run_name": origin.run_name(every, config.architecture),
         "knobs": every,
         "parameters": network.count_params(),
         "training_samples": len(part.training),

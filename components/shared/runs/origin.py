@@ -49,10 +49,10 @@ def code_version() -> str:
     return commit.strip() + ("+changes" if changed else "")
 
 
-def run_name(what: str, knobs: dict, *, architecture: str = "") -> str:
+def run_name(knobs: dict, architecture: str = "") -> str:
     """What a run is called: by the knobs that are not as committed, and by DVC's experiment. `cnn · epochs=2 · hardy-lynx`.
 
-    `knobs` are those of params.yaml; those of a training, with one section `train`, are told from them by its `architecture`.
+    `knobs` are those of params.yaml, or of the training of an `architecture`, whose section `train` is its own.
     """
     before, left_out = _committed() if knobs else {}, UNTRAINED if architecture else ()
     if architecture and isinstance(before.get("train"), dict):
@@ -61,7 +61,7 @@ def run_name(what: str, knobs: dict, *, architecture: str = "") -> str:
     changed = {name: value for name, (_, value) in differing(before, knobs).items()}
     short = [f"{name.rpartition('.')[2] if architecture else name}={as_text(value)[:30]}" for name, value in changed.items()]
     more = [f"{len(short) - MOST} more"] if len(short) > MOST else []
-    return " · ".join(filter(None, [what, ", ".join(short[:MOST] + more), os.environ.get(EXPERIMENT)]))[:250]
+    return " · ".join(filter(None, [architecture, ", ".join(short[:MOST] + more), os.environ.get(EXPERIMENT)]))[:250]
 
 
 def differing(before: dict, after: dict, above: str = "") -> dict[str, tuple]:

@@ -151,7 +151,7 @@ def _named(mlflow, name: str) -> str:
 
 def _made(mlflow, key: str, tags: Callable[[], dict], knobs: dict | None = None) -> str:
     client, knobs = mlflow.MlflowClient(), knobs or {}
-    name = origin.run_name("", knobs) or f"pipeline run {key[:8]}"  # what differs first: the table shows few letters
+    name = origin.run_name(knobs) or f"pipeline run {key[:8]}"  # what differs first: the table shows few letters
     run_id = one_run.find_or_make(client, experiment_id(mlflow), PIPELINE, key, name=name, tags=tags)
     if client.get_run(run_id).info.status == "RUNNING":
         each = {f"train.{name}": section for name, section in knobs.get("train", {}).items()}
