@@ -45,6 +45,7 @@ def test_a_run_is_named_by_the_knobs_that_are_not_as_committed(checkout, monkeyp
     (checkout / "params.yaml").write_text("seed: 8")  # as `dvc exp run -S` does it
     assert name(train={"epochs": 2, "preset": "default"}) == "cnn · epochs=2"
     assert name("lstm", seed=8, augment={"shift": 0.1, "flip": False}) == "lstm · flip=false, shift=0.1, seed=8"
+    assert name(seed=8, augment={"shift": 0.0}) == "cnn · seed=8"
     monkeypatch.setenv(origin.EXPERIMENT, "hardy-lynx")
     assert name(seed=8.0) == "cnn · seed=8.0 · hardy-lynx"
     assert name(seed=7.0) == "cnn · hardy-lynx"

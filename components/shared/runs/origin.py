@@ -58,7 +58,9 @@ def run_name(knobs: dict, architecture: str = "") -> str:
     if architecture and isinstance(before.get("train"), dict):
         before = before | {"train": before["train"].get(architecture, {})}
     before = {name: values for name, values in before.items() if name in knobs and name not in left_out}
-    changed = {name: value for name, (_, value) in differing(before, knobs).items()}
+    changed = {
+        name: value for name, (_, value) in differing(before, knobs).items() if value is not None
+    }  # None: it has no such knob
     short = [f"{name.rpartition('.')[2] if architecture else name}={as_text(value)[:30]}" for name, value in changed.items()]
     more = [f"{len(short) - MOST} more"] if len(short) > MOST else []
     return " · ".join(filter(None, [architecture, ", ".join(short[:MOST] + more), os.environ.get(EXPERIMENT)]))[:250]
