@@ -68,12 +68,10 @@ def shows(driver: webdriver.Chrome, link: str, *texts: str) -> str:
     return page
 
 
-def take(driver: webdriver.Chrome, file: Path, height: int, at: str = "", fold=(), left: int = SIDEBAR) -> None:
-    """Save what the window shows, right of MLflow's sidebar, from the heading `at` on, sections of charts closed."""
+def take(driver: webdriver.Chrome, file: Path, height: int, at: str = "", left: int = SIDEBAR) -> None:
+    """Save what the window shows, right of MLflow's sidebar, from the heading `at` on."""
     for close in driver.find_elements(By.XPATH, "//*[.='Exit shared view']/following::button[1]"):
         close.click()
-    for name in fold:
-        driver.find_element(By.XPATH, f"//*[normalize-space(text())='{name}']").click()
     for place in driver.find_elements(By.XPATH, f"//*[normalize-space(text())='{at}']") if at else []:
         driver.execute_script("arguments[0].scrollIntoView({block: 'start'})", place)
     time.sleep(3)  # charts are drawn after their names
@@ -96,18 +94,19 @@ def main(store: Path, pictures: Path) -> None:
             driver.execute_script(SETTLE)
             shows(driver, links["Runs"], "matching runs")
             take(driver, pictures / "runs.png", 560, left=0)
-            shows(driver, links["Runs"].split("&")[0], "pipeline run")  # MLflow's own view: newest first, nested
+            shows(driver, links["Runs"].split("&")[0], "matching runs")  # MLflow's own view: newest first, nested
             driver.execute_script(f'document.querySelectorAll("{UNFOLD}").forEach(button => button.click())')
             take(driver, pictures / "nested.png", 560)
-            shows(driver, links["Runs"] + "&compareRunsMode=CHART", "Model metrics")
-            take(driver, pictures / "curves.png", 770, fold=("test", "validation"))
-            shows(driver, links["Seeds"], "Model metrics")
-            take(driver, pictures / "seeds.png", 1150, fold=("validation",))
+            shows(driver, links["Runs"] + "&compareRunsMode=CHART", "by_epoch")
+            take(driver, pictures / "curves.png", 660)
+            shows(driver, links["Seeds"], "by_epoch")
+            take(driver, pictures / "seeds.png", 1080)
             shows(driver, links["Compare"], "Comparing")
             driver.find_element(By.CSS_SELECTOR, "[role='switch']").click()  # of parameters: those that differ alone
             take(driver, pictures / "compare.png", 640, "Parameters")
             shows(driver, links["Registry"], "Versions")
-            take(driver, pictures / "registry.png", 560, "Versions")
+            driver.find_element(By.XPATH, "//*[normalize-space(text())='Tags']").click()  # the history, as JSON
+            take(driver, pictures / "registry.png", 560)
             shows(driver, links["Champion"], "Version ")
             take(driver, pictures / "version.png", 900)
             shows(driver, driver.find_element(By.CSS_SELECTOR, "a[href*='/runs/']").get_attribute("href"), "Show more")

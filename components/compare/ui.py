@@ -27,7 +27,7 @@ BY_RECIPE = {"aggregateFunction": "average",
              "groupByKeys": [{"mode": "tag", "groupByData": name} for name in ("architecture", "recipe")]}  # fmt: skip
 # Sorted by a metric, MLflow shows trainings without the pipeline runs above them. The test split selects nothing.
 BEST = {"searchFilter": "tags.recipe LIKE '%'", "orderByKey": f"metrics.`{METRICS[-1]}`", "orderByAsc": False,
-        "selectedColumns": COLUMNS, "chartsSearchFilter": "^(test|validation).(balanced_accuracy|log_loss|loss)$"}  # fmt: skip
+        "selectedColumns": COLUMNS, "chartsSearchFilter": "^(by_epoch|test|validation)/.*(balanced_accuracy|loss)$"}  # fmt: skip
 VIEWS = {RUNS: BEST, RECIPES: BEST | {"groupBy": BY_RECIPE}}
 START = 120.0  # seconds that the server gets to answer first
 SETTINGS = {"MLFLOW_LOGGING_LEVEL": "ERROR", "PYTHONWARNINGS": "ignore",
@@ -80,12 +80,14 @@ def links(mlflow, server: str) -> list[str]:
     def look() -> list[str]:
         client, experiment = mlflow.MlflowClient(), experiment_id(mlflow)
         trainings = client.search_runs([experiment], f"tags.`{TRAINING}` LIKE '%'", max_results=50)
-        parents = [run.data.tags.get(PARENT) for run in trainings]
+        groups: dict[str, list[str]] = {}
+        for run in trainings:
+            groups.setdefault(run.data.tags.get(PARENT, ""), []).append(run.info.run_id)
         for view, state in VIEWS.items():
             client.set_experiment_tag(experiment, f"{VIEW}{view}", json.dumps(state))
         runs = f"{server}/#/experiments/{experiment}/runs?{MODE}&viewStateShareKey="
         lines = [f"Runs       {runs}{RUNS}", f"Seeds      {runs}{RECIPES}&compareRunsMode=CHART"]
-        if latest := [run.info.run_id for run, parent in zip(trainings, parents, strict=True) if parent == parents[0]][:10]:
+        if latest := next((group[:10] for group in groups.values() if len(group) > 1), None):
             both = (quote(json.dumps(ids, separators=(",", ":"))) for ids in (latest, [experiment]))
             lines.append(f"Compare    {server}/#/compare-runs?runs={{}}&experiments={{}}&{MODE}".format(*both))
         for model in client.search_registered_models(max_results=3):
