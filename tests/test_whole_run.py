@@ -224,7 +224,7 @@ def test_the_kubeflow_pipeline_run_here_gives_the_same_metrics_byte_for_byte(dig
     assert re.search(r"^train cnn +done +[0-9,]+ s$", told, re.M)
     assert "registered as version" in told
     root = digits / "outputs/kubeflow/processes"
-    assert all(Path(place).exists() for place in re.findall(r"^(?:report|logs): +(.+)$", told, re.M))
+    assert all((digits / place).exists() for place in re.findall(r"^(?:report|logs): +(.+)$", told, re.M))
     found = {path.read_bytes() for path in root.glob("darkroom-*/evaluate*/evaluation_*/metrics.json")}
     assert found == set(metrics(digits).values())
 
