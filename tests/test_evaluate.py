@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from sklearn.metrics import average_precision_score
 from toy_package import make_package
 
 from components.evaluate import tables
@@ -43,11 +44,12 @@ def test_calibration_error_is_zero_for_honest_confidence_and_large_for_boasting(
 
 
 def test_tables_by_hand():
-    curves, areas = tables.curves(LABELS, SURE, ["a", "b", "c"])
+    curves, areas, precisions = tables.curves(LABELS, SURE, ["a", "b", "c"])
     rows = tables.per_class(LABELS, SURE.argmax(1), ["a", "b", "=c"], areas)
     assert [(row["class"], row["samples"]) for row in rows] == [("a", 4), ("b", 2), ("=c", 2)]
     assert (rows[0]["precision"], rows[0]["recall"]) == (1.0, 0.75)
     assert areas["a"] == pytest.approx(0.875)
+    assert precisions["a"] == pytest.approx(average_precision_score(LABELS == 0, SURE[:, 0]))
     for table, x in (("roc", "false_positive_rate"), ("pr", "recall")):
         assert {row["class"] for row in curves[table]} == {"a", "b", "c", "(micro-average)"}
         assert all(0 <= row[x] <= 1 for row in curves[table])

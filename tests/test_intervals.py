@@ -6,7 +6,7 @@ from scipy import stats
 from components.shared.models import intervals as module
 from components.shared.models.answers import Calibration
 from components.shared.models.intervals import intervals, of_confidence, paired, units
-from components.shared.models.scores import scores
+from components.shared.models.scores import calibration_error, scores
 
 
 def drawn(seed: int, *, count: int = 600, classes: int = 3, right: float = 0.8) -> tuple[np.ndarray, np.ndarray]:
@@ -102,6 +102,16 @@ def test_prediction_sets_hold_the_true_class_as_often_as_promised():
         found = of_confidence(hit, probabilities.max(1), loss, true >= made.set_floor, bins=15, draws=1000)
         held += holds(found["coverage"], 0.9)
     assert held >= 16
+
+
+@pytest.mark.parametrize("samples", [200, 2000, 20_000])
+def test_a_calibration_error_lies_in_its_own_interval(samples):
+    rng = np.random.default_rng(samples)
+    confidence = rng.uniform(0.5, 1, samples)
+    hit, zeros = rng.random(samples) < confidence, np.zeros(samples)  # calibrated: a resample's error is larger by chance alone
+    low, high = of_confidence(hit, confidence, zeros, hit, bins=15, draws=1000)["expected_calibration_error"]
+    probabilities = np.column_stack([confidence, 1 - confidence])
+    assert low < calibration_error((~hit).astype(int), probabilities, bins=15) < high
 
 
 def test_few_samples_that_are_all_right_prove_little():

@@ -82,7 +82,8 @@ def of_confidence(
 ) -> dict[str, tuple[float, float]]:  # fmt: skip
     """Low and high of expected_calibration_error, log_loss and coverage, of what each sample adds to them: all (n,).
 
-    That of the calibration error lies somewhat high, as each error of finite samples does. Of fewer than FEWEST units there is none.
+    A resample's calibration error is larger than the samples' own, by chance alone; so its interval is moved back by as much (the
+    bootstrap's estimate of bias: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993). Of fewer than FEWEST units there is none.
     """
     if _are_few(units):
         return {}
@@ -94,8 +95,11 @@ def of_confidence(
     sums = of_block @ np.column_stack([gaps, loss, covered, np.ones(len(hit))])
     drawn = np.concatenate(list(_resampled(sums, np.ones(len(sums), int), rng, draws)))
     count = drawn[:, -1]
-    values = {"expected_calibration_error": np.abs(drawn[:, :bins]).sum(1), "log_loss": drawn[:, -3], "coverage": drawn[:, -2]}
-    ends = {metric: _ends(value / count) for metric, value in values.items()}
+    errors = np.abs(drawn[:, :bins]).sum(1) / count
+    bias = np.median(errors) - np.abs(gaps.sum(0)).sum() / len(hit)
+    values = {"expected_calibration_error": np.maximum(errors - bias, 0), "log_loss": drawn[:, -3] / count,
+              "coverage": drawn[:, -2] / count}  # fmt: skip
+    ends = {metric: _ends(value) for metric, value in values.items()}
     if covered.all():
         ends["coverage"] = (round(_flawless(len(hit) if units is None else len(np.unique(units))), 6), 1.0)
     return ends
