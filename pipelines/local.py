@@ -34,6 +34,8 @@ def run(options: argparse.Namespace) -> int:
     options.data = options.data or "data"
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers and containers of the run end as after Ctrl-C
     params = graph.knobs(options)
+    if not any(change.startswith("register.enabled=") for change in options.set):
+        params["register"]["enabled"] = False  # a trial, unless somebody asks for a version
     pipeline = graph.for_here(params)
     data, digest = _data(options)
     root = options.root.absolute() / ("containers" if options.containers else "processes")

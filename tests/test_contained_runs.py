@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 QUICK = [f"--set={knob}" for knob in (
     "prepare.height=8", "prepare.width=8", "prepare.channels=1", "augment.copies=1", "augment.flip=false", "train.cnn.epochs=20",
-    "train.cnn.batch_size=32", "train.lstm.epochs=4", "train.lstm.batch_size=64", "register.minimum_accuracy=0.1",
+    "train.cnn.batch_size=32", "train.lstm.epochs=4", "train.lstm.batch_size=64", "register.minimum_accuracy=0.1", "register.enabled=true",
     # Which precision is faster is decided by the clock, and may differ between two trainings on a busy machine.
     "train.cnn.precision=float32", "train.lstm.precision=float32",
     "register.minimum_balanced_accuracy=0.1", "register.minimum_worst_class_recall=0.0",

@@ -1,10 +1,12 @@
 """The main job, for real: clone, ingest, `make run`, on digits that ship with scikit-learn and on clips drawn here."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -60,6 +62,12 @@ def change(folder: Path, **sections: dict) -> None:
 
 def metrics(folder: Path) -> dict[str, bytes]:
     return {name: (folder / f"outputs/evaluation/{name}/metrics.json").read_bytes() for name in ("cnn", "lstm")}
+
+
+def versions(folder: Path) -> int:
+    """How many versions the registry holds."""
+    with contextlib.closing(sqlite3.connect(folder / "mlflow/runs.db")) as store:
+        return store.execute("select count(*) from model_versions").fetchone()[0]
 
 
 # Which precision is faster is decided by the clock, and may differ between two trainings on a busy machine.
@@ -219,10 +227,12 @@ def test_clips_run_the_same_way_without_touching_code(tmp_path):
 
 
 def test_the_kubeflow_pipeline_run_here_gives_the_same_metrics_byte_for_byte(digits):
+    before = versions(digits)
     told = run(digits, "python", "-m", "pipelines", "run")
+    assert "A trial: " in told
+    assert versions(digits) == before
     assert len(told.splitlines()) < 60
     assert re.search(r"^train cnn +done +[0-9,]+ s$", told, re.M)
-    assert "registered as version" in told
     root = digits / "outputs/kubeflow/processes"
     assert all((digits / place).exists() for place in re.findall(r"^(?:report|logs): +(.+)$", told, re.M))
     found = {path.read_bytes() for path in root.glob("darkroom-*/evaluate*/evaluation_*/metrics.json")}
@@ -239,7 +249,10 @@ def test_what_was_run_is_not_run_again_unless_it_was_damaged(digits):
     content = bytearray(arrays.read_bytes())
     content[-1] ^= 1
     arrays.write_bytes(content)
-    run(digits, "python", "-m", "pipelines", "run", "--set", "train.lstm.epochs=2")
+    before = versions(digits)
+    asked = ["--set", "train.lstm.epochs=2", "--set", "register.enabled=true"]
+    assert "registered as version" in run(digits, "python", "-m", "pipelines", "run", *asked)
+    assert versions(digits) > before
     assert len(list(root.glob("darkroom-*/augment*"))) == 2  # a damaged artifact is made anew, not reused
     assert len(list(root.glob("darkroom-*/measure*"))) == 1  # what is whole is
     found = [path.read_bytes() for path in root.glob("darkroom-*/evaluate*/evaluation_*/metrics.json")]
