@@ -51,6 +51,19 @@ def test_each_move_of_the_champion_is_an_entry_with_what_it_was_made_of(registry
     assert registry.client.get_model_version("toys", "1").tags["champion_until"] == f"{last.when}: {last.reason}"
 
 
+def test_the_registered_models_page_shows_the_history_unless_a_person_described_it(registry):
+    registry.promote("1", "There was no | champion\nbefore.")
+    registry.promote("2", "Better.")
+    shown = registry.client.get_registered_model("toys").description.splitlines()
+    assert [line.split(" | ")[1:] for line in shown[-2:]] == [
+        ["2", "cnn", "Better."],
+        ["1", "cnn", "There was no / champion before."],
+    ]
+    registry.client.update_registered_model("toys", "Of toys.")
+    registry.rollback("1", "wrong")
+    assert registry.client.get_registered_model("toys").description == "Of toys."
+
+
 def test_a_second_rollback_goes_further_back_and_never_to_what_was_withdrawn(registry):
     for number in "123":
         registry.promote(number, "better")

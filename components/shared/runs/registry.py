@@ -25,6 +25,7 @@ IDENTITY, DAMAGED = "identity", "damaged"
 FACTS = "facts"  # tag of a version: digests and test figures, as JSON
 HISTORY, DECISIONS = "history.", "decisions."
 PROMOTED, ROLLED_BACK, BY_HAND = "promoted", "rolled back", "by hand"
+TITLE = "Champions, newest first; `darkroom history` says more:"
 LONGEST = 2000  # letters of a reason; a tag takes 5,000
 
 
@@ -125,6 +126,16 @@ class Registry:
         if aliases.get(CHALLENGER) == entry.version:
             self.client.delete_registered_model_alias(self.name, CHALLENGER)
         self._write(number, entry._replace(done=True))
+        self._show()
+
+    def _show(self) -> None:
+        """The history on MLflow's page of the registered model, unless a person has described it."""
+        if (told := self.client.get_registered_model(self.name).description) and not told.startswith(TITLE):
+            return
+        rows = [(move.when[:16], move.version or "none", move.architecture, " ".join(move.reason.split())[:300].replace("|", "/"))
+                for move in _moves(*self._state())[:10]]  # fmt: skip
+        table = "\n".join(" | ".join(row) for row in [("when", "version", "architecture", "why"), ["---"] * 4, *rows])
+        self.client.update_registered_model(self.name, f"{TITLE}\n\n{table}")
 
     def _repaired(self) -> tuple[dict[str, str], dict[int, Entry]]:
         """The aliases and the history. A last entry that was cut off is closed if the alias followed it, or else taken back."""
