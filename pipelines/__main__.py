@@ -52,7 +52,7 @@ OPTIONS = {
 SENT = "--data --digest --unchecked --name --experiment --params --set --settings"
 COMMANDS = {  # function, what it does, its options
     "compile": ("graph:compile_pipeline", "write the pipeline as the YAML that Kubeflow takes", "--output --params --set --settings"),
-    "run": ("local:run", "run it here, through KFP's local runner: no cluster",
+    "run": ("local:run", "run it here, through KFP's local runner: no cluster; a trial, unless --set register.enabled=true",
             "--containers --memory --data --digest --root --no-cache --verbose --params --set"),
     "check": ("preflight:check", "look whether a run would start on Kubeflow, and say what stands in its way", "--settings"),
     "submit": ("submit:submit", "start a run on Kubeflow, as a version named after the commit", f"--wait {SENT}"),

@@ -13,7 +13,7 @@ from components.__main__ import main as darkroom
 from components.compare.step import METRICS
 from components.shared.runs import connection
 
-TEST, VALIDATION = METRICS[0], METRICS[-1]
+TEST, LOSS, VALIDATION = METRICS[0], "test/log_loss", METRICS[-1]
 MADE = [("cnn", "0.1", seed, 0.9 + seed / 100) for seed in (1, 2, 3)] + [("cnn", "0.0", 1, 0.5), ("lstm", "0.1", 1, 0.7)]
 
 
@@ -32,7 +32,7 @@ def store(here):
                 "recipe": architecture + shift, "architecture": architecture, "darkroom.training": str(number)}  # fmt: skip
         run = client.create_run(experiment, start_time=1000 + number, tags=tags).info.run_id
         knobs = {"seed": seed, "augment.shift": shift, "parameters": 1000 + number}
-        metrics = [Metric(name, value, 1000, 0) for name in METRICS]
+        metrics = [Metric(name, 1 - value if name == LOSS else value, 1000, 0) for name in METRICS]
         client.log_batch(run, params=[Param(name, str(knob)) for name, knob in knobs.items()], metrics=metrics)
         client.set_terminated(run)
     client.create_run(experiment, tags={"darkroom.training": "begun", "mlflow.parentRunId": "next"})  # alone, so far
@@ -52,6 +52,14 @@ def test_seeds_of_a_recipe_are_one_row_with_mean_and_spread_named_by_what_differ
         ["1", "0.7000", "0.7000", "lstm"],
     ]
     assert (store / "seeds.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_validation_data_order_the_recipes_and_not_the_first_column(store, capsys):
+    assert darkroom(["compare", "--metrics", LOSS, VALIDATION]) == 0
+    assert [line.split("cnn ")[1] for line in capsys.readouterr().out.splitlines() if "cnn" in line] == [
+        "augment.shift=0.1", "augment.shift=0.0",
+    ]  # fmt: skip
+    assert darkroom(["compare", "--metrics", LOSS]) == 0
 
 
 def test_a_metric_that_no_run_has_is_a_line_that_says_what_there_is(store, capsys):

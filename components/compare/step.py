@@ -6,7 +6,8 @@ from typing import Annotated
 from components.shared import destination
 from components.shared.errors import CannotRun
 
-METRICS = ("test/balanced_accuracy", "test/worst_class_recall", "test/log_loss", "validation/balanced_accuracy")
+ON_VALIDATION = "validation/balanced_accuracy"
+METRICS = ("test/balanced_accuracy", "test/worst_class_recall", "test/log_loss", ON_VALIDATION)
 NOT_KNOBS = ("params.seed", "params.parameters", "params.training_samples")
 FACTS = {"tags.data_digest": "data", "tags.git_commit": "code"}  # of a recipe, beside its knobs
 
@@ -19,7 +20,7 @@ def compare(
     """List each recipe (knobs, data and code alike, the seed aside): seeds, mean ± standard deviation of the metrics, what differs.
 
     The standard deviation is the one between seeds (n - 1). Of a seed that was trained twice the latest run counts.
-    Seeds are made by `dvc exp run --queue -S seed=1` and so on, then `dvc queue start`. Raises CannotRun.
+    Seeds are made by `dvc exp run -S seed=8` and so on. The best on validation data come first. Raises CannotRun.
     """
     metrics = list(metrics or METRICS)
     if picture:
@@ -28,7 +29,8 @@ def compare(
     names = recipes(runs)
     groups = runs.groupby("tags.recipe")[metrics]
     seeds, mean, spread = groups.size(), groups.mean(), groups.std()
-    order = sorted(names, key=lambda recipe: (names[recipe].split()[0], -mean.loc[recipe].iloc[0]))
+    best = mean.get(ON_VALIDATION, seeds)  # the test split orders nothing
+    order = sorted(names, key=lambda recipe: (names[recipe].split()[0], -best[recipe], names[recipe]))
     lines = [("seeds", *metrics, "recipe")]
     lines += [(str(seeds[recipe]), *map(_cell, mean.loc[recipe], spread.loc[recipe]), names[recipe]) for recipe in order]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

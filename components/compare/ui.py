@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from annotated_types import Ge, Le
 
-from components.compare.step import METRICS
+from components.compare.step import METRICS, ON_VALIDATION
 from components.shared.errors import CannotRun
 
 MODE = "workflowType=machine_learning"
@@ -26,7 +26,7 @@ COLUMNS = ["params.`seed`", *(f"metrics.`{name}`" for name in METRICS)]
 BY_RECIPE = {"aggregateFunction": "average",
              "groupByKeys": [{"mode": "tag", "groupByData": name} for name in ("architecture", "recipe")]}  # fmt: skip
 # Sorted by a metric, MLflow shows trainings without the pipeline runs above them. The test split selects nothing.
-BEST = {"searchFilter": "tags.recipe LIKE '%'", "orderByKey": f"metrics.`{METRICS[-1]}`", "orderByAsc": False,
+BEST = {"searchFilter": "tags.recipe LIKE '%'", "orderByKey": f"metrics.`{ON_VALIDATION}`", "orderByAsc": False,
         "selectedColumns": COLUMNS, "chartsSearchFilter": "^(by_epoch|test|validation)/.*(balanced_accuracy|loss)$"}  # fmt: skip
 VIEWS = {RUNS: BEST, RECIPES: BEST | {"groupBy": BY_RECIPE}}
 START = 120.0  # seconds that the server gets to answer first
@@ -45,7 +45,8 @@ def ui(*, port: Annotated[int, "of 127.0.0.1, where the UI answers", Ge(1), Le(6
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: no server stays behind
     mlflow = connect()
     if (store := mlflow.get_tracking_uri()).startswith("http"):
-        return print("\n".join(links(mlflow, masked(store))))
+        print("\n".join(links(mlflow, masked(store))))
+        return
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -68,7 +69,6 @@ def ui(*, port: Annotated[int, "of 127.0.0.1, where the UI answers", Ge(1), Le(6
             print()
         finally:
             server.terminate()
-    return None
 
 
 def links(mlflow, server: str) -> list[str]:
