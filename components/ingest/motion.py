@@ -33,9 +33,11 @@ def is_animation(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(kinds.HEAD)
     kind = kinds.kind_of_bytes(head)
+    if kind == "APNG":
+        return True
     may_move = {"WEBP": kinds.is_animated_webp, "AVIF": lambda head: b"avis" in head[:64], "GIF": bool}
-    if kind == "APNG" or kind not in may_move or not may_move[kind](head):
-        return kind == "APNG"
+    if kind not in may_move or not may_move[kind](head):
+        return False
     try:
         with kinds.opened(path.read_bytes(), kind) as image:
             return getattr(image, "n_frames", 1) > 1
