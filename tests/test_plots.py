@@ -63,6 +63,15 @@ def test_a_font_is_taken_from_the_system_and_a_script_without_one_is_told_once(m
     plots._font_with.cache_clear()
 
 
+def test_what_a_font_has_is_told_by_the_face_that_draws_in_whatever_order_they_are_found(monkeypatch):
+    from matplotlib import font_manager
+
+    for order in (1, -1):
+        monkeypatch.setattr(font_manager.fontManager, "ttflist", font_manager.fontManager.ttflist[::order])
+        plots._characters.cache_clear()
+        assert 0x1D81 in plots._characters("STIXGeneral")  # its italic has it not
+
+
 def test_pages_colour_the_splits_as_pictures_do():
     style = (render.HERE / "style.html").read_text()
     for split, colour in (("train", plots.BLUE), ("validation", plots.SKY), ("test", plots.ORANGE)):

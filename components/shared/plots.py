@@ -182,7 +182,8 @@ def _say_missing(character: str) -> None:
 def _characters(family: str) -> frozenset[int]:
     from matplotlib import font_manager
 
-    file = next(entry.fname for entry in font_manager.fontManager.ttflist if entry.name == family)
+    # Of the face that Matplotlib draws with: an italic or a bold one may have fewer.
+    file = font_manager.findfont(font_manager.FontProperties(family=[family]))
     try:
         return frozenset(font_manager.get_font(file).get_charmap())
     except (OSError, RuntimeError):  # broken, or of a kind that Matplotlib does not draw, as coloured bitmaps
