@@ -139,6 +139,7 @@ def fails(folder: Path, done) -> None:
     raise ValueError("an operator that is none\nand much more")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("work", "words"), [(dies, r"died \(SIGSEGV\)"), (hangs, "did not end within 20"),
                                              (fails, r"cannot be converted \(ValueError: an operator that is none\)")])  # fmt: skip
 def test_a_converter_that_dies_hangs_or_fails_is_a_line(tmp_path, monkeypatch, work, words):

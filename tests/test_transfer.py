@@ -17,6 +17,7 @@ from components.train import presets, transfer  # noqa: E402
 PLAIN = {"preset": "pretrained", "optimizer": "adamw", "learning_rate": 3e-4, "batch_size": 16, "precision": "float32"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["cnn", "lstm"])
 def test_the_trunk_stays_what_imagenet_made_it_and_the_rest_learns(work, knobs, architecture):  # noqa: F811
     config = knobs(TrainConfig, f"train.{architecture}", **PLAIN | {"epochs": 3})
@@ -62,6 +63,7 @@ def test_a_short_budget_takes_the_samples_that_it_has_room_for(work, knobs, tmp_
     assert len(part.validation) == len(validation)
 
 
+@pytest.mark.slow
 def test_a_training_that_goes_on_has_the_samples_that_it_began_with(work, knobs, monkeypatch):  # noqa: F811
     config = knobs(TrainConfig, "train.cnn", **PLAIN | {"budget_minutes": 0.2})
     answers = iter([100, 150])  # as a machine says that is busier, or less busy, than it was
@@ -89,6 +91,7 @@ def test_the_output_layer_begins_as_the_regression(classes):
     assert ((features @ kernel + bias).argmax(1) == labels).mean() > 0.95
 
 
+@pytest.mark.slow
 def test_auto_tries_both_and_keeps_what_it_chose(work, knobs, capsys):  # noqa: F811
     config = knobs(TrainConfig, "train.cnn", **PLAIN | {"preset": "auto", "budget_minutes": 0.2})
     record = files.read_json(train(work, config) / "run.json")
