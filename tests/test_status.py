@@ -15,6 +15,8 @@ from test_submit import UNCHECKED, double, said  # noqa: F401 - fixtures
 from pipelines import nodes, status
 from pipelines.__main__ import main
 
+pytestmark = pytest.mark.slow
+
 OOM = "main: OOMKilled (exit code 1)"
 
 
@@ -145,7 +147,6 @@ def test_a_failure_is_told_with_step_reason_log_and_what_to_do(double, said):  #
     assert "driver" not in shown
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", ["main: Error (exit code 143)", "pod deleted", "Pod was evicted: node was low on resource: memory"]
 )
@@ -365,7 +366,6 @@ def test_what_kubeflow_says_of_stopping_is_not_taken_for_something_else(double, 
     assert "lost" not in shown
 
 
-@pytest.mark.slow
 def test_a_schedule_is_deleted_when_its_run_has_ended(double, said):  # noqa: F811
     assert main(["schedule", *UNCHECKED, "--cron", "0 2 * * *"]) == 0
     (first,) = double.schedules

@@ -16,6 +16,8 @@ from components.shared.store import Store
 from pipelines import kubeflow, settings, status
 from pipelines.__main__ import main
 
+pytestmark = pytest.mark.slow  # a server that keeps one waiting as Kubeflow does
+
 FILES = ["--params", str(ROOT / "params.yaml"), "--settings", str(ROOT / settings.FILE)]
 UNCHECKED = [*FILES, "--data", "s3://bucket/dvc", "--digest", "d" * 32 + ".dir", "--unchecked"]
 
@@ -70,7 +72,6 @@ def test_a_run_is_submitted_as_a_version_named_after_the_commit(double, said):
     )  # the version is the commit's, the change is the run's
 
 
-@pytest.mark.slow
 def test_a_version_is_uploaded_once(double, said, tmp_path):
     assert main(["submit", *UNCHECKED]) == 0
     other = tmp_path / "settings.yaml"
@@ -83,7 +84,6 @@ def test_a_version_is_uploaded_once(double, said, tmp_path):
     assert len(double.pipelines) == len(double.experiments) == 1
 
 
-@pytest.mark.slow
 def test_a_run_is_followed_to_its_end(double, said):
     assert main(["submit", *UNCHECKED, "--wait"]) == 0
     shown = said()
@@ -131,7 +131,6 @@ def test_trouble_is_met_with_patience_or_with_one_line(double, said, monkeypatch
         assert len(shown.strip().splitlines()) == 1
 
 
-@pytest.mark.slow
 def test_a_lost_answer_does_not_start_a_second_run(double, said, monkeypatch):
     assert main(["submit", *UNCHECKED]) == 0
     before = len(double.requests)
@@ -257,7 +256,6 @@ def test_a_schedule_reads_the_newest_data_each_time_unless_it_is_given_some(doub
     assert main([*command, "--follow", "a", "--digest", "b"]) == 2
 
 
-@pytest.mark.slow
 def test_schedules_are_made_replaced_listed_and_deleted(double, said):
     assert main(["schedule", *UNCHECKED, "--cron", "0 2 * * *"]) == 0
     first = next(iter(double.schedules))
@@ -282,7 +280,6 @@ def test_schedules_are_made_replaced_listed_and_deleted(double, said):
     assert "expected five fields" in said()
 
 
-@pytest.mark.slow
 def test_a_schedule_that_cannot_be_enabled_is_said_to_start_nothing(double, said, monkeypatch):
     answer = double.answer
     assert main(["schedule", *UNCHECKED, "--cron", "0 2 * * *"]) == 0
@@ -316,7 +313,6 @@ def test_an_answer_that_is_not_kubeflows_is_no_empty_list(double, said, monkeypa
     assert "answers with something else than Kubeflow does" in said()
 
 
-@pytest.mark.slow
 def test_the_namespace_counts_where_there_are_several_users(double, said, monkeypatch):
     monkeypatch.delenv("KFP_NAMESPACE")
     assert main(["submit", *UNCHECKED]) == 2
@@ -357,7 +353,6 @@ def test_a_refused_token_keeps_its_reason(double, said, trouble, told):
     assert told in said()
 
 
-@pytest.mark.slow
 def test_two_submits_of_a_new_version_at_the_same_moment_are_one_version(double, said, monkeypatch):
     """Both find nothing, both make it: the second is told 409."""
     answer = double.answer

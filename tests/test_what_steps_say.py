@@ -13,6 +13,8 @@ from trained import make, project, register_these, versions
 
 from components.shared.runs import one_run, pipeline_run, tracking, turns
 
+pytestmark = pytest.mark.slow
+
 RUN = "0b5ae3c0-8f2e-4f0e-9a55-f39c2e3f1d10"
 
 
