@@ -1,5 +1,6 @@
 """map.html: what is in the file; and in a real browser (Chromium) hover, search, legend, keyboard, many points, hostile names."""
 
+import itertools
 import json
 import re
 
@@ -14,6 +15,7 @@ from test_hostile_names import HOSTILE, SPRUNG
 from test_report import browser  # noqa: F401
 
 from components.embed import map_page
+from components.shared import plots
 
 
 def samples(count: int, labels=("bar", "box", "cross"), seed: int = 0) -> pa.Table:
@@ -53,7 +55,8 @@ def test_the_page_says_what_is_not_on_it(tmp_path, monkeypatch):
     assert "cross/picture 89.png" not in data["sources"]
     assert [mode["title"] for mode in data["modes"]] == ["label", "cluster", "split", "outlier", "next"]
     assert data["modes"][1]["names"][-1] == "no cluster"
-    assert data["modes"][2]["names"][-1] == "no split"
+    splits = dict(zip(data["modes"][2]["names"], data["modes"][2]["colours"], strict=True))
+    assert splits == {"train": plots.BLUE, "test": plots.ORANGE, "no split": map_page.NONE}  # as on all other pages
 
 
 def test_the_same_samples_are_the_same_page_and_none_are_a_page_too(tmp_path):
@@ -182,6 +185,36 @@ def test_it_fits_a_phone_and_follows_light_and_dark(page, width, scheme, dark):
     page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert wide <= width
     assert (sum(corner[:3]) < 180) is dark
+
+
+@pytest.mark.slow
+def test_of_many_classes_neighbours_differ_in_colour_and_few_that_are_shown_all_do(tmp_path, browser):  # noqa: F811
+    names = [f"{number:02d}" for number in range(40)]  # in a ring, each beside the next
+    map_page.write(tmp_path / "map.html", samples(800, names), previews(800), "Map")
+    browser.get((tmp_path / "map.html").as_uri())
+    colours = browser.execute_script(
+        "return Object.fromEntries(mode.colours.map((colour, group) => [mode.names[group], colour]))"
+    )
+    assert len(set(colours.values())) == len(map_page.PALETTE)
+    assert all(colours[name] != colours[other] for name, other in itertools.pairwise(names))
+    browser.find_elements(By.CSS_SELECTOR, "#all button")[1].click()
+    groups = browser.find_elements(By.CSS_SELECTOR, "#groups button")[: len(map_page.PALETTE)]
+    for group in groups:
+        group.click()
+    shown = {group.find_element(By.TAG_NAME, "i").value_of_css_property("background-color") for group in groups}
+    assert len(shown) == len(map_page.PALETTE)
+
+
+@pytest.mark.slow
+def test_what_is_not_searched_for_is_grey(page):
+    count = """const {width, height} = canvas, pixels = pen.getImageData(0, 0, width, height).data; let found = 0
+        for (let i = 0; i < pixels.length; i += 4) found += Math.max(...pixels.slice(i, i + 3)) - Math.min(...pixels.slice(i, i + 3)) > 60
+        return found"""
+    drawn(page)
+    coloured = page.execute_script(count)
+    page.find_element(By.ID, "search").send_keys("needle")
+    drawn(page)
+    assert page.execute_script(count) < coloured / 20
 
 
 @pytest.mark.slow

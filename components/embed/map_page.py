@@ -1,7 +1,6 @@
 """map.html: all samples as dots that a person moves through, with pictures, search and a legend; one file, no network."""
 
 import base64
-import colorsys
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,19 +12,22 @@ from PIL import Image
 
 from components.shared import files
 from components.shared.page import render
+from components.shared.plots import BLUE, ORANGE, SKY
 
 SHOWN = 100_000  # dots: of more samples so many, drawn by chance
 PICTURES = 22 * 2**20  # letters of pictures: of more samples so many have one, drawn by chance
 FEW, SIDES = 8_000, (96, 64)  # pixels of a picture where samples are so few, and where there are more
 GROUPS = 200  # lines of the legend, the rest in one
-NONE = "#9aa0ac"
-# Petroff, "Accessible color sequences for data visualization", 2021: told apart by the colour-blind, too; greys last.
-_TEN = ("#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#92dadd", "#717581", "#94a4a2")
-_ODD = {"the usual half": "#a9bcd6", "odder than 50 %": "#3f90da", "odder than 90 %": "#ffa90e", "odder than 99 %": "#bd1f01"}
+NONE = "var(--none)"  # says nothing: a grey that suits the ground
+# The first three are of all pages; the others were searched for to lie farthest apart (OKLab) in normal eyes and in such as lack
+# red, green or blue (Machado, Oliveira and Fernandes, 2009), and to be seen on white and on black.
+PALETTE = (BLUE, ORANGE, SKY, "#e7a929", "#9a2a1e", "#7c3b77", "#af87a1", "#637060", "#b0bc91", "#8d6afe")
+_SPLITS = {"train": BLUE, "validation": SKY, "test": ORANGE}
+_ODD = {"the usual half": NONE, "odder than 50 %": SKY, "odder than 90 %": BLUE, "odder than 99 %": ORANGE}
 _NEXT = {
-    "to label: first 10": "#bd1f01",
-    "to label: up to 100": "#ffa90e",
-    "to label: up to 1,000": "#3f90da",
+    "to label: first 10": ORANGE,
+    "to label: up to 100": BLUE,
+    "to label: up to 1,000": SKY,
     "later, or labelled": NONE,
 }
 
@@ -48,7 +50,7 @@ def write(file: Path, samples: pa.Table, previews: Iterator[bytes | None], title
         "outlier": _packed((1000 * outlier[rows]).astype(np.uint16)),
         "starts": _packed(np.cumsum([0, *map(len, pictures)], dtype=np.uint32)),
         "sources": [render.plain(source) for source in said["source"].to_pylist()],
-        "modes": _modes(said, outlier[rows]),
+        "modes": _modes(said, outlier[rows]), "palette": PALETTE,
     }  # fmt: skip
     page = render.render(
         Path(__file__).with_name("map.html"), title=title, data=facts, pictures="".join(pictures),
@@ -80,7 +82,9 @@ def _modes(samples: pa.Table, outlier: np.ndarray) -> list[dict]:
         values, without = [each["values"] for each in counts], column.null_count > 0
         codes = pc.fill_null(pc.index_in(column, pa.array(values, pa.string())), len(values)).to_numpy()
         names = [render.plain(value) for value in values] + [f"no {title}"] * without
-        colours = _colours(len(values)) + [NONE] * (without or len(values) > GROUPS)
+        colours = [_SPLITS.get(value) if title == "split" else None for value in values[:GROUPS]]
+        colours = [colour or PALETTE[place % len(PALETTE)] for place, colour in enumerate(colours)]
+        colours += [NONE] * (without or len(values) > GROUPS)
         modes.append(_mode(title, names, codes, colours, none=len(values), named=True))
     modes.append(_mode("outlier", list(_ODD), np.digitize(outlier, [0.5, 0.9, 0.99]), list(_ODD.values()), top=[2, 3]))
     order = pc.fill_null(samples["label_next"], -1).to_numpy()
@@ -94,16 +98,6 @@ def _mode(title: str, names: list[str], codes: np.ndarray, colours: list[str], *
     """`none`: the group that says nothing; `named`: names stand on the map; `top`: groups that lie over the others."""
     packed = _packed(codes.astype(np.uint32))
     return {"title": title, "names": names, "codes": packed, "colours": colours, "none": none, "named": named, "top": top}
-
-
-def _colours(count: int) -> list[str]:
-    """For many classes hues by the golden angle: neighbours in the legend are far apart."""
-    if count <= len(_TEN):
-        return list(_TEN[:count])
-    many = [
-        colorsys.hls_to_rgb(0.618034 * number % 1, (0.45, 0.62, 0.54)[number % 3], 0.65) for number in range(min(count, GROUPS))
-    ]
-    return ["#" + "".join(f"{round(255 * part):02x}" for part in colour) for colour in many]
 
 
 def _packed(values: np.ndarray) -> str:
