@@ -245,4 +245,13 @@ def test_the_page_is_right_in_a_browser_whatever_a_class_is_called(tmp_path, bro
     assert browser.find_element("tag name", "h1").text.startswith("✗ Drift")
     assert hostile in browser.find_element("id", "charts").text
     assert len(browser.find_elements("css selector", "figure svg")) == 5
+    size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    wide = browser.execute_script("return document.documentElement.scrollWidth")
+    lines = browser.execute_script("return Math.max(...[...document.querySelectorAll('td.number')].map(cell => {"
+                                     "const all = document.createRange(); all.selectNodeContents(cell);"
+                                     "return all.getClientRects().length }))")  # fmt: skip
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert wide == 390
+    assert lines == 1  # no figure is broken over lines
     assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
