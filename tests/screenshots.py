@@ -18,6 +18,7 @@ from pathlib import Path
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 
 ROOT = Path(__file__).parent.parent
 # The column of MLflow's assistant, which opens for a new visitor; tools that a mouse brings out, over each chart.
@@ -95,6 +96,7 @@ def main(store: Path, pictures: Path) -> None:
             shows(driver, links["Runs"], "matching runs")
             take(driver, pictures / "runs.png", 560, left=0)
             shows(driver, links["Runs"].split("&")[0], "matching runs")  # MLflow's own view: newest first, nested
+            WebDriverWait(driver, 60).until(lambda shown: shown.find_elements(By.CSS_SELECTOR, UNFOLD))
             driver.execute_script(f'document.querySelectorAll("{UNFOLD}").forEach(button => button.click())')
             take(driver, pictures / "nested.png", 560)
             shows(driver, links["Runs"] + "&compareRunsMode=CHART", "by_epoch")
