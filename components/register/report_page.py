@@ -85,7 +85,9 @@ def _parts(verdict: dict, findings: list[dict] | None, sides: list[Side]) -> lis
         *(Part(name.capitalize(), "", None, f"no {name}.png; {MADE_BY}", found)
           for name, what in PICTURES.items() if (found := _plots(sides, f"{name}.png", what)) or name != "time"),
         Part("Explanations", "Each method has to pass its checks: it must find what matters better than chance does, and must "
-             "change when the weights are shuffled. The sham has to fail.", tables.explanations(sides),
+             "change when the weights are shuffled. The sham has to fail. Deletion: mean probability of the class while what was "
+             "marked is taken away, the most relevant first; lower is better, and so than in random order. Similarity: of the map "
+             "with that of the shuffled weights; 1 is the same.", tables.explanations(sides),
              f"no explanations.json; {MADE_BY}", _plots(sides, "explanations.png", "what its answers rest on")),
         Part("What validate found, and how often the models are wrong there", "Of each finding, the first 1,000 samples.",
              tables.findings(findings, sides), f"no findings.json; {MADE_BY}", link="Data"),
