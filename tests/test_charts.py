@@ -191,7 +191,7 @@ def test_a_preview_shows_all_classes_page_by_page(saved, tmp_path):
     assert {f"class {number:02}" for number in range(25, 30)} <= {*words(saved["preview-2.png"])}
 
 
-def test_titles_of_a_gallery_do_not_overlap(tmp_path, saved):
+def test_what_lies_on_a_grid_does_not_overlap(tmp_path, saved):
     names = ["W" * 60, "a_very_long_class_name_that_tools_export", "\u00dcber-gro\u00dfe Katze mit $5$ und Schirm", "cat"]
     told = [(one, other, 0.987, f"test/{other.lower()}/0001.png") for one in names for other in names]
     charts.gallery("CNN: 16 of 20 wrong", np.zeros((16, 8, 8, 1), np.uint8), told, tmp_path / "mistakes.png")
@@ -203,10 +203,14 @@ def test_titles_of_a_gallery_do_not_overlap(tmp_path, saved):
     ]
     charts.explanations([panels[:3], [*panels[3:5], None]], tmp_path / "explanations.png", "CNN: by occlusion")
     assert "most in\nits picture" in words(saved["explanations.png"])  # the scale
-    for figure, count in ((saved["mistakes.png"], 16), (saved["explanations.png"], 13)):
-        boxes = [axis.title.get_window_extent() for axis in figure.axes]
-        assert len(boxes) == count
-        assert not [1 for one, other in itertools.combinations(boxes, 2) if one.overlaps(other)]
+    for figure, counts in ((saved["mistakes.png"], (16, 1)), (saved["explanations.png"], (10, 2))):
+        axis = figure.axes[0]
+        titles = [text.get_window_extent() for text in axis.texts if text.get_text()]
+        pictures = [image.get_window_extent() for image in axis.images if image.get_alpha() is None]
+        others = [figure._suptitle.get_window_extent(), *(each.get_tightbbox() for each in axis.child_axes)]  # the scale
+        assert (len(titles), len(others)) == counts
+        assert not [1 for one, other in itertools.combinations([*titles, *pictures, *others], 2) if one.overlaps(other)]
+        assert all(figure.bbox.contains(*corner) for box in [*titles, *others] for corner in (box.min, box.max))
 
 
 @settings(max_examples=8, deadline=None)

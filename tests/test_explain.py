@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from components.evaluate import explain, explain_checks, explain_gradients
+from components.evaluate import charts, explain, explain_checks, explain_gradients
 from components.shared.data import arrays
 from components.shared.models import backend, keras_file
 
@@ -26,14 +26,14 @@ def marked(count: int, *, time: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
-def nested(shape, keras):
+def nested(shape, keras, classes: int = 2):
     """A network inside another, as a backbone is."""
     inner = keras.Input((SIDE, SIDE, 1))
     x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(inner)
     backbone = keras.Model(inner, keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(x))
     images = keras.Input(shape, dtype="uint8")
     x = keras.layers.Flatten()(backbone(keras.layers.Rescaling(1 / 127.5, offset=-1)(images)))
-    x = keras.layers.Activation("softmax", name="probabilities")(keras.layers.Dense(2, name="logits")(x))
+    x = keras.layers.Activation("softmax", name="probabilities")(keras.layers.Dense(classes, name="logits")(x))
     return keras.Model(images, x)
 
 
@@ -149,6 +149,15 @@ def test_a_network_that_says_the_same_of_everything_has_no_explanation(tmp_path)
     assert not any(each["trusted"] or each["drawn"] for each in found.values())
     assert found["integrated_gradients"]["similarity"] is None
     assert (tmp_path / "explanations.png").exists()
+
+
+def test_what_the_layers_react_to_is_drawn_of_a_picture_of_each_class(monkeypatch, tmp_path):
+    images, _ = marked(15)
+    labels, drawn = np.arange(15) % 5, []
+    monkeypatch.setattr(charts, "features", lambda title, samples, *rest: drawn.extend(samples))
+    network, probabilities = nested(images.shape[1:], backend.start()[1], 5), 0.9 * np.eye(5)[labels] + 0.02
+    explain.explain("CNN", network, split(tmp_path / "test", images, labels), probabilities, [*"abcde"], 12, tmp_path)
+    assert [name for name, *_ in drawn] == [*"abcde"]
 
 
 def test_typical_surest_mistake_and_border_are_chosen_by_hand():

@@ -81,8 +81,9 @@ def curves(model: str, tables: dict[str, list], areas: dict[str, float], precisi
         if len(scores) < len(areas):
             title += f" of the {len(scores):,} weakest of {len(areas):,} classes"
         with plots.figure(folder / f"{name}.png", width=5, height=4.2, title=title) as axis:
-            for label in points.keys() - worst:
-                axis.plot(*points[label].T, color=plots.GREY, linewidth=0.8, alpha=0.5)
+            for label in points:
+                if label not in worst:
+                    axis.plot(*points[label].T, color=plots.GREY, linewidth=0.8, alpha=0.5)
             for place, (label, colour) in enumerate(zip(worst, (plots.ORANGE, plots.BLUE, plots.INK), strict=False)):
                 axis.plot(*points[label].T, color=colour, linewidth=1.5)
                 # Names beside each other, the worst one's where its line bends.
@@ -132,18 +133,16 @@ def explanations(panels: list[list[tuple | None]], file: Path, title: str) -> No
     pairs = []
     for image, _, name, about in samples:
         pairs += [(image, name), (image.mean(-1, keepdims=True).astype(np.uint8), about)]  # grey: all colour is the map's
-    with plots.grid(file, pairs, columns=2 * len(panels[0]), width=1.7, title=title) as axes:
+    with plots.grid(file, pairs, columns=2 * len(panels[0]), width=1.7, title=title, beside=0.9) as (axis, places):
         colours = None
-        for axis, (image, heat, *_) in zip(axes[1::2], samples, strict=False):
+        for place, (_, heat, *_) in zip(places[1::2], samples, strict=True):
             if heat is not None:
-                extent = (-0.5, image.shape[-2] - 0.5, image.shape[-3] - 0.5, -0.5)
                 share = np.clip(heat / max(heat.max(), 1e-9), 0, 1)
-                colours = axis.imshow(
-                    share, plots.HEAT, alpha=0.8 * share, extent=extent, interpolation="bilinear", clim=(0, 1)
-                )
+                colours = axis.imshow(share, plots.HEAT, alpha=0.8 * share, extent=place, interpolation="bilinear", clim=(0, 1))
         if colours:
-            size = {"shrink": 1 / len(panels), "aspect": 12, "fraction": 0.02, "anchor": (0, 1)}
-            scale = axes[0].figure.colorbar(colours, ax=axes, ticks=[0, 1], **size)
+            _, _, bottom, top = places[0]
+            beside = axis.inset_axes((1.7 * 2 * len(panels[0]) + 0.1, bottom, 0.12, top - bottom), transform=axis.transData)
+            scale = axis.figure.colorbar(colours, cax=beside, ticks=[0, 1])
             scale.set_ticklabels(["nothing", "most in\nits picture"])
 
 

@@ -15,7 +15,6 @@ MOST_CLASSES = 12  # rows of explanations.png
 TYPICAL, BORDER, MISTAKE = KINDS = ("typical", "near another class", "surest mistake")  # the wrong ones stand apart
 TIME, SHAM = "time", "sham"  # methods that no picture of places is drawn of
 LEAST, VALUES = 12, 2**22  # pictures, and pixel values of all of them: fewer are explained where they are large, above LEAST
-FEW = 3  # pictures in features.png
 BATCH = 256  # samples
 
 
@@ -44,7 +43,7 @@ def explain(
     heats = dict(zip(chosen, maps[best] if best else [None] * len(chosen), strict=True))
     _draw_panels(model, rows, heats, test, probabilities, classes, best, folder / "explanations.png")
     typical = {row[TYPICAL]: plots.label(classes[label], 24) for label, row in rows.items() if TYPICAL in row}
-    _draw_features(model, parts, {index: typical[index] for index in [*typical][:FEW]}, test.images, folder / "features.png")
+    _draw_features(model, parts, typical, test.images, folder / "features.png")
     if TIME in maps and typical:
         what = "frames" if images.ndim == 5 else "rows"
         passed = "checked" if checked[TIME]["trusted"] else "did not pass its checks"

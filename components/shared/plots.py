@@ -55,27 +55,35 @@ def figure(file: Path, *, width: float, height: float, rows: int = 1, columns: i
 
 
 @contextlib.contextmanager
-def grid(file: Path, samples: Sequence[tuple], *, columns: int, width: float, title: str = "") -> Iterator:
-    """Yield the axes of a picture for each (image, title), at most `columns` in a row; `width` of one in inches.
+def grid(
+    file: Path, samples: Sequence[tuple], *, columns: int, width: float, title: str = "", beside: float = 0
+) -> Iterator[tuple]:
+    """A picture for each (image, title), at most `columns` in a row; `width` of one in inches. Yields (axes, places).
 
-    A row is as high as its picture and the longest title.
+    A row is as high as its picture and the longest title. All lie on one axes, in inches from its lower left corner: axes of
+    their own would take many times as long. `places`: (left, right, bottom, top) of each picture, the `extent` of what is laid
+    over it. `beside`: inches left free on the right.
     """
-    height = width + 0.16 * max((title.count("\n") + 2 for _, title in samples), default=1)
+    above = 0.2 + 0.14 * max((name.count("\n") + 1 for _, name in samples), default=0)  # lines of small print
     columns = min(columns, max(1, len(samples)))
-    rows = max(1, -(-len(samples) // columns))
-    with figure(file, width=width * columns, height=height * rows, rows=rows, columns=columns, title=title) as axes:
-        axes = list(axes.flat) if rows * columns > 1 else [axes]
-        for axis in axes:
-            axis.axis("off")
-        for axis, (image, name) in zip(axes, samples, strict=False):
-            show(axis, _middle(image))
-            axis.set_title(name, fontsize=8)
-        yield axes
+    wide, height, places = width * columns + beside, (width + above) * max(1, -(-len(samples) // columns)), []
+    with figure(file, width=wide, height=0.3 + height, title=title) as axis:
+        for index, (image, name) in enumerate(samples):
+            row, column = divmod(index, columns)
+            pixels = _middle(image)
+            scale = 0.95 * width / max(pixels.shape[:2])
+            middle, half, top = width * (column + 0.5), scale * pixels.shape[1] / 2, height - (width + above) * row - above
+            places.append((middle - half, middle + half, top - scale * pixels.shape[0], top))
+            show(axis, pixels, extent=places[-1])
+            axis.text(middle, top + 0.08, name, fontsize=8, ha="center")
+        axis.axis("off")
+        axis.set(xlim=(0, wide), ylim=(0, height))
+        yield axis, places
 
 
-def show(axis, pixels: np.ndarray) -> None:
+def show(axis, pixels: np.ndarray, **options) -> None:
     """Draw uint8 (h, w, 1 or 3)."""
-    axis.imshow(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels, vmin=0, vmax=255)
+    axis.imshow(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels, vmin=0, vmax=255, **options)
 
 
 def sheet(file: Path, rows: Sequence[tuple], heads: Sequence[str], *, height: float = 0.8, title: str = "") -> None:
