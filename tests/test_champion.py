@@ -12,6 +12,7 @@ from trained import (
     knobs_of_register,
     learn_from,
     make,
+    network,
     package_of,
     project,
     register_these,
@@ -24,6 +25,7 @@ from components.register.candidates import read
 from components.register.summary import summary
 from components.shared import files
 from components.shared.errors import CannotRun, Refused
+from components.shared.models import backend
 from components.shared.runs import tracking
 from components.shared.runs.registry import FACTS
 
@@ -119,6 +121,22 @@ def test_the_champion_itself_again_gets_a_whole_version_when_its_files_are_damag
     assert "damaged" in tracking.connect().MlflowClient().get_model_version("darkroom", "1").tags
     assert register_these(first, folders)["reasons"][-1] == "It is the champion already (version 2)."
     assert list(versions()) == ["2", "1"] or sorted(versions()) == ["1", "2"]
+
+
+def test_models_are_registered_without_tensorflow(here, monkeypatch):
+    folders = make(project(here), "cnn", training="first")
+    monkeypatch.setattr(backend, "start", lambda *_: pytest.fail("it takes seconds to start"))
+    register_these(here, folders)
+    assert register_these(here, folders)["reasons"][-1] == "It is the champion already (version 1)."
+
+
+def test_another_file_in_the_store_has_to_hold_the_weights_that_were_trained(first):
+    folders, file = (first / "models/first", first / "evaluation/first"), model_file(champion())
+    network(1.0).save(file)
+    assert register_these(first, folders)["reasons"][-1] == "It is the champion already (version 1)."
+    network(0.5).save(file)
+    with pytest.raises(CannotRun, match="its weights are not those that were trained"):
+        register_these(first, folders)
 
 
 def test_a_champion_without_a_package_is_compared_by_its_record_of_the_same_test_samples(here):

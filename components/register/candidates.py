@@ -61,9 +61,9 @@ class Candidate:
         """What the candidate recognises, short enough for a tag however many classes there are."""
         return hashlib.sha256("\n".join(self.record["classes"]).encode()).hexdigest()
 
-    def load(self):
-        """The Keras model. Raises CannotRun when it is missing or damaged, Refused when it is another or its weights are not finite."""
-        return keras_file.load(self.model / keras_file.FILE, sha256=self.record["model"]["sha256"])
+    def examine(self) -> None:
+        """Raise CannotRun when the Keras model is missing or damaged, Refused when it is another or its weights are not finite."""
+        keras_file.examine(self.model / keras_file.FILE, sha256=self.record["model"]["sha256"])
 
     def on_validation(self, metric: str) -> float:
         """The value of a metric on the validation split: what architectures are chosen by."""

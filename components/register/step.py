@@ -85,7 +85,7 @@ def _is_verdict(file: Path) -> bool:
 def _unusable(candidate: Candidate) -> list[str]:
     """Why the model itself is not fit for the registry: weights that are no numbers load in silence."""
     try:
-        candidate.load()
+        candidate.examine()
     except Refused as refused:
         return [f"{candidate.architecture}: {fault}" for fault in refused.faults]
     return []

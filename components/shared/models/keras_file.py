@@ -16,7 +16,9 @@ from components.shared.models import backend
 from components.shared.progress_bar import progress_bar
 
 FILE = "model.keras"
-MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
+WEIGHTS = "model.weights.h5"
+MEMBERS = {"metadata.json", "config.json", WEIGHTS}
+NO_NUMBERS = "holds weights that are no finite numbers; `dvc repro -f train` trains it anew"
 MAX_SIZE, MAX_CONFIG = 4 * 2**30, 32 * 2**20  # bytes unpacked; no network of ours comes near
 # What a network of ours consists of, and nothing else: layers that run code (Lambda) or open files (TFSMLayer, the lookups
 # and vectorisers) are none of it. A new layer in components/train has to be named here.
@@ -77,8 +79,29 @@ def load(file: Path, *, sha256: str):
     _, keras = backend.start()
     model = keras.saving.load_model(file, compile=False, safe_mode=True)
     if not is_finite(model):
-        raise Refused(f"{file}: holds weights that are no finite numbers; `dvc repro -f train` trains it anew")
+        raise Refused(f"{file}: {NO_NUMBERS}")
     return model
+
+
+def examine(file: Path, *, sha256: str) -> None:
+    """Raise what `load` raises, without TensorFlow, which takes seconds to start. Of a file that train wrote: HDF5 opens others."""
+    import h5py
+
+    check(file, sha256=sha256)
+    refuse_foreign(file)
+    finite = []
+
+    def visit(_: str, node: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(node, h5py.Dataset) and node.dtype.kind == "f":
+            finite.append(np.isfinite(node[()]).all())
+
+    try:
+        with zipfile.ZipFile(file) as content, content.open(WEIGHTS) as stream, h5py.File(stream) as weights:
+            weights.visititems(visit)
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError) as error:  # HDF5 raises the last two
+        raise CannotRun(f"{file}: damaged or cut short ({error})") from None
+    if not all(finite):
+        raise Refused(f"{file}: {NO_NUMBERS}")
 
 
 def is_finite(model) -> bool:

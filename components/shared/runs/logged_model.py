@@ -97,28 +97,31 @@ def holds(client, model_id: str, digest: str) -> bool:
         return False
 
 
-def read_back(address: str, weights_sha256: str, package_sha256: str):
-    """Download the model at an address of the store and load it: the Keras model, and the digest of its file.
+def read_back(address: str, trained: dict[str, str], package_sha256: str) -> str:
+    """Download the model at an address of the store and hold it against what was trained; returns the digest of its Keras file.
 
-    The two digests are those of the weights that were trained, and of the package; empty where a version is from before there
-    were packages. Raises Unusable.
+    `trained`: `sha256` of that file, and `weights_sha256`, by which another file is the same model, too; only then it is loaded.
+    `package_sha256` is empty where a version is from before there were packages. Raises Unusable.
     """
     with scratch.folder("model") as folder:
         file = _keras_file(address, folder)
         digest = files.digest(file)
-        try:
-            model = keras_file.load(file, sha256=digest)
-        except Stop as stop:
-            raise Unusable(str(stop).removeprefix(f"{file}: ")) from None
-        except Exception as error:  # Keras and HDF5 raise whatever they please over a damaged file
-            raise Unusable(f"its file cannot be read ({type(error).__name__})") from None
+        if digest != trained.get("sha256"):
+            _refuse_other_weights(file, digest, trained.get("weights_sha256", ""))
         if package_sha256:
             package_of(address, folder, package_sha256)
-    weights = keras_file.weights_digest(model)
-    if weights != weights_sha256:
-        raise Unusable(f"its weights are not those that were trained (sha256 {weights[:12]}..., "
-                       f"trained {weights_sha256[:12]}...)")  # fmt: skip
-    return model, digest
+    return digest
+
+
+def _refuse_other_weights(file: Path, digest: str, trained: str) -> None:
+    try:
+        weights = keras_file.weights_digest(keras_file.load(file, sha256=digest))
+    except Stop as stop:
+        raise Unusable(str(stop).removeprefix(f"{file}: ")) from None
+    except Exception as error:  # Keras and HDF5 raise whatever they please over a damaged file
+        raise Unusable(f"its file cannot be read ({type(error).__name__})") from None
+    if weights != trained:
+        raise Unusable(f"its weights are not those that were trained (sha256 {weights[:12]}..., trained {trained[:12]}...)")
 
 
 def package_of(address: str, folder: Path, digest: str) -> Package:

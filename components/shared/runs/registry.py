@@ -207,7 +207,7 @@ class Registry:
         """
         while present := ask(self._mlflow, lambda: self._versions(tags[IDENTITY])):
             try:
-                self.read(present[0])
+                self.check(present[0])
             except logged_model.Unusable as error:
                 print(f"register: {self.name} version {present[0].version}: {error}; a new version takes its place")
                 mark = functools.partial(self.client.set_model_version_tag, self.name, present[0].version, DAMAGED, str(error))
@@ -236,15 +236,14 @@ class Registry:
         found = self.client.search_model_versions(f"name = '{self.name}' and tags.{IDENTITY} = '{identity}'")
         return sorted((version for version in found if DAMAGED not in version.tags), key=lambda one: int(one.version))
 
-    def read(self, version):
-        """The Keras model of a version. Raises Unusable when its files are gone, damaged or foreign."""
+    def check(self, version) -> None:
+        """Raise Unusable when the files of a version are gone, damaged or foreign."""
 
-        def read():
+        def read() -> None:
             address = self.client.get_model_version_download_uri(self.name, version.version)
-            digests = facts_of(version).get("weights_sha256", ""), version.tags.get(logged_model.DIGEST, "")
-            return logged_model.read_back(address, *digests)[0]
+            logged_model.read_back(address, facts_of(version), version.tags.get(logged_model.DIGEST, ""))
 
-        return ask(self._mlflow, read, seconds=5 * SEND)
+        ask(self._mlflow, read, seconds=5 * SEND)
 
     def package(self, version, folder: Path) -> Package:
         """The package of a version, downloaded into a folder. Raises Unusable when its files are gone, damaged or foreign."""

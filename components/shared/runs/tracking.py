@@ -11,7 +11,7 @@ from pathlib import Path
 
 from components.shared import files
 from components.shared.errors import CannotRun, Refused
-from components.shared.models import backend, keras_file
+from components.shared.models import keras_file
 from components.shared.models.package import Package
 from components.shared.runs import logged_model, training_run, values
 from components.shared.runs.connection import ask, connect, seconds_for
@@ -135,7 +135,6 @@ def verified_model(mlflow, folder: Path, package: Package) -> tuple[str, str]:
     Raises CannotRun when the store gives back another model than was trained; then the next call of `send_package` sends it.
     """
     record = files.read_json(folder / "run.json")
-    backend.start()  # TensorFlow takes many seconds on a busy machine, which are not the server's
 
     def read() -> tuple[str, str]:
         client = mlflow.MlflowClient()
@@ -143,7 +142,7 @@ def verified_model(mlflow, folder: Path, package: Package) -> tuple[str, str]:
         model = client.get_run(run_id).data.tags.get(logged_model.ID, "")
         try:
             address = logged_model.find(client, model).artifact_location
-            return model, logged_model.read_back(address, record["model"]["weights_sha256"], package.digest)[1]
+            return model, logged_model.read_back(address, record["model"], package.digest)
         except logged_model.Unusable as error:
             if logged_model.ID in client.get_run(run_id).data.tags:
                 client.delete_tag(run_id, logged_model.ID)
