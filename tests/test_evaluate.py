@@ -228,7 +228,7 @@ def test_an_evaluation_repeats_byte_for_byte_and_says_how_certain_it_is(scored, 
 def test_the_calibration_error_before_temperature_is_that_of_the_weights_before_they_were_divided(here):
     from types import SimpleNamespace
 
-    from components.evaluate.step import _uncalibrated
+    from components.evaluate.step import _answers
     from components.shared.models import backend, keras_file
     from components.train.step import _both_sides
 
@@ -244,7 +244,7 @@ def test_the_calibration_error_before_temperature_is_that_of_the_weights_before_
         layer.set_weights([weight / 2 for weight in weights])
         after = keras_file.predict(whole, pixels)
         record = {"temperature": 2.0, "mirrored": whole is not plain}
-        found = _uncalibrated(whole, record, SimpleNamespace(images=pixels), after)
-        np.testing.assert_allclose(found, before, atol=1e-6)
-        assert np.array_equal(keras_file.predict(whole, pixels), after)
+        said, uncalibrated = _answers(whole, record, SimpleNamespace(images=pixels))
+        np.testing.assert_allclose(uncalibrated, before, atol=1e-6)
+        assert np.array_equal(said, after)
         layer.set_weights(weights)

@@ -43,7 +43,8 @@ def explain(
     heats = dict(zip(chosen, maps[best] if best else [None] * len(chosen), strict=True))
     _draw_panels(model, rows, heats, test, probabilities, classes, best, folder / "explanations.png")
     typical = {row[TYPICAL]: plots.label(classes[label], 24) for label, row in rows.items() if TYPICAL in row}
-    _draw_features(model, parts, typical, test.images, folder / "features.png")
+    title = f"{model}: what its first layer and its last react to, each tile from its darkest to its brightest"
+    _draw_features(title + _part(typical, classes), parts, typical, test.images, folder / "features.png")
     if TIME in maps and typical:
         what = "frames" if images.ndim == 5 else "rows"
         passed = "checked" if checked[TIME]["trusted"] else "did not pass its checks"
@@ -130,22 +131,27 @@ def _draw_panels(
 
     panels = [[panel(label, kind, row[kind]) if kind in row else None for kind in kinds] for label, row in rows.items()]
     title = f"{model}: {f'what its answers rest on, by {best}' if best else 'no method passed its checks'}".replace("_", " ")
-    if len(rows) < len(classes):
-        title += f"; {len(rows)} of {len(classes):,} classes, those that are confused most often"
-    charts.explanations(panels, file, title)
+    charts.explanations(panels, file, title + _part(rows, classes))
 
 
-def _draw_features(model: str, parts, names: dict[int, str], pictures: np.ndarray, file: Path) -> None:
+def _part(shown: dict, classes: list[str]) -> str:
+    few = len(shown) < len(classes)
+    return f"; {len(shown)} of {len(classes):,} classes, those that are confused most often" if few else ""
+
+
+def _draw_features(title: str, parts, names: dict[int, str], pictures: np.ndarray, file: Path) -> None:
     """Of a clip its middle frame."""
     if not parts.convolution or not names:
         return
+    _, keras = backend.start()
+    # Without what follows the last: recurrent layers take most of the time.
+    layers = keras.Model(parts.model.input, {name: parts.model.output[name] for name in ("first", "last")})
     shown = []
     for index, name in names.items():
         image, frame = pictures[index], 0
-        outputs = parts.model(image[None].astype(np.float32), training=False)
+        outputs = layers(image[None].astype(np.float32), training=False)
         if image.ndim == 4:
             frame = np.count_nonzero(explain_checks.shown(image)) // 2  # padding comes last
             image = image[frame]
         shown.append((name, image, outputs["first"][frame].numpy(), outputs["last"][frame].numpy()))
-    title = f"{model}: what its first layer and its last react to, each tile from its darkest to its brightest"
     charts.features(title, shown, parts.convolution.get_weights()[0], file)

@@ -10,7 +10,7 @@ from components.evaluate.config import EvaluateConfig
 from components.shared import destination, files, screen
 from components.shared.data import arrays, seen
 from components.shared.errors import CannotRun, Refused
-from components.shared.models import intervals, keras_file
+from components.shared.models import backend, intervals, keras_file
 from components.shared.models import package as packages
 from components.shared.runs import tracking
 
@@ -53,7 +53,7 @@ def evaluate(
         print(f"evaluate: {model} has learnt from {learnt:,} of the {len(test):,} test samples, by their picture or their group; "
               "they flatter it")  # fmt: skip
     network = keras_file.load(model / keras_file.FILE, sha256=record["model"]["sha256"])
-    probabilities = keras_file.predict(network, test.images, name="evaluate")
+    probabilities, uncalibrated = _answers(network, record, test)
     if not np.isfinite(probabilities).all():
         raise Refused(f"{model}: says no finite numbers of some test samples; `dvc repro -f train` trains it anew")
     labels, predicted, classes = test.labels, probabilities.argmax(1), layout.classes
@@ -66,7 +66,7 @@ def evaluate(
         "set_size": float(sets.sum(1).mean()),
         "accuracy_answered": float(hit[answered].mean()) if answered.any() else 0.0,
         "answered": float(answered.mean()),
-        "uncalibrated_error": calibration_error(labels, _uncalibrated(network, record, test, probabilities), bins=bins),
+        "uncalibrated_error": calibration_error(labels, uncalibrated, bins=bins),
     }
     units = intervals.units(rows)
     sure = intervals.intervals(labels, predicted, len(classes), units=units)
@@ -126,17 +126,24 @@ def _refuse_other(model: Path, record: dict, prepared: Path, layout: arrays.Layo
         raise CannotRun(f"{model}: takes arrays of {took}, expected the {expected} of {prepared}; `dvc repro` trains it anew")
 
 
-def _uncalibrated(network, record: dict, test: arrays.Split, probabilities: np.ndarray) -> np.ndarray:
-    """What the network would say without its temperature, by which train has divided the weights of its last layer."""
+def _answers(network, record: dict, test: arrays.Split) -> tuple[np.ndarray, np.ndarray]:
+    """What the network says, and what it would say without its temperature, by which train has divided the weights of its last layer.
+
+    In one pass: all but that layer is the same.
+    """
     if record["temperature"] == 1:
-        return probabilities
-    layer = (network.get_layer(network.name) if record["mirrored"] else network).get_layer("logits")
-    calibrated = layer.get_weights()
-    layer.set_weights([weight * record["temperature"] for weight in calibrated])
-    try:
-        return keras_file.predict(network, test.images, name="uncalibrated")
-    finally:
-        layer.set_weights(calibrated)
+        return (keras_file.predict(network, test.images, name="evaluate"),) * 2
+    _, keras = backend.start()
+    side = network.get_layer(network.name) if record["mirrored"] else network
+    logits, last = side.get_layer("logits"), side.layers[-1]
+    plain = type(logits).from_config(logits.get_config() | {"name": "uncalibrated"})
+    both = keras.Model(side.input, keras.layers.Concatenate()([side.output, last(plain(logits.input))]))
+    plain.set_weights([weight * record["temperature"] for weight in logits.get_weights()])
+    if record["mirrored"]:
+        mirrored = both(keras.ops.flip(side.input, axis=-2))
+        both = keras.Model(side.input, keras.layers.Average()([both.output, mirrored]))
+    said, raw = np.split(keras_file.predict(both, test.images, name="evaluate"), 2, axis=1)
+    return np.ascontiguousarray(said), np.ascontiguousarray(raw)
 
 
 def shuffled(clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
