@@ -133,7 +133,8 @@ def explanations(panels: list[list[tuple | None]], file: Path, title: str) -> No
     pairs = []
     for image, _, name, about in samples:
         pairs += [(image, name), (image.mean(-1, keepdims=True).astype(np.uint8), about)]  # grey: all colour is the map's
-    with plots.grid(file, pairs, columns=2 * len(panels[0]), width=1.7, title=title, beside=0.9) as (axis, places):
+    columns, width = 2 * len(panels[0]), 1.64  # with the scale as wide as register's page shows it
+    with plots.grid(file, pairs, columns=columns, width=width, title=title, beside=0.9) as (axis, places):
         colours = None
         for place, (_, heat, *_) in zip(places[1::2], samples, strict=True):
             if heat is not None:
@@ -141,7 +142,7 @@ def explanations(panels: list[list[tuple | None]], file: Path, title: str) -> No
                 colours = axis.imshow(share, plots.HEAT, alpha=0.8 * share, extent=place, interpolation="bilinear", clim=(0, 1))
         if colours:
             _, _, bottom, top = places[0]
-            beside = axis.inset_axes((1.7 * 2 * len(panels[0]) + 0.1, bottom, 0.12, top - bottom), transform=axis.transData)
+            beside = axis.inset_axes((columns * width + 0.1, bottom, 0.12, top - bottom), transform=axis.transData)
             scale = axis.figure.colorbar(colours, cax=beside, ticks=[0, 1])
             scale.set_ticklabels(["nothing", "most in\nits picture"])
 
