@@ -16,6 +16,15 @@ _, keras = backend.start()
 from components.train.presets import network  # noqa: E402
 
 
+def test_keras_is_loaded_without_what_we_never_use_of_it_which_can_be_loaded_later():
+    script = ("import sys; from components.shared.models import backend; backend.start()\n"
+              "import components.shared.models.scores\n"
+              "assert not {'sklearn', 'scipy.stats', 'matplotlib.pyplot'} & set(sys.modules)\n"
+              "import matplotlib.pyplot, sklearn.metrics")  # fmt: skip
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+
+
 @pytest.mark.parametrize("wanted", [None, "0", "1"])
 def test_onednn_is_switched_on_where_it_helps_unless_the_user_says_otherwise(wanted):
     script = ("import os; from components.shared.models import backend; backend.start()\n"

@@ -1,7 +1,6 @@
 """How good predictions are: one pure function for every place that asks."""
 
 import numpy as np
-from sklearn import metrics
 
 
 def scores(labels: np.ndarray, probabilities: np.ndarray, *, bins: int = 15) -> dict[str, float]:
@@ -11,11 +10,15 @@ def scores(labels: np.ndarray, probabilities: np.ndarray, *, bins: int = 15) -> 
     """
     predicted = probabilities.argmax(1)
     present = np.unique(labels)
-    recalls = metrics.recall_score(labels, predicted, labels=present, average=None, zero_division=0)
+    # Not by scikit-learn, which takes longer to load than all of this to compute.
+    right, true, said = (
+        np.bincount(each, minlength=present[-1] + 1)[present] for each in (labels[predicted == labels], labels, predicted)
+    )
+    recalls = right / true
     return {
-        "accuracy": float(metrics.accuracy_score(labels, predicted)),
+        "accuracy": float((predicted == labels).mean()),
         "balanced_accuracy": float(recalls.mean()),
-        "macro_f1": float(metrics.f1_score(labels, predicted, labels=present, average="macro", zero_division=0)),
+        "macro_f1": float((2 * right / (true + said)).mean()),
         "worst_class_recall": float(recalls.min()),
         "expected_calibration_error": calibration_error(labels, probabilities, bins=bins),
         "log_loss": log_loss(labels, probabilities),
