@@ -139,6 +139,17 @@ def fails(folder: Path, done) -> None:
     raise ValueError("an operator that is none\nand much more")
 
 
+def waits(folder: Path, done) -> None:
+    while not (folder / "go").exists():
+        time.sleep(0.01)
+    done.send("")
+    np.save(folder / convert.ANSWERS, np.ones((1, 1), np.float32))
+
+
+def test_what_is_to_be_done_meanwhile_is_done_while_the_converter_runs(tmp_path):
+    assert convert.in_a_process(waits, tmp_path, meanwhile=(tmp_path / "go").touch) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("work", "words"), [(dies, r"died \(SIGSEGV\)"), (hangs, "did not end within 20"),
                                              (fails, r"cannot be converted \(ValueError: an operator that is none\)")])  # fmt: skip

@@ -53,10 +53,11 @@ def to_litert(model: Path, sha256: str, validation: Path, folder: Path, done: Co
     np.save(folder / ANSWERS, [_litert_accuracy(tf, folder / file, split) for file in LITERT.values()])
 
 
-def in_a_process(work: Callable, *arguments: object) -> np.ndarray:
+def in_a_process(work: Callable, *arguments: object, meanwhile: Callable | None = None) -> np.ndarray:
     """Let one of the two above run, whose last argument but one is a folder; returns what it says of the validation split.
 
-    Raises CannotRun when it crashes or does not end, Refused when the model is another than was trained.
+    `meanwhile` is called in this process, while the other one loads TensorFlow. Raises CannotRun when that crashes or does not end,
+    Refused when the model is another than was trained.
     """
     context = multiprocessing.get_context("spawn")
     told, done = context.Pipe(duplex=False)
@@ -64,6 +65,8 @@ def in_a_process(work: Callable, *arguments: object) -> np.ndarray:
     process.start()
     done.close()
     try:
+        if meanwhile:
+            meanwhile()
         if not told.poll(LONGEST):
             raise CannotRun(f"package: TensorFlow's converter did not end within {LONGEST:g} seconds")
         for _ in range(2):  # when it is converted, and when it has answered

@@ -20,6 +20,7 @@ from components.shared.models.recogniser import Recogniser
 from components.shared.pictures.preprocessing import Preprocessing
 from components.shared.progress_bar import progress_bar
 from components.shared.runs import tracking
+from components.shared.runs.connection import load
 
 RECORD = ("name", "classes", "shape", "data_digest", "knobs", "model", "training_id", "tags", "temperature", "preprocessing")
 NEAR = 1e-4  # by so much a probability may differ from Keras's, and no class where Keras's first two lie further apart
@@ -53,7 +54,7 @@ def package(
     keras_file.check(model / keras_file.FILE, sha256=record["model"]["sha256"])
     with files.whole_folder(package, kind="package") as fresh:
         trained = model, record["model"]["sha256"], validation.folder, fresh
-        keras = convert.in_a_process(convert.to_onnx, *trained)
+        keras = convert.in_a_process(convert.to_onnx, *trained, meanwhile=load)
         facts = {
             "training_id": record["training_id"], "data_digest": record["data_digest"], "git_commit": record["tags"]["git_commit"],
             "keras": version("keras"), "tf2onnx": version("tf2onnx"), "weights_sha256": record["model"]["weights_sha256"],

@@ -47,13 +47,19 @@ ATTEMPTS = 6
 T = TypeVar("T")
 
 
-def connect():
-    """MLflow, set up for the server in MLFLOW_TRACKING_URI or the store beside the project. Raises CannotRun when it is down."""
+def load():
+    """MLflow with our settings; no server is asked."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     import mlflow
 
     silence()
+    return mlflow
+
+
+def connect():
+    """MLflow, set up for the server in MLFLOW_TRACKING_URI or the store beside the project. Raises CannotRun when it is down."""
+    mlflow = load()
     address, own = os.environ.get("MLFLOW_TRACKING_URI"), None
     if not address:
         # Absolute: MLflow keeps one connection per address, wherever the working folder has gone since.
