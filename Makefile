@@ -4,6 +4,8 @@
 SHELL := /bin/bash
 export PYTHON ?= python3
 PORT ?= 5000
+# A test file to each process, as many as processors: half of a test is waiting for servers and imports.
+PYTEST = pytest -q -n logical --maxprocesses 4 --dist loadfile
 IMAGE ?= localhost/darkroom:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 PIN = uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -26,13 +28,13 @@ run: setup data  ## set up, fetch the data, run the whole pipeline, show the res
 test: setup  ## set up and run lint and the fast tests
 	@ruff check .
 	@ruff format --check .
-	@pytest -q -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 test-all: setup  ## make test, and what needs minutes: whole runs, kills, containers, servers (as root it installs what they need)
 	@infra/tools.sh
 	@ruff check .
 	@ruff format --check .
-	@pytest -q
+	@$(PYTEST)
 
 ui: setup  ## open MLflow's UI on http://127.0.0.1:5000 (PORT=5001 for another port)
 	@darkroom ui --port $(PORT)

@@ -1,6 +1,7 @@
 """Toys drawn by code: small pictures with something to learn in them, and a project folder to run steps in."""
 
 import contextlib
+import fcntl
 import functools
 import io
 import json
@@ -21,6 +22,10 @@ from components.measure.config import MeasureConfig
 from components.shared import config as configs
 from components.shared.data import manifest as manifests
 from components.shared.runs import connection
+
+# What commands print is as wide as it is, not as a terminal that there is none of (pytest-xdist says 80 columns).
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 
 # The same draws everywhere: what fails for one fails for all.
 hypothesis.settings.register_profile("seeded", derandomize=True, deadline=None)
@@ -199,7 +204,9 @@ def image() -> Iterator[dict]:
     with pytest.MonkeyPatch.context() as patch:
         # Podman as it has to be in a sandbox; elsewhere the file does no harm.
         patch.setenv("CONTAINERS_CONF", str(ROOT / "infra/containers.conf"))
-        done = subprocess.run([ROOT / "infra/image.sh", graph.image()], cwd=ROOT, capture_output=True, text=True)
+        with Path(tempfile.gettempdir(), "darkroom-image.lock").open("w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)  # tests run in several processes: the second one finds it built
+            done = subprocess.run([ROOT / "infra/image.sh", graph.image()], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         shown = subprocess.run(["podman", "image", "inspect", graph.image()], capture_output=True, text=True, check=True)
         yield json.loads(shown.stdout)[0]

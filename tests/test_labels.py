@@ -75,7 +75,7 @@ def test_of_several_classes_the_nearest_is_meant_then_the_most_frequent(meant):
         ({"nan": 500, "cat": 5}, {"cat"}), ({"NULL": 500, "cat": 5}, {"cat"}), ({"": 500, " ": 500, "cat": 5}, {"cat"}),
         ({"-": 3, "0": 3, "false": 3}, {"-", "0", "false"}), ({"$": 3, "$$": 3}, {"$", "$$"}),
     ],
-    ids=str,
+    ids=lambda named: str(sorted(named)),  # of a set as well: every process names the tests alike
 )  # fmt: skip
 def test_a_word_for_nothing_is_a_class_when_ten_samples_have_it_and_what_programs_write_never_is(counts, classes):
     rows = pd.DataFrame({"label": pd.Series([*np.repeat(list(counts), list(counts.values())), None], dtype="str")})
