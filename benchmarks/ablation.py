@@ -31,12 +31,13 @@ VARIANTS = {
 
 
 def main() -> None:
+    names = "; ".join(VARIANTS).replace("%", "%%")  # argparse puts values into its help by %
     options = measuring.arguments(
         __doc__,
         epochs={"type": int, "default": 1},
         seeds={"type": int, "nargs": "+", "default": [1, 2]},
         only={"nargs": "+", "choices": ["cnn", "lstm"], "default": ["cnn"]},
-        variants={"nargs": "+", "choices": VARIANTS, "default": VARIANTS, "metavar": "NAME", "help": "; ".join(VARIANTS)},
+        variants={"nargs": "+", "choices": VARIANTS, "default": VARIANTS, "metavar": "NAME", "help": names},
     )
     with scratch.folder("benchmark") as folder:
         measuring.prepare(folder)

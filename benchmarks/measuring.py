@@ -64,10 +64,17 @@ def arguments(about: str, **options: dict) -> argparse.Namespace:
 
 def processor() -> str:
     """What a benchmark ran on: name, number, and the best instructions that oneDNN may use."""
-    told = dict(re.findall(r"^(model name|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
-    best = next((name for name in INSTRUCTIONS if name in told.get("flags", "").split()), "none of AVX2 or later")
-    used = os.environ.get("ONEDNN_MAX_CPU_ISA", best).lower()
-    return f"{os.cpu_count()} processors, {told.get('model name', 'unknown')}, {used}"
+    return f"{os.cpu_count()} processors, {_told().get('model name', 'unknown')}, {instructions()}"
+
+
+def instructions() -> str:
+    """The best that oneDNN may use, as Linux names them."""
+    best = next((name for name in INSTRUCTIONS if name in _told().get("flags", "").split()), "none of AVX2 or later")
+    return os.environ.get("ONEDNN_MAX_CPU_ISA", best).lower()
+
+
+def _told() -> dict[str, str]:
+    return dict(re.findall(r"^(model name|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
 
 
 def darkroom(folder: Path, *arguments: object, codes: tuple[int, ...] = (0,)) -> Cost:
@@ -116,6 +123,7 @@ def learn(folder: Path, name: str, *changes: dict, augmented: str = "outputs/aug
     darkroom(folder, *command(f"train@{name}", augmented=augmented))
     record = files.read_json(folder / f"outputs/models/{name}/run.json")
     if test:
+        darkroom(folder, *command(f"package@{name}"))
         darkroom(folder, *command(f"evaluate@{name}"))
         record["test"] = files.read_json(folder / f"outputs/evaluation/{name}/metrics.json")
     return record

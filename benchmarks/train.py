@@ -7,7 +7,8 @@ Fashion-MNIST: the article's CNN and LSTM as it writes them (Keras `fit`, batche
 have the article's time as their budget, or a part of it. Photos: the second network of Keras' image classification tutorial
 (180x180, rotated, zoomed and mirrored, dropout, Adam, fifteen epochs); KNOBS are what the README says about photos. All see the
 test split once. Time is that of training and validation, without imports. Of several seeds a row says the mean, and in brackets how
-far the best and the worst lie apart. The scripts run as TensorFlow comes, so without oneDNN where a processor has no AVX-512.
+far the best and the worst lie apart. The scripts run as TensorFlow comes, so without oneDNN where a processor has no AVX-512, or
+is told to do with AVX2 (ONEDNN_MAX_CPU_ISA).
 """
 
 import csv
@@ -101,6 +102,18 @@ def ours(seed: int, *, name: str, folder: Path, seconds: float, changes: tuple[d
     return record
 
 
+def load_tensorflow() -> None:
+    """As it comes, for the scripts, which run in this process. The steps run in processes of their own and choose for themselves."""
+    switch = "TF_ENABLE_ONEDNN_OPTS"
+    told = os.environ.get(switch)
+    if not measuring.instructions().startswith(("avx512", "amx")):
+        os.environ.setdefault(switch, "0")
+    import tensorflow  # noqa: F401 - it reads the switch once, now
+
+    if told is None:
+        os.environ.pop(switch, None)
+
+
 def row(what: str, seeds: list[int], learn: Callable[[int], dict]) -> list[dict]:
     """Print a row of the table. Returns what was learnt, a record for each seed."""
     records = [learn(seed) for seed in seeds]
@@ -124,12 +137,13 @@ def draw(results: dict[str, dict], file: Path) -> None:
             marker = "D" if "/" in name else "."  # a part of the time is a point or two, hardly a line
             axis.plot(seconds, [100 * a for a in accuracy], style, color=colour, marker=marker, label=name, alpha=0.9)
         axis.set(xlabel="seconds of training", ylabel="accuracy on validation data, %", ylim=(84, 95))
-        plots.legend(axis, fontsize=7, ncols=3)
+        plots.legend(axis, fontsize=7, ncols=3, handlelength=3.5)  # long enough to tell a dashed line
 
 
 def main() -> None:
     options = measuring.arguments(__doc__, photos={"type": Path}, seeds={"type": int, "nargs": "+", "default": [7]})
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    load_tensorflow()
     print(f"{measuring.processor()}\n\n| what | seconds of training | validation | test | balanced |\n|---|---|---|---|---|")
     results = {}
     with scratch.folder("benchmark") as folder:
