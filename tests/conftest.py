@@ -204,7 +204,7 @@ def image() -> Iterator[dict]:
     with pytest.MonkeyPatch.context() as patch:
         # Podman as it has to be in a sandbox; elsewhere the file does no harm.
         patch.setenv("CONTAINERS_CONF", str(ROOT / "infra/containers.conf"))
-        with Path(tempfile.gettempdir(), "darkroom-image.lock").open("w") as turn:
+        with Path(tempfile.gettempdir(), f"darkroom-image-{os.getuid()}.lock").open("w") as turn:
             fcntl.flock(turn, fcntl.LOCK_EX)  # tests run in several processes: the second one finds it built
             done = subprocess.run([ROOT / "infra/image.sh", graph.image()], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -44,7 +44,13 @@ def explain(
     _draw_panels(model, rows, heats, test, probabilities, classes, best, folder / "explanations.png")
     typical = {row[TYPICAL]: plots.label(classes[label], 24) for label, row in rows.items() if TYPICAL in row}
     title = f"{model}: what its first layer and its last react to, each tile from its darkest to its brightest"
-    _draw_features(title + _part(typical, classes), parts, typical, test.images, folder / "features.png")
+    _draw_features(
+        title + _part(typical, classes, "those of explanations.png with a right answer"),
+        parts,
+        typical,
+        test.images,
+        folder / "features.png",
+    )
     if TIME in maps and typical:
         what = "frames" if images.ndim == 5 else "rows"
         passed = "checked" if checked[TIME]["trusted"] else "did not pass its checks"
@@ -134,9 +140,8 @@ def _draw_panels(
     charts.explanations(panels, file, title + _part(rows, classes))
 
 
-def _part(shown: dict, classes: list[str]) -> str:
-    few = len(shown) < len(classes)
-    return f"; {len(shown)} of {len(classes):,} classes, those that are confused most often" if few else ""
+def _part(shown: dict, classes: list[str], which: str = "those that are confused most often") -> str:
+    return f"; {len(shown)} of {len(classes):,} classes, {which}" if len(shown) < len(classes) else ""
 
 
 def _draw_features(title: str, parts, names: dict[int, str], pictures: np.ndarray, file: Path) -> None:

@@ -81,7 +81,7 @@ def _parts(verdict: dict, findings: list[dict] | None, sides: list[Side]) -> lis
         Part("Damaged pictures", "Accuracy at strengths 1 to 5 of each damage; what hurts most comes first.",
              tables.damages(sides), "no stress.json; `dvc repro stress` makes it", link="Damage",
              plots=[*_plots(sides, "curves.png", "accuracy by strength"), *_plots(sides[:1], "damages.png", "each damage")]),
-        Part("Pictures", "A click enlarges each.", [], link="Pictures"),
+        Part("Pictures", "A click enlarges a picture.", [], link="Pictures"),
         *(Part(name.capitalize(), "", None, f"no {name}.png; {MADE_BY}", found)
           for name, what in PICTURES.items() if (found := _plots(sides, f"{name}.png", what)) or name != "time"),
         Part("Explanations", "Each method has to pass its checks: it must find what matters better than chance does, and must "

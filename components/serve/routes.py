@@ -40,8 +40,12 @@ def record(answer: Answer) -> dict:
 async def page(request: Request) -> Response:
     """The page for people."""
     model = worker_of(request).model
-    values = {"title": f"{model.name} {model.version}", "classes": len(model.package.classes), "digest": model.digest}
-    return Response(render.render(Path(__file__).with_name("page.html"), server=True, **values), media_type="text/html")
+    package = model.package
+    text = render.render(
+        Path(__file__).with_name("page.html"), server=True, title=f"{model.name} {model.version}", digest=model.digest,
+        classes=len(package.classes), coverage=f"{package.calibration.coverage:.0%}",
+    )  # fmt: skip
+    return Response(text, media_type="text/html")
 
 
 async def predict(request: Request) -> Response:

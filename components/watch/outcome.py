@@ -62,6 +62,11 @@ class Outcome:
         return any(one.quantity != "unreadable" for one in self.moved)
 
     @property
+    def findings(self) -> list[str]:
+        """What moved, a line each, and last what to do if it stays so."""
+        return [one.line() for one in self.moved] + [quantities.REMEDY] * self.drift
+
+    @property
     def name(self) -> str:
         """The model, its version and its digest."""
         version = self.package.facts.get("version", "")
@@ -93,7 +98,7 @@ class Outcome:
         shares = zip(self.package.classes, *self.shares.tolist(), strict=True)
         return self.tags() | {
             "accuracy": self.accuracy, "drift": self.drift, "samples": self.samples, "unreadable": self.unreadable,
-            "findings": [one.line() for one in self.moved],
+            "findings": self.findings,
             "comparisons": [vars(one) | {"moved": one.moved} for one in self.comparisons],
             "class_shares": {name: {"validation": was, "estimated": has} for name, was, has in shares},
         }  # fmt: skip
@@ -117,7 +122,7 @@ class Outcome:
         def send() -> None:
             run = one_run.find_or_make(client, experiment_id(mlflow), WATCH, key, name="watch", tags=self.tags)
             values.log_metrics(client, run, self.figures())
-            client.set_tag(run, "verdict", "; ".join(one.line() for one in self.moved)[:5000] or "no drift")
+            client.set_tag(run, "verdict", "; ".join(self.findings)[:5000] or "no drift")
             client.set_terminated(run)
 
         ask(mlflow, send)

@@ -16,18 +16,19 @@ ABSTAINED = 0.05  # of the samples more, or fewer: a person sees half as many ag
 DROP = 0.03  # of the accuracy: a model that lost as much would not have become champion
 UNREADABLE = 0.01  # of the samples: a broken file happens, one in a hundred is a broken camera or sender
 
-LABEL = "label some hundred of these samples, `darkroom ingest TABLE data --add`, and train anew"
 ADVICE = {
-    "brightness": f"look at the light and the exposure; if they stay so, {LABEL}",
-    "contrast": f"look at light, exposure and compression; if they stay so, {LABEL}",
-    "sharpness": f"look at the focus, the lens and the size of the pictures; if they stay so, {LABEL}",
-    "confidence": f"look at the answers of least confidence; {LABEL}",
-    "features": f"the pictures show something else: look at some, add a class for it where one is missing; {LABEL}",
-    "class shares": f"look whether the mix is real; {LABEL}",
-    "abstained": f"look at the samples that were abstained from; {LABEL}",
-    "estimated accuracy": f"count it on a hundred labelled answers; {LABEL}",
+    "brightness": "look at the light and the exposure",
+    "contrast": "look at light, exposure and compression",
+    "sharpness": "look at the focus, the lens and the size of the pictures",
+    "confidence": "look at the answers of least confidence",
+    "features": "the pictures show something else: look at some, and add a class for it where one is missing",
+    "class shares": "look whether the mix is real",
+    "abstained": "look at the samples that were abstained from",
+    "estimated accuracy": "count it on a hundred labelled answers",
     "unreadable": "look at the column fault of the answers, and at what sends such files; no training mends it",
 }
+REMEDY = "if it stays so: label some hundred of these samples, `darkroom ingest TABLE data --add`, and train anew"
+_LEAST_P = 1e-6  # below it a p-value says no more than that it is small
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,9 @@ class Comparison:
     def line(self) -> str:
         """What moved, by how much, how sure that is, what to do."""
         name = f"{self.quantity}{f' of {self.what!r}' if self.what else ''}"
-        return (f"{name}: {self.before:.3g} -> {self.now:.3g} ({self.method} {self.effect:.3g}, limit {self.least:g}; "
-                f"p {max(self.corrected, 1e-300):.1g}); {ADVICE[self.quantity]}")  # fmt: skip
+        p = f"p {self.corrected:.1g}" if self.corrected >= _LEAST_P else f"p below {_LEAST_P:g}"
+        return (f"{name}: {self.before:.3g} -> {self.now:.3g} ({self.method} {self.effect:.3g}, limit {self.least:g}; {p}); "
+                f"{ADVICE[self.quantity]}")  # fmt: skip
 
 
 def compared(before: Side, now: Side, unreadable: int, answer_floor: float) -> list[Comparison]:

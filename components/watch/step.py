@@ -42,7 +42,7 @@ def watch(
     except CannotRun as error:
         print(f"tracking: {error}; this watch is no run there")
     print(f"watch: {outcome.summary}")
-    lines = [f"watch: {one.line()}" for one in outcome.moved]
+    lines = [f"watch: {finding}" for finding in outcome.findings]
     if outcome.drift:
         raise Refused(*lines)
     print("\n".join([*lines, "watch: no drift"]))
