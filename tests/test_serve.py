@@ -581,9 +581,8 @@ def test_the_page_shows_what_the_model_says_and_where_it_looked(server, toy, tmp
     assert rows[0].startswith(f"{answer.label} {100 * probabilities.max():.1f} %")
     assert len(rows) == len(CLASSES)
     assert browser.execute_script("return document.querySelector('#rows i').offsetWidth") > 0
-    assert browser.find_element(By.ID, "set").text == "One of these in 90% of cases (prediction set): " + ", ".join(
-        answer.prediction_set
-    )
+    promise = "One of these in 90% of cases (prediction set): " + ", ".join(answer.prediction_set)
+    assert browser.find_element(By.XPATH, "//p[span[@id='set']]").text == promise
     marked = browser.execute_script("return document.getElementById('seen').toDataURL()")
     browser.find_element(By.ID, "looked").click()
     assert browser.execute_script("return document.getElementById('seen').toDataURL()") != marked
