@@ -64,17 +64,10 @@ def arguments(about: str, **options: dict) -> argparse.Namespace:
 
 def processor() -> str:
     """What a benchmark ran on: name, number, and the best instructions that oneDNN may use."""
-    return f"{os.cpu_count()} processors, {_told().get('model name', 'unknown')}, {instructions()}"
-
-
-def instructions() -> str:
-    """The best that oneDNN may use, as Linux names them."""
-    best = next((name for name in INSTRUCTIONS if name in _told().get("flags", "").split()), "none of AVX2 or later")
-    return os.environ.get("ONEDNN_MAX_CPU_ISA", best).lower()
-
-
-def _told() -> dict[str, str]:
-    return dict(re.findall(r"^(model name|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
+    told = dict(re.findall(r"^(model name|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
+    best = next((name for name in INSTRUCTIONS if name in told.get("flags", "").split()), "none of AVX2 or later")
+    used = os.environ.get("ONEDNN_MAX_CPU_ISA", best).lower()
+    return f"{os.cpu_count()} processors, {told.get('model name', 'unknown')}, {used}"
 
 
 def darkroom(folder: Path, *arguments: object, codes: tuple[int, ...] = (0,)) -> Cost:

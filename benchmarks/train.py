@@ -17,6 +17,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import measuring
 import numpy as np
@@ -104,14 +105,9 @@ def ours(seed: int, *, name: str, folder: Path, seconds: float, changes: tuple[d
 
 def load_tensorflow() -> None:
     """As it comes, for the scripts, which run in this process. The steps run in processes of their own and choose for themselves."""
-    switch = "TF_ENABLE_ONEDNN_OPTS"
-    told = os.environ.get(switch)
-    if not measuring.instructions().startswith(("avx512", "amx")):
-        os.environ.setdefault(switch, "0")
-    import tensorflow  # noqa: F401 - it reads the switch once, now
-
-    if told is None:
-        os.environ.pop(switch, None)
+    as_avx2 = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper().startswith("AVX2")
+    with mock.patch.dict(os.environ, {"TF_ENABLE_ONEDNN_OPTS": "0"} if as_avx2 else {}):
+        import tensorflow  # noqa: F401 - it reads the switch once, now
 
 
 def row(what: str, seeds: list[int], learn: Callable[[int], dict]) -> list[dict]:
