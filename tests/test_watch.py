@@ -164,7 +164,9 @@ def test_the_command_says_what_moved_and_leaves_it_everywhere(package, here, cap
     assert "look at the light and the exposure" in said.err
     record = json.loads(Path("watch.json").read_text())
     assert record["drift"]
-    assert record["findings"] == [line.removeprefix("watch: ") for line in said.err.splitlines()]
+    assert [*record["findings"], record["remedy"]] == [line.removeprefix("watch: ") for line in said.err.splitlines()]
+    assert said.err.count("train anew") == 1
+    assert "p below 1e-06" in said.err
     assert record["package_sha256"] == package.digest
     gauges = Path("darkroom.prom").read_text()
     assert f'darkroom_watch_drift{{model="toy",package_sha256="{package.digest}",version=""}} 1.0' in gauges
@@ -172,6 +174,7 @@ def test_the_command_says_what_moved_and_leaves_it_everywhere(package, here, cap
     page = Path("page.html").read_text()
     assert "Drift: the model meets other samples" in page
     assert page.count("<figure>") == 5
+    assert "<p>If it stays so: label" in page
     assert "http" not in page.replace("http-equiv", "")
     runs = tracking.connect().search_runs(experiment_names=["darkroom"], output_format="list")
     assert sorted(run.data.metrics["drift"] for run in runs) == [0, 1]

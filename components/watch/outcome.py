@@ -63,8 +63,13 @@ class Outcome:
 
     @property
     def findings(self) -> list[str]:
-        """What moved, a line each, and last what to do if it stays so."""
-        return [one.line() for one in self.moved] + [quantities.REMEDY] * self.drift
+        """What moved, a line each."""
+        return [one.line() for one in self.moved]
+
+    @property
+    def remedy(self) -> str:
+        """What to do if it stays so; empty where nothing calls for it."""
+        return quantities.REMEDY if self.drift else ""
 
     @property
     def name(self) -> str:
@@ -98,7 +103,7 @@ class Outcome:
         shares = zip(self.package.classes, *self.shares.tolist(), strict=True)
         return self.tags() | {
             "accuracy": self.accuracy, "drift": self.drift, "samples": self.samples, "unreadable": self.unreadable,
-            "findings": self.findings,
+            "findings": self.findings, "remedy": self.remedy,
             "comparisons": [vars(one) | {"moved": one.moved} for one in self.comparisons],
             "class_shares": {name: {"validation": was, "estimated": has} for name, was, has in shares},
         }  # fmt: skip

@@ -44,7 +44,7 @@ def watch(
     print(f"watch: {outcome.summary}")
     lines = [f"watch: {finding}" for finding in outcome.findings]
     if outcome.drift:
-        raise Refused(*lines)
+        raise Refused(*lines, f"watch: {outcome.remedy}")
     print("\n".join([*lines, "watch: no drift"]))
 
 
