@@ -160,6 +160,16 @@ def test_what_the_layers_react_to_is_drawn_of_a_picture_of_each_class(monkeypatc
     assert [name for name, *_ in drawn] == [*"abcde"]
 
 
+def test_a_class_without_a_right_answer_is_left_out_of_the_features_and_the_title_says_so(monkeypatch, tmp_path):
+    images, _ = marked(15)
+    labels, titles = np.arange(15) % 5, []
+    monkeypatch.setattr(charts, "features", lambda title, samples, *rest: titles.append(title))
+    said = np.where(labels == 4, 0, labels)
+    network, probabilities = nested(images.shape[1:], backend.start()[1], 5), 0.9 * np.eye(5)[said] + 0.02
+    explain.explain("CNN", network, split(tmp_path / "test", images, labels), probabilities, [*"abcde"], 12, tmp_path)
+    assert titles[0].endswith("; 4 of 5 classes, those of explanations.png with a right answer")
+
+
 def test_typical_surest_mistake_and_border_are_chosen_by_hand():
     probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8], [0.45, 0.55], [0.1, 0.9]])
     labels = np.array([0, 0, 0, 0, 0, 1])
