@@ -88,7 +88,7 @@ TOOLS = {
     "checks": Command("components.validate.checks", "List what validate looks for: code, severity, meaning, example"),
     "predict": Command(
         "components.predict.step", "Answer pictures by a model: a file of answers, a row each",
-        "models:/darkroom@champion ~/new-pictures --output answers.csv", workers=True),
+        "models:/darkroom@champion ~/new-pictures --output answers.parquet", workers=True),
     "fix": Command(
         "components.fix.step", "Apply chosen fixes of validate's findings as a new data version",
         "data outputs/validation --apply W_DUPLICATE"),
@@ -108,7 +108,7 @@ TOOLS = {
         "models:/darkroom@champion --port 8080"),
     "watch": Command(
         "components.watch.step", "Tell from answers whether the world has moved: exit code 1 for drift",
-        "answers.csv --model models:/darkroom@champion"),
+        "answers.parquet --model models:/darkroom@champion"),
     "history": Command("components.register.history", "Show who was champion when, why, and from which data and code", "--json"),
     "rollback": Command(
         "components.register.rollback", "Make the former champion champion again",

@@ -58,6 +58,8 @@ def test_the_verdict_comes_first_and_every_finding_says_what_to_type(page):
     assert all(
         page.execute_script("return arguments[0].complete && arguments[0].naturalWidth", each) == 16 for each in pictures
     )
+    suspect = page.find_element(By.ID, "W_LABEL_SUSPECT").get_attribute("textContent")
+    assert "What to do: review them here, the least probable" in suspect
     assert "no pixels" in page.find_element(By.ID, "E_NOT_IMAGE").text
     assert page.find_element(By.CSS_SELECTOR, "#imbalance .facts").text.count("\n") >= 7
 

@@ -8,7 +8,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from test_report import HOSTILE, browser  # noqa: F401
 
-from components.register import report_page
+from components.register import report_page, report_tables
 from components.shared import files
 
 CLASSES = ["bag", HOSTILE, "shirt\x1b[31m"]
@@ -111,6 +111,10 @@ def page(tmp_path, browser):  # noqa: F811
 
 def texts(page, title: str) -> list[str]:
     return [" ".join(row.text.split()) for row in page.find_elements(By.CSS_SELECTOR, f"[aria-label='{title}'] tbody tr")]
+
+
+def test_a_figure_just_below_nothing_is_nothing():
+    assert [report_tables.cell(-0.00001).text, report_tables.cell(-0.00001, "{:+z.2%}").text] == ["0.0000", "+0.00%"]
 
 
 def test_what_is_missing_is_named_and_no_fault(tmp_path):

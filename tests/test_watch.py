@@ -1,6 +1,7 @@
 """Drift: none is found where there is none, what is planted is found, and whoever asks is told what to do."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -176,6 +177,8 @@ def test_the_command_says_what_moved_and_leaves_it_everywhere(package, here, cap
     assert page.count("<figure>") == 5
     assert "<p>If it stays so: label" in page
     assert "http" not in page.replace("http-equiv", "")
+    assert ">below 1e-06</td>" in page
+    assert not re.search(r"\de-[1-9]\d", page.replace("below 1e-06", ""))
     runs = tracking.connect().search_runs(experiment_names=["darkroom"], output_format="list")
     assert sorted(run.data.metrics["drift"] for run in runs) == [0, 1]
     assert {run.data.tags["package_sha256"] for run in runs} == {package.digest}

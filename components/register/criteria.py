@@ -108,7 +108,7 @@ def recorded(candidate: str, before: float, after: float, half: float, config: R
 
 
 def _gain(candidate: str, found: Difference, explained: float, config: RegisterConfig, needed: int = 0) -> Row:
-    interval = f"(95 % interval {found.low:+.4f} to {found.high:+.4f})"
+    interval = f"(95 % interval {found.low:+z.4f} to {found.high:+z.4f})"
     proven, verdict = found.value > 0 and explained < CHANCE, FAILS
     if proven and found.value >= config.smallest_gain:
         verdict, reason = (
@@ -120,7 +120,7 @@ def _gain(candidate: str, found: Difference, explained: float, config: RegisterC
     elif found.high < 0:
         reason = f"worse by {-found.value:.4f} {interval}"
     else:
-        reason = f"no proof that it is better: a difference of {found.value:+.4f} {interval}"
+        reason = f"no proof that it is better: a difference of {found.value:+z.4f} {interval}"
         reason += f"; about {needed:,} test samples would tell a gain of one point" if needed else ""
     return Row(f"gain in {config.compare_by}", candidate, found.value, config.smallest_gain, "champion", verdict, reason,
                found.low, found.high)  # fmt: skip
@@ -140,12 +140,12 @@ def _classes(
     found = [(differences[key], index) for index in range(len(classes)) if (key := f"recall:{index}") in differences]
     found.sort(key=lambda each: each[0].value)
     harmed = [
-        f"class {classes[index]!r} loses {-each.value:.4f} of its recall (95 % interval {each.low:+.4f} to {each.high:+.4f})"
+        f"class {classes[index]!r} loses {-each.value:.4f} of its recall (95 % interval {each.low:+z.4f} to {each.high:+z.4f})"
         for each, index in found
         if each.value < -config.class_harm and losses[index] * len(found) < CHANCE
     ]
     worst, index = found[0]
-    reason = f"class {classes[index]!r} changes by {worst.value:+.4f}, no other for worse, and none beyond limit and chance"
+    reason = f"class {classes[index]!r} changes by {worst.value:+z.4f}, no other for worse, and none beyond limit and chance"
     if harmed:
         more = f", and {len(harmed) - 3} classes more" if len(harmed) > 3 else ""
         reason = f"{', '.join(harmed[:3])}{more}: above register.class_harm = {config.class_harm:g}"

@@ -85,7 +85,7 @@ def cell(value: object, form: str = "", interval: Iterable | None = None) -> Cel
     if not isinstance(value, int | float) or value != value:
         return Cell("–")
     form = form or (
-        "{:,}" if isinstance(value, int) else "{:.4f}" if abs(value) < 1 else "{:,.4g}" if abs(value) < 1e4 else "{:,.0f}"
+        "{:,}" if isinstance(value, int) else "{:z.4f}" if abs(value) < 1 else "{:,.4g}" if abs(value) < 1e4 else "{:,.0f}"
     )
     ends = [end for end in interval or () if end is not None]
     return Cell(form.format(value), value, " to ".join(map(form.format, ends)))
@@ -154,7 +154,7 @@ def slices(models: list[Side], *, vague: bool = False) -> Rows:
         {
             "model": row["model"], "slice": f"{row['column']}: {row['value']}", "samples": cell(row["samples"], COUNT),
             "accuracy": cell(row["accuracy"], SHARE, (row["low"], row["high"])),
-            "against the rest": cell(row["difference"], "{:+.2%}"),
+            "against the rest": cell(row["difference"], "{:+z.2%}"),
             "p, corrected": cell(row["p"], "{:.2g}" if row["p"] >= LITTLE else f"below {LITTLE}"),
         }
         for row in rows

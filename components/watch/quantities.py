@@ -53,9 +53,14 @@ class Comparison:
     def line(self) -> str:
         """What moved, by how much, how sure that is, what to do."""
         name = f"{self.quantity}{f' of {self.what!r}' if self.what else ''}"
-        p = f"p {self.corrected:.1g}" if self.corrected >= _LEAST_P else f"p below {_LEAST_P:g}"
-        return (f"{name}: {self.before:.3g} -> {self.now:.3g} ({self.method} {self.effect:.3g}, limit {self.least:g}; {p}); "
+        return (f"{name}: {self.before:.3g} -> {self.now:.3g} ({self.method} {self.effect:.3g}, limit {self.least:g}; "
+                f"p {p_value(self.corrected)}); "
                 f"{ADVICE[self.quantity]}")  # fmt: skip
+
+
+def p_value(p: float) -> str:
+    """As a person reads it."""
+    return f"{p:.1g}" if p >= _LEAST_P else f"below {_LEAST_P:g}"
 
 
 def compared(before: Side, now: Side, unreadable: int, answer_floor: float) -> list[Comparison]:

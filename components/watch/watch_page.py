@@ -8,7 +8,7 @@ import numpy as np
 from components.shared import files
 from components.shared.page import render
 from components.watch.outcome import Outcome
-from components.watch.quantities import FALSE_ALARMS
+from components.watch.quantities import FALSE_ALARMS, p_value
 
 BINS = 30
 CLASSES = 30  # that are shown, those that moved most first
@@ -28,7 +28,8 @@ def write(outcome: Outcome, file: Path, *, ours: Callable[[Path], bool]) -> None
         "shares of all": [(name, named[name].before, named[name].now) for name in ("abstained", "unreadable", "estimated accuracy")],
     }  # fmt: skip
     text = render.render(
-        Path(__file__).with_name("watch.html"), outcome=outcome, bars=bars, hidden=max(0, len(has) - CLASSES), limit=FALSE_ALARMS,
+        Path(__file__).with_name("watch.html"), outcome=outcome, bars=bars, hidden=max(0, len(has) - CLASSES),
+        limit=FALSE_ALARMS, p_value=p_value,
         histograms=[_histogram(name, *pair) | {"moved": named[name].moved} for name, pair in histograms.items()],
     )  # fmt: skip
     with files.whole_file(file, ours=ours) as temporary:
