@@ -15,8 +15,9 @@ from components.train.config import TrainConfig
 tf, keras = backend.start()
 
 from components.train import progressive  # noqa: E402
-from components.train.loop import Loop, Progress  # noqa: E402
+from components.train.loop import Loop  # noqa: E402
 from components.train.presets import network  # noqa: E402
+from components.train.progress import Progress  # noqa: E402
 
 
 def write_sides(folder: Path, side: int) -> None:
@@ -62,7 +63,6 @@ def test_what_smaller_pictures_leave_over_of_a_budget_goes_to_more_batches(knobs
     half = 58.8 / 0.075 / 2  # of what fits at a mean of 75 ms
 
     def lay_out() -> int:
-        loop._done = Loop._done.fget(loop)
         Loop._lay_out(loop, 0.1)
         return progress.steps
 

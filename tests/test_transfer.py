@@ -1,5 +1,7 @@
 """Learning from a pretrained network: what stays frozen, what is kept of it, and who decides whether it is taken at all."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from test_train import train, work  # noqa: F401 (a fixture)
@@ -13,8 +15,21 @@ from components.train.config import TrainConfig
 tf, keras = backend.start()
 
 from components.train import presets, transfer  # noqa: E402
+from components.train.loop import Loop  # noqa: E402
+from components.train.progress import Progress  # noqa: E402
 
 PLAIN = {"preset": "pretrained", "optimizer": "adamw", "learning_rate": 3e-4, "batch_size": 16, "precision": "float32"}
+
+
+def splits(work) -> list[arrays.Split]:  # noqa: F811
+    layout = arrays.Layout.read(work / "prepared")
+    return [arrays.load(work / "prepared" / name, layout) for name in ("train", "validation")]
+
+
+def begun(work, config: TrainConfig, folder, precision: str = "float32") -> transfer.Part:  # noqa: F811
+    shape = arrays.Layout.read(work / "prepared").shape
+    build = lambda **settings: presets.network("cnn", "pretrained", shape, 3, dropout=0.0, **settings)  # noqa: E731
+    return transfer.part(build, *splits(work), config, folder, precision=precision, seed=1, once=lambda _, decide: decide())
 
 
 @pytest.mark.slow
@@ -33,16 +48,12 @@ def test_the_trunk_stays_what_imagenet_made_it_and_the_rest_learns(work, knobs, 
         assert same == (number < 11 or name == "stem"), name
 
 
-def test_what_is_kept_of_the_trunk_is_what_the_whole_network_would_see(work, knobs, tmp_path):  # noqa: F811
-    config = knobs(TrainConfig, "train.cnn", **PLAIN)
-    layout = arrays.Layout.read(work / "prepared")
-    training, validation = (arrays.load(work / "prepared" / name, layout) for name in ("train", "validation"))
-    build = lambda **settings: presets.network("cnn", "pretrained", layout.shape, 3, dropout=0.0, **settings)  # noqa: E731
-    part = transfer.part(
-        build, training, validation, config, tmp_path, precision="float32", seed=1, once=lambda _, decide: decide()
-    )
+@pytest.mark.parametrize(("precision", "close"), [("float32", 2e-3), pytest.param("bfloat16", 0.05, marks=pytest.mark.slow)])
+def test_what_is_kept_of_the_trunk_is_what_the_whole_network_would_see(work, knobs, tmp_path, precision, close):  # noqa: F811
+    part = begun(work, knobs(TrainConfig, "train.cnn", **PLAIN), tmp_path, precision)
+    training, validation = splits(work)
     _, probabilities = part.model(part.validation.images.astype(np.float32))
-    np.testing.assert_allclose(probabilities, part.network(validation.images), atol=2e-3)
+    np.testing.assert_allclose(probabilities, part.network(validation.images), atol=close)
     assert (probabilities.numpy().argmax(1) == validation.labels).mean() > 0.7  # before any training: the regression alone
     # In another order, but each with its own label.
     assert sorted(part.training.labels.tolist()) == sorted(training.labels.tolist())
@@ -50,17 +61,40 @@ def test_what_is_kept_of_the_trunk_is_what_the_whole_network_would_see(work, kno
     assert (learnt.numpy().argmax(1) == part.training.labels).mean() > 0.9
 
 
+def test_of_what_learns_depthwise_kernels_stay_and_only_convolutions_compute_in_bfloat16(work, knobs, tmp_path):  # noqa: F811
+    part = begun(work, knobs(TrainConfig, "train.cnn", **PLAIN), tmp_path, "bfloat16")
+    depthwise = [layer for layer in part.model.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
+    assert len(depthwise) == efficientnet.BLOCKS - 11
+    assert not any(layer.trainable for layer in depthwise)
+    for layer in part.model.layers[1:]:
+        assert layer.compute_dtype == ("bfloat16" if type(layer) is keras.layers.Conv2D else "float32"), layer.name
+    seen = {layer.compute_dtype for layer in part.network.layers if layer not in part.model.layers}
+    assert seen == {"bfloat16"}, "the trunk, which has no gradients, all of it"
+
+
 def test_a_short_budget_takes_the_samples_that_it_has_room_for(work, knobs, tmp_path, capsys):  # noqa: F811
     config = knobs(TrainConfig, "train.cnn", **PLAIN | {"budget_minutes": 0.0001})  # too short for all on any machine
-    layout = arrays.Layout.read(work / "prepared")
-    training, validation = (arrays.load(work / "prepared" / name, layout) for name in ("train", "validation"))
-    build = lambda **settings: presets.network("cnn", "pretrained", layout.shape, 3, dropout=0.0, **settings)  # noqa: E731
-    part = transfer.part(
-        build, training, validation, config, tmp_path, precision="float32", seed=1, once=lambda _, decide: decide()
-    )
+    part = begun(work, config, tmp_path)
+    training, validation = splits(work)
     assert transfer.BATCH <= len(part.training) < len(training)
     assert "samples, drawn at random" in capsys.readouterr().out
     assert len(part.validation) == len(validation)
+
+
+def test_what_a_frozen_trunk_took_is_no_sign_of_slow_batches(knobs):
+    config = knobs(TrainConfig, "train.cnn", preset="pretrained", budget_minutes=1)
+    loop = SimpleNamespace(
+        config=config, batches=10_000, _small_step=None, progress=Progress(seconds=20, trunk=20, validation=1)
+    )
+
+    def laid_out(pace: float) -> int:
+        Loop._lay_out(loop, pace)
+        return loop.progress.steps
+
+    expected = laid_out(0.1)
+    assert expected == pytest.approx((0.98 * 60 - 20 - 1) / 0.1, abs=1)
+    loop.progress.step, loop.progress.seconds = 100, 20 + 100 * 0.1
+    assert laid_out(loop.progress.pace) == pytest.approx(expected, abs=1)
 
 
 @pytest.mark.slow

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,27 +17,10 @@ from components.shared.progress_bar import progress_bar
 from components.train import budget, progressive, recipe, remedies
 from components.train.checkpoint import Checkpoint, Checkpoints
 from components.train.config import TrainConfig
+from components.train.progress import Progress
 from components.train.transfer import Part
 
 SAVE_EVERY = 120  # seconds between checkpoints within an epoch
-
-
-@dataclass
-class Progress:
-    """How far a training is."""
-
-    step: int = 0  # batches done, over all epochs
-    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # loss, hits, samples of the epoch under way
-    history: list[dict] = field(default_factory=list)  # one row per finished epoch
-    best: float = -np.inf
-    best_loss: float = np.inf  # of the best epoch on validation: among equals the surer one is kept
-    best_epoch: int = 0
-    seconds: float = 0.0  # of training and validation so far, without what a kill cost
-    waiting: float = 0.0  # seconds of these in which the next batch was not there yet
-    steps: int = 0  # batches that the schedule is laid out for
-    validation: float = 0.0  # seconds of one, as a budget of time counts it
-    small: int = 0  # batches of smaller pictures
-    ratio: float = 1.0  # what one of these takes, as a share of what one of whole pictures takes
 
 
 class Loop:
@@ -50,7 +32,7 @@ class Loop:
         self.checkpoints = checkpoints
         self.classes = self.model.outputs[0].shape[-1]
         self.batches = -(-len(self.train) // config.batch_size)  # of an epoch
-        self.progress = Progress(steps=self.batches * config.epochs, seconds=part.seconds)
+        self.progress = Progress(steps=self.batches * config.epochs, seconds=part.seconds, trunk=part.seconds)
         self.counts = np.bincount(self.train.labels, minlength=self.classes)
         self.optimizers = recipe.optimizers(keras, config, self.model.trainable_variables, part.learnt)
         self._keep_best()
@@ -123,7 +105,7 @@ class Loop:
                     self.checkpoints.wait()
                     raise Terminated("train: told to stop; the checkpoint is saved, the same command goes on from here")
                 if progress.step % budget.PROBE == 0 and budget.is_open(self.config, progress.step / progress.steps):
-                    self._lay_out((progress.seconds - progress.validation * epoch) / self._done)
+                    self._lay_out(progress.pace)
                     bar.total = self._length(epoch)
                 if progress.step >= progress.steps:
                     break
@@ -169,17 +151,12 @@ class Loop:
         if share < 0.2:
             print(f"train: too little to learn from {len(self.train):,} samples; a longer budget, or smaller pictures")
 
-    @property
-    def _done(self) -> float:
-        """Batches so far, those of smaller pictures counted by what they take."""
-        return self.progress.step - self.progress.small * (1 - self.progress.ratio)
-
     def _lay_out(self, whole: float) -> None:
         """For what is left of the budget, at so many seconds a batch of whole pictures."""
         progress, share = self.progress, self.config.small_first if self._small_step else 0.0
         batch = whole * (1 - share * (1 - progress.ratio))  # the mean over all
         # Those behind us were cheaper than that: what they left over goes to those before us.
-        left = budget.seconds(self.config) - progress.seconds + whole * self._done - batch * progress.step
+        left = budget.seconds(self.config) - progress.seconds + whole * progress.done - batch * progress.step
         of = {"batch": batch, "validation": progress.validation, "batches": self.batches, "done": progress.step}
         progress.steps = budget.steps(left, **of)
 
