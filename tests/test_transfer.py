@@ -45,7 +45,7 @@ def test_the_trunk_stays_what_imagenet_made_it_and_the_rest_learns(work, knobs, 
     for name, weights in efficientnet.folded().items():
         number = int("".join(filter(str.isdigit, name)) or 99)
         same = all(np.array_equal(*pair) for pair in zip(network.get_layer(name).get_weights(), weights, strict=True))
-        assert same == (number < 11 or name == "stem"), name
+        assert same == (number < 11 or name == "stem" or name.endswith("depthwise")), name
 
 
 @pytest.mark.parametrize(("precision", "close"), [("float32", 2e-3), pytest.param("bfloat16", 0.05, marks=pytest.mark.slow)])
