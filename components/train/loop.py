@@ -177,9 +177,11 @@ class Loop:
             "time": int(time.time() * 1000),
         }
         progress.history.append(row)
-        value = row[f"validation_{self.config.monitor}"] * (-1 if self.config.monitor == "loss" else 1)
-        if not is_small and (value, -row["validation_loss"]) > (progress.best, -progress.best_loss):
-            progress.best, progress.best_loss, progress.best_epoch = value, row["validation_loss"], row["epoch"]
+        value, loss = row[f"validation_{self.config.monitor}"], row["validation_loss"]
+        value, margin = (
+            (-value, 0) if self.config.monitor == "loss" else (value, (value * (1 - value) / len(self.validation)) ** 0.5)
+        )
+        if not is_small and progress.keep(row["epoch"], value, loss, margin=margin):
             self._keep_best()
         self._save()
         mark = "  smaller pictures" if is_small else "  best so far" if progress.best_epoch == row["epoch"] else ""
