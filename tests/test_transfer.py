@@ -1,5 +1,6 @@
 """Learning from a pretrained network: what stays frozen, what is kept of it, and who decides whether it is taken at all."""
 
+import functools
 from types import SimpleNamespace
 
 import numpy as np
@@ -28,7 +29,7 @@ def splits(work) -> list[arrays.Split]:  # noqa: F811
 
 def begun(work, config: TrainConfig, folder, precision: str = "float32") -> transfer.Part:  # noqa: F811
     shape = arrays.Layout.read(work / "prepared").shape
-    build = lambda **settings: presets.network("cnn", "pretrained", shape, 3, dropout=0.0, **settings)  # noqa: E731
+    build = functools.partial(presets.network, config.architecture, "pretrained", shape, 3, dropout=0.0)
     return transfer.part(build, *splits(work), config, folder, precision=precision, seed=1, once=lambda _, decide: decide())
 
 
@@ -61,13 +62,16 @@ def test_what_is_kept_of_the_trunk_is_what_the_whole_network_would_see(work, kno
     assert (learnt.numpy().argmax(1) == part.training.labels).mean() > 0.9
 
 
-def test_of_what_learns_depthwise_kernels_stay_and_only_convolutions_compute_in_bfloat16(work, knobs, tmp_path):  # noqa: F811
-    part = begun(work, knobs(TrainConfig, "train.cnn", **PLAIN), tmp_path, "bfloat16")
+@pytest.mark.parametrize("architecture", ["cnn", "lstm"])
+def test_of_what_learns_depthwise_kernels_stay_and_only_convolutions_compute_in_bfloat16(work, knobs, tmp_path, architecture):  # noqa: F811
+    part = begun(work, knobs(TrainConfig, f"train.{architecture}", **PLAIN), tmp_path, "bfloat16")
     depthwise = [layer for layer in part.model.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
     assert len(depthwise) == efficientnet.BLOCKS - 11
     assert not any(layer.trainable for layer in depthwise)
     for layer in part.model.layers[1:]:
         assert layer.compute_dtype == ("bfloat16" if type(layer) is keras.layers.Conv2D else "float32"), layer.name
+        if isinstance(layer, keras.layers.Bidirectional):
+            assert layer.forward_layer.cell.compute_dtype == "float32"
     seen = {layer.compute_dtype for layer in part.network.layers if layer not in part.model.layers}
     assert seen == {"bfloat16"}, "the trunk, which has no gradients, all of it"
 

@@ -177,10 +177,11 @@ class Loop:
             "time": int(time.time() * 1000),
         }
         progress.history.append(row)
-        value, loss = row[f"validation_{self.config.monitor}"], row["validation_loss"]
-        value, margin = (
-            (-value, 0) if self.config.monitor == "loss" else (value, (value * (1 - value) / len(self.validation)) ** 0.5)
-        )
+        loss = row["validation_loss"]
+        value, margin = -loss, 0.0
+        if self.config.monitor != "loss":
+            value = row[f"validation_{self.config.monitor}"]
+            margin = (value * (1 - value) / len(self.validation)) ** 0.5  # a standard error
         if not is_small and progress.keep(row["epoch"], value, loss, margin=margin):
             self._keep_best()
         self._save()

@@ -20,7 +20,7 @@ from components.shared.progress_bar import progress_bar
 from components.train import budget, whitening
 from components.train.config import TrainConfig
 from components.train.normalization import FusedBatchNormalization
-from components.train.presets import FEATURES, TRUNK
+from components.train.presets import FEATURES, POLICIES, TRUNK
 
 BATCH = 64  # samples that the trunk sees at once
 PROBE = 4  # batches that are timed beforehand
@@ -50,14 +50,18 @@ def part(
     `once(name, decide)`: see `Checkpoints.once`; how many samples a budget has room for is told by the clock.
     """
     _, keras = backend.start()
-    network = build(normalization=FusedBatchNormalization, precision=precision)
+    pretrained = config.preset == "pretrained"
+    network = build(normalization=FusedBatchNormalization, precision="float32" if pretrained else precision)
     outputs = [network.get_layer("logits").output, network.output]
-    if config.preset != "pretrained":
+    if not pretrained:
         whitening.fill(network, training, seed=seed)
         return Part(network, keras.Model(network.input, outputs), training, validation)
     started = time.monotonic()
     efficientnet.fill(network)
-    trunk = keras.Model(network.input, [network.get_layer(TRUNK).output, network.get_layer("logits").input])
+    end = network.get_layer(TRUNK).output
+    model = keras.Model(end, outputs)
+    _quicken(keras, keras.Model(network.input, end).layers, model.layers, precision)
+    trunk = keras.Model(network.input, [end, network.get_layer("logits").input])
     known, checked = _seen(trunk, validation, folder / "validation.npy", np.arange(len(validation)))
     count = once("samples", lambda: _affordable(trunk, training, config))
     if count < len(training):
@@ -69,22 +73,20 @@ def part(
         names.add("logits")
         weights = regression(features, learnt.labels[: len(features)], checked, known.labels, outputs[0].shape[-1])
         network.get_layer("logits").set_weights(weights)
-    model = keras.Model(network.get_layer(TRUNK).output, outputs)
-    _quicken(keras, model.layers)
     return Part(network, model, learnt, known, frozenset(names), time.monotonic() - started)
 
 
-def _quicken(keras, layers: list) -> None:
-    """Halve what a training step of these layers takes: what costs much and brings little is left out.
+def _quicken(keras, frozen: list, learning: list, precision: str) -> None:
+    """Leave out of a training step what costs much and brings little, and compute in `precision` where that is faster.
 
-    Depthwise kernels stay: a twentieth of the weights, whose gradient takes a fifth of a step in float32, half of one beside
-    convolutions in bfloat16. And in bfloat16 only those are faster (the gradient of a depthwise one takes up to 90 times as long).
+    Depthwise kernels stay: a twentieth of the weights that would learn, and their gradient is a fifth of a step and more. In bfloat16
+    convolutions are faster, and all that has no gradient; other gradients, of depthwise ones above all, take many times as long.
     """
-    for layer in layers:
+    for layer in (*frozen, *(layer for layer in learning if isinstance(layer, keras.layers.Conv2D))):
+        layer.dtype_policy = POLICIES[precision]
+    for layer in learning:
         if isinstance(layer, keras.layers.DepthwiseConv2D):
             layer.trainable = False
-        if not isinstance(layer, keras.layers.Conv2D):
-            layer.dtype_policy = "float32"
 
 
 def _affordable(trunk, training: Split, config: TrainConfig) -> int:

@@ -14,6 +14,7 @@ NETWORKS = {
         "pretrained": "pretrained:lstm",
     },
 }  # fmt: skip
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # precision -> Keras's name for it, weights in float32 in both
 TRUNK, FEATURES = "trunk", "features"  # layers of a network that is not trained from its first layer on; see transfer.py
 
 
@@ -37,7 +38,7 @@ def network(
 
     module, function = NETWORKS[architecture][preset].split(":")
     encode = getattr(importlib.import_module(f"{__name__}.{module}"), function)
-    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    keras.config.set_dtype_policy(POLICIES[precision])
     try:
         images = keras.Input(shape, dtype="uint8", name="images")
         features = encode(images, dropout, normalization or layers.BatchNormalization, **settings)
