@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,17 @@ def environment() -> Iterator[None]:
         os.environ.pop(name, None)
         os.environ.update({name: before[name]} if name in before else {})
     assert not left
+
+
+@pytest.fixture(autouse=True)
+def stores() -> Iterator[None]:
+    """No test asks an object store that an earlier one of the process opened, with that one's address and credentials.
+
+    fsspec keeps each under its arguments, and what the environment said when it was opened.
+    """
+    yield
+    if "s3fs" in sys.modules:
+        sys.modules["s3fs"].S3FileSystem.clear_instance_cache()
 
 
 @functools.cache
