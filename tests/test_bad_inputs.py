@@ -164,7 +164,7 @@ FILES: dict[str, tuple[str, bytes | Callable[[], bytes], str, str]] = {
     # A camera's second picture, for a depth or a preview, is no animation; it stands behind the end of the first.
     "56 MPO": ("jpg", saved("MPO", save_all=True, append_images=MOVING), "W_TRAILING", "bytes after the end"),
     "57 one colour": ("png", png(np.full((20, 20, 3), 90, np.uint8)), "W_BLANK", "contrast 0.0"),
-    "57 99 % of one value": ("png", spotted(), "W_BLANK", "99.0 %"),
+    "57 99 % of one value": ("png", spotted(), "W_BLANK", "99.0%"),
     "62 a": ("png", PNG, "W_CASE_TWIN", "beside 'bar/62 A.png'"),
     "74 large among small": ("png", png(np.resize(PIXELS, (300, 300, 3))), "W_SIZE_MIX", "median 16, max 300; all are resized"),
 }  # fmt: skip

@@ -199,7 +199,7 @@ def test_models_of_different_data_are_compared_on_what_neither_has_learnt_from(l
     # Recorded were 0.9 and 0.7: on the same unseen samples the champion is right of 4, and the candidate of 20.
     assert verdict["reasons"][-1].startswith(
         "Better than the champion: balanced accuracy 0.6667 on the 30 of 60 test samples that neither has learnt from, "
-        "the champion so far (version 1) 0.1333: a gain of 0.5333 (95 % interval "
+        "the champion so far (version 1) 0.1333: a gain of 0.5333 (95% interval "
     )
 
 

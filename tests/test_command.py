@@ -146,7 +146,7 @@ with progress_bar.progress_bar(total=30, initial=10, name="epoch 2/3", unit="bat
 
 
 @pytest.mark.parametrize(
-    ("every", "told"), [("0", ["ingest: 25 %, 1 of 4 samples", "epoch 2/3: 50 %, 15 of 30 batches"]), ("60", [])]
+    ("every", "told"), [("0", ["ingest: 25%, 1 of 4 samples", "epoch 2/3: 50%, 15 of 30 batches"]), ("60", [])]
 )
 def test_long_work_is_told_in_a_log_line_by_line_and_no_oftener_than_every_minute(every, told):
     log = subprocess.run([sys.executable, "-c", BARS, every], cwd=ROOT, capture_output=True, text=True, check=True).stderr

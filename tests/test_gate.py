@@ -52,7 +52,7 @@ def test_equal_models_are_no_proof_and_told_how_many_samples_would_be():
     assert reason.startswith("no proof that it is better: a difference of ")
     assert reason.endswith(f"; about {chance.samples_needed(lead, len(LABELS)):,} test samples would tell a gain of one point")
     (reason,) = failing(one, one)
-    assert "a difference of +0.0000 (95 % interval +0.0000 to +0.0000)" in reason
+    assert "a difference of +0.0000 (95% interval +0.0000 to +0.0000)" in reason
 
 
 def test_better_on_average_and_harmful_to_a_class_is_refused_with_that_class_named():
@@ -177,7 +177,7 @@ def test_the_verdicts_of_planted_packages_their_table_and_what_the_registry_keep
     summary(place / "registration.json", explain=True)
     table = capsys.readouterr().out
     assert "gain in balanced_accuracy" in table
-    assert "a gain of 0.0750 (95 % interval +0." in table
+    assert "a gain of 0.0750 (95% interval +0." in table
     client = tracking.connect().MlflowClient()
     run = client.get_model_version("darkroom", "6").run_id
     kept = Path(client.get_run(run).info.artifact_uri.removeprefix("file://")) / "registration.json"

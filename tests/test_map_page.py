@@ -131,7 +131,7 @@ def test_search_marks_and_goes_to_a_sample_and_hover_shows_it(page, hostile):
     assert row["label"] in card
     assert "a needle\\u202egnp.exe\\x1b[31m" in card
     assert (
-        f"cluster {row['cluster'] + 1} · train · to label: up to 100 · odder than {int(row['outlier'] * 1000) / 10:g} %" in card
+        f"cluster {row['cluster'] + 1} · train · to label: up to 100 · odder than {int(row['outlier'] * 1000) / 10:g}%" in card
     )
     assert page.execute_script("return document.querySelector('#card img').naturalWidth") == 16
 

@@ -578,7 +578,7 @@ def test_the_page_shows_what_the_model_says_and_where_it_looked(server, toy, tmp
     WebDriverWait(browser, 60).until(lambda page: page.find_element(By.ID, "found").is_displayed())
     assert browser.find_element(By.ID, "label").text == answer.label
     rows = [row.text for row in browser.find_elements(By.CSS_SELECTOR, "#rows tr")]
-    assert rows[0].startswith(f"{answer.label} {100 * probabilities.max():.1f} %")
+    assert rows[0].startswith(f"{answer.label} {100 * probabilities.max():.1f}%")
     assert len(rows) == len(CLASSES)
     assert browser.execute_script("return document.querySelector('#rows i').offsetWidth") > 0
     promise = "One of these in 90% of cases (prediction set): " + ", ".join(answer.prediction_set)

@@ -186,7 +186,7 @@ def test_a_pod_that_holds_its_inputs_alone_compares_on_new_test_samples_that_nei
         verdict = register_these(pod, make(pod, "lstm", training="second", test=0.7), model=name)
     assert verdict["reasons"][-1].startswith(
         "Better than the champion: balanced accuracy 0.6667 on the 30 of 60 test samples that neither has learnt from, "
-        "the champion so far (version 1) 0.1333: a gain of 0.5333 (95 % interval "
+        "the champion so far (version 1) 0.1333: a gain of 0.5333 (95% interval "
     )
     assert str(champion(name).version) == verdict["version"] == "2"
 

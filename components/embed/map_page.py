@@ -23,7 +23,7 @@ NONE = "var(--none)"  # says nothing: a grey that suits the ground
 # red, green or blue (Machado, Oliveira and Fernandes, 2009), and to be seen on white and on black.
 PALETTE = (BLUE, ORANGE, SKY, "#e7a929", "#9a2a1e", "#7c3b77", "#af87a1", "#637060", "#b0bc91", "#8d6afe")
 _SPLITS = {"train": BLUE, "validation": SKY, "test": ORANGE}
-_ODD = {"the usual half": NONE, "odder than 50 %": SKY, "odder than 90 %": BLUE, "odder than 99 %": ORANGE}
+_ODD = {"the usual half": NONE, "odder than 50%": SKY, "odder than 90%": BLUE, "odder than 99%": ORANGE}
 _NEXT = {
     "to label: first 10": ORANGE,
     "to label: up to 100": BLUE,

@@ -34,7 +34,7 @@ def card(candidate: Candidate, reasons: list[str]) -> str:
     return f"""\
 **{record["name"]}** recognises {len(record["classes"])} classes of {kind}: {classes}{more}.
 
-| on {metrics["samples"]:,} test samples | value (95 % interval) |
+| on {metrics["samples"]:,} test samples | value (95% interval) |
 |---|---|
 {table}
 | test samples with a near twin in training | {twins["train"]} |

@@ -108,7 +108,7 @@ def recorded(candidate: str, before: float, after: float, half: float, config: R
 
 
 def _gain(candidate: str, found: Difference, explained: float, config: RegisterConfig, needed: int = 0) -> Row:
-    interval = f"(95 % interval {found.low:+z.4f} to {found.high:+z.4f})"
+    interval = f"(95% interval {found.low:+z.4f} to {found.high:+z.4f})"
     proven, verdict = found.value > 0 and explained < CHANCE, FAILS
     if proven and found.value >= config.smallest_gain:
         verdict, reason = (
@@ -140,7 +140,7 @@ def _classes(
     found = [(differences[key], index) for index in range(len(classes)) if (key := f"recall:{index}") in differences]
     found.sort(key=lambda each: each[0].value)
     harmed = [
-        f"class {classes[index]!r} loses {-each.value:.4f} of its recall (95 % interval {each.low:+z.4f} to {each.high:+z.4f})"
+        f"class {classes[index]!r} loses {-each.value:.4f} of its recall (95% interval {each.low:+z.4f} to {each.high:+z.4f})"
         for each, index in found
         if each.value < -config.class_harm and losses[index] * len(found) < CHANCE
     ]

@@ -70,9 +70,9 @@ def _parts(verdict: dict, findings: list[dict] | None, sides: list[Side]) -> lis
     champion = {} if champion.get("version") == verdict["version"] else champion  # it stands there as a model
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}"
     return [
-        Part("Criteria", "Small figures are intervals of 95 %.", tables.criteria(verdict.get("criteria")),
+        Part("Criteria", "Small figures are intervals of 95%.", tables.criteria(verdict.get("criteria")),
              "the verdict is of an older Darkroom; `dvc repro -f register` judges anew", link="Criteria"),
-        Part("The models side by side", f"On the test split; small figures are intervals of 95 %. {was}",
+        Part("The models side by side", f"On the test split; small figures are intervals of 95%. {was}",
              tables.figures(sides, champion), link="Models"),
         Part("The worst slices", "Those that lose most against the rest come first; p is corrected for looking at many (Holm).",
              tables.slices(sides), f"no slices.csv; {MADE_BY}", link="Slices"),

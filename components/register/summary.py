@@ -59,7 +59,9 @@ def closing(verdict: dict, registration: Path) -> str:
     if verdict["accepted"]:
         champion = f"models:/{verdict['model']}@champion"
         lines.append(f"  darkroom serve {champion:26} ask it: a page on this machine, HTTP for programs")
-        lines.append(f"  darkroom predict {champion} FOLDER --output answers.csv        a row a picture")
+        lines.append(
+            f"  darkroom predict {champion} FOLDER --output answers.parquet    a row a picture, for `darkroom watch`, too"
+        )
     lines.append("  make ui                                   compare the runs in MLflow")
     evaluations = registration.parent / "evaluation"
     if evaluations.is_dir():  # as DVC lays them out, and not a runner of pipelines
@@ -71,7 +73,7 @@ def closing(verdict: dict, registration: Path) -> str:
 
 def criteria(rows: list[dict]) -> str:
     """The table of the gate, aligned; below a row that compares with the champion, or does not pass, its reason."""
-    lines = [("criterion", "model", "value", "95 % interval", "limit", "against", "verdict")]
+    lines = [("criterion", "model", "value", "95% interval", "limit", "against", "verdict")]
     for row in rows:
         interval = "-" if row["low"] is None else f"{row['low']:.4f} to {row['high']:.4f}"
         lines.append((row["criterion"], row["candidate"], _cell("{:.4f}", row["value"]), interval, f"{row['limit']:g}",

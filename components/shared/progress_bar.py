@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from tqdm import tqdm
 
 EVERY = 60  # seconds from one line to the next, of whatever work: many short epochs are long work, too
-_FORM = "{desc}: {percentage:.0f} %, {n_fmt} of {total_fmt}{unit}, {elapsed} gone, {remaining} to go{postfix}"
+_FORM = "{desc}: {percentage:.0f}%, {n_fmt} of {total_fmt}{unit}, {elapsed} gone, {remaining} to go{postfix}"
 
 
 def progress_bar(items: Iterable = (), *, total: int, name: str, unit: str = "samples", **options) -> tqdm:

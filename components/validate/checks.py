@@ -55,7 +55,7 @@ CHECKS = (
     Check("W_LABEL_SUSPECT", label_checks.suspect, "labels that are probably wrong (validate.max_label_trust)",
           "wrong labels teach mistakes, and make right answers of the test count as wrong",
           "review them in report.html, the least probable labels first; fix gives those that you choose the suggested label",
-          "cat/1.png: label 'cat', looks like 'dog' (chance that 'cat' is right: under 0.01 %)", "relabel_chosen", looks=True),
+          "cat/1.png: label 'cat', looks like 'dog' (chance that 'cat' is right: under 0.01%)", "relabel_chosen", looks=True),
     Check("E_LEAKAGE", split_checks.leakage, "the same picture, or frames of one recording, in two splits",
           "results on a picture seen in training are worth nothing", "keep it out of training",
           "train/cat/1.png = test/cat/9.png", "drop_from_train", looks=True),

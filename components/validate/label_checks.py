@@ -146,7 +146,7 @@ def _clash(context: Context, rows: np.ndarray, twins: np.ndarray, sign: str) -> 
 
 
 def _chance(share: float) -> str:
-    return f"{100 * share:.2f} %" if share >= 0.0001 else "under 0.01 %"
+    return f"{100 * share:.2f}%" if share >= 0.0001 else "under 0.01%"
 
 
 def suspect(context: Context) -> pd.DataFrame:

@@ -112,7 +112,7 @@ def blank(context: Context) -> pd.DataFrame:
     """Pictures of nearly one colour."""
     contrast, common = (context.column(name)[context.blank] for name in ("contrast", "common"))
     flat = "contrast " + contrast.round(1).astype(str)
-    same = (100 * common).round(1).astype(str) + " % of the pixels have one level"
+    same = (100 * common).round(1).astype(str) + "% of the pixels have one level"
     return finding.rows(contrast.index, flat.where(contrast < context.limits.min_contrast, same))
 
 
