@@ -24,7 +24,7 @@ class TrainConfig(Section):
     learning_rate: float = Field(gt=0, le=10)
     momentum: float = Field(ge=0, lt=1)
     weight_decay: float = Field(ge=0, le=1)
-    schedule: Literal["constant", "cosine", "one_cycle"]
+    schedule: Literal["auto", "averaged", "constant", "cosine", "one_cycle"]
     loss: Literal["cross_entropy", "mean_squared_error"]
     label_smoothing: float = Field(ge=0, lt=1)
     dropout: float = Field(ge=0, lt=1)

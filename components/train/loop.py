@@ -4,6 +4,7 @@ A loop of our own and not `Model.fit`, because a training that is killed must go
 order and dropout as they were; `fit` can only begin an epoch again.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,10 +15,10 @@ import numpy as np
 from components import STEPS
 from components.shared.errors import CannotRun, Terminated
 from components.shared.progress_bar import progress_bar
-from components.train import budget, progressive, recipe, remedies
+from components.train import averaging, budget, progressive, recipe, remedies
 from components.train.checkpoint import Checkpoint, Checkpoints
 from components.train.config import TrainConfig
-from components.train.progress import Progress
+from components.train.progress import Progress, standard_error
 from components.train.transfer import Part
 
 SAVE_EVERY = 120  # seconds between checkpoints within an epoch
@@ -35,7 +36,8 @@ class Loop:
         self.progress = Progress(steps=self.batches * config.epochs, seconds=part.seconds, trunk=part.seconds)
         self.counts = np.bincount(self.train.labels, minlength=self.classes)
         self.optimizers = recipe.optimizers(keras, config, self.model.trainable_variables, part.learnt)
-        self._keep_best()
+        self.mean = averaging.Mean(self.model) if recipe.schedule(config) == "averaged" else None
+        self._keep_best(self.model.get_weights())
         self._compile()
 
     def run(self, on_epoch: Callable[[int, dict], None], told: threading.Event) -> Progress:
@@ -94,6 +96,9 @@ class Loop:
                 progress.sums = [a + b for a, b in zip(progress.sums, done, strict=True)]
                 progress.step += 1
                 progress.small += is_small
+                if self.mean and averaging.counts(progress.step, progress.steps) and not is_small:
+                    self.mean.add()
+                    progress.averaged = self.mean.count
                 bar.update()
                 bar.set_postfix(loss=f"{progress.sums[0] / progress.sums[2]:.4f}", refresh=False)
                 now = time.monotonic()
@@ -166,7 +171,10 @@ class Loop:
         row = {"epoch": len(progress.history) + 1, "train_loss": loss / samples, "train_accuracy": hits / samples}
         # Statistics of normalisation are of the size that was seen last: at another one they tell nothing of what was learnt.
         is_small = self._is_small(progress.step - 1)
-        row |= self._validate(self._small_predict if is_small else self._predict)
+        with self.mean.in_place() if self.mean else contextlib.nullcontext():
+            measured, margin = self._validate(self._small_predict if is_small else self._predict)
+            shown = self.model.get_weights()
+        row |= measured
         if not np.isfinite(row["validation_loss"]):  # the weights overflowed in the very last batch, or only here
             raise CannotRun(recipe.diverged(self.config, row["epoch"], "on validation", row["validation_loss"]))
         progress.sums = [0.0, 0.0, 0.0]
@@ -177,15 +185,11 @@ class Loop:
             "time": int(time.time() * 1000),
         }
         progress.history.append(row)
-        loss = row["validation_loss"]
-        value, margin = -loss, 0.0
-        if self.config.monitor != "loss":
-            value = row[f"validation_{self.config.monitor}"]
-            margin = (value * (1 - value) / len(self.validation)) ** 0.5  # a standard error
-        if not is_small and progress.keep(row["epoch"], value, loss, margin=margin):
-            self._keep_best()
+        value = -row["validation_loss"] if self.config.monitor == "loss" else row[f"validation_{self.config.monitor}"]
+        if not is_small and progress.keep(row["epoch"], value, margin=margin):
+            self._keep_best(shown)
         self._save()
-        mark = "  smaller pictures" if is_small else "  best so far" if progress.best_epoch == row["epoch"] else ""
+        mark = "  smaller pictures" if is_small else "  kept" if progress.kept_epoch == row["epoch"] else ""
         print(f"epoch {row['epoch']:>2}/{self._epochs}  loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.4f}  "
               f"validation: loss {row['validation_loss']:.4f}  accuracy {row['validation_accuracy']:.4f}  "
               f"balanced {row['validation_balanced_accuracy']:.4f}  {progress.seconds:.0f} s in all{mark}", flush=True)  # fmt: skip
@@ -193,7 +197,8 @@ class Loop:
     def _is_small(self, step: int) -> bool:
         return bool(self._small_step) and step + 1 <= self.config.small_first * self.progress.steps
 
-    def _validate(self, predict: Callable) -> dict[str, float]:
+    def _validate(self, predict: Callable) -> tuple[dict[str, float], float]:
+        """Its measures on validation data, and the standard error of the one that `monitor` names."""
         labels, size = self.validation.labels, max(256, self.config.batch_size)
         found = [np.asarray(predict(self.validation.images[at : at + size])) for at in range(0, len(labels), size)]
         probabilities = np.concatenate(found)
@@ -201,11 +206,12 @@ class Loop:
         right = probabilities[np.arange(len(labels)), labels]
         counts = np.bincount(labels)
         recalls = (np.bincount(labels, weights=hit)[: len(counts)] / np.maximum(counts, 1))[counts > 0]
-        return {
+        measured = {
             "validation_loss": float(-np.log(np.clip(right, 1e-7, 1)).mean()),
             "validation_accuracy": float(hit.mean()),
             "validation_balanced_accuracy": float(np.mean(recalls)),
         }
+        return measured, standard_error(self.config.monitor, hit, labels)
 
     def _compile(self) -> None:
         tf, model = self.tf, self.model
@@ -258,21 +264,27 @@ class Loop:
         moments = [variable for each in self.optimizers for variable in each.optimizer.variables]
         return named | {f"optimizer_{index}": variable for index, variable in enumerate(moments)}
 
-    def _keep_best(self) -> None:
-        self.best = {f"best_{index}": np.array(weight) for index, weight in enumerate(self.model.get_weights())}
+    def _keep_best(self, weights: list[np.ndarray]) -> None:
+        self.best = {f"best_{index}": np.array(weight) for index, weight in enumerate(weights)}
+
+    def _mean(self) -> dict[str, np.ndarray]:
+        return {f"mean_{index}": weight for index, weight in enumerate(self.mean.weights)} if self.mean else {}
 
     def _save(self) -> None:
-        arrays = {name: np.asarray(variable) for name, variable in self._variables().items()} | self.best
+        arrays = {name: np.asarray(variable) for name, variable in self._variables().items()} | self.best | self._mean()
         self.checkpoints.save(Checkpoint(arrays, dict(vars(self.progress))))
 
     def _resume(self) -> bool:
-        saved = self.checkpoints.last(self._variables().keys() | self.best.keys())
+        saved = self.checkpoints.last(self._variables().keys() | self.best.keys() | self._mean().keys())
         if saved is None:
             return False
         for name, variable in self._variables().items():
             variable.assign(saved.arrays[name])
         self.best = {name: saved.arrays[name] for name in self.best}
         self.progress = Progress(**saved.progress)
+        if self.mean:
+            self.mean.count = self.progress.averaged
+            self.mean.weights = [saved.arrays[name] for name in self._mean()]
         epoch = min(len(self.progress.history) + 1, self._epochs)
         print(f"train: goes on from a checkpoint in epoch {epoch} (batch {self.progress.step:,})")
         return True

@@ -6,18 +6,26 @@ from typing import NamedTuple
 from components.train.config import TrainConfig
 
 RISE = 0.2  # share of a one-cycle schedule in which the rate goes up
+STEADY = 0.5  # share of the learning rate at which weights are averaged
 SLOWLY = 0.15  # share of the learning rate for what has been learnt before
+
+
+def schedule(config: TrainConfig) -> str:
+    """The schedule that the knobs name; of `auto` the one that suits the preset."""
+    return ("averaged" if config.preset == "pretrained" else "one_cycle") if config.schedule == "auto" else config.schedule
 
 
 def rate(config: TrainConfig, step: int, steps: int) -> float:
     """The learning rate of batch `step` (from 0) of `steps`.
 
+    `averaged`: half of it all the time (see `averaging`). `constant`: all of it, all the time.
     `one_cycle`: a fifth of the way up from nothing, the rest down to nothing, both in a straight line (after Smith and Topin,
     "Super-Convergence", 2017). `cosine`: down only (Loshchilov and Hutter, 2017).
     """
-    if config.schedule == "constant":
-        return config.learning_rate
-    if config.schedule == "cosine":
+    name = schedule(config)
+    if name in ("averaged", "constant"):
+        return config.learning_rate * (STEADY if name == "averaged" else 1)
+    if name == "cosine":
         return config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
     up = RISE * steps
     share = (step + 1) / up if step + 1 < up else (steps - step) / max(1.0, steps - up)

@@ -139,7 +139,7 @@ def _fit(
     record["validation"] = scores(validation.labels, probabilities)
     record["model"] = keras_file.save(whole, fresh)
     seen.write(fresh / seen.FILE, [training.table(), validation.table()])
-    record["best"] = {"epoch": progress.best_epoch, **progress.history[progress.best_epoch - 1]}
+    record["best"] = {"epoch": progress.kept_epoch, **progress.history[progress.kept_epoch - 1]}
     record["training_seconds"] = round(progress.seconds, 2)
     record["steps"] = progress.step
     record["waiting_share"] = round(progress.waiting / max(progress.seconds, 1e-9), 4)
@@ -151,9 +151,9 @@ def _fit(
     if (augmented / "preview.png").exists():  # what was learnt from, beside what came of it
         shutil.copy(augmented / "preview.png", fresh)
     balanced = record["validation"]["balanced_accuracy"]
-    title = f"{config.architecture.upper()}: balanced accuracy {balanced:.4f} on validation, of epoch {progress.best_epoch}"
-    _draw_curves(title, progress.history, progress.best_epoch, fresh / "curves.png")
-    return checkpoints, (f"train {config.architecture}: best epoch {progress.best_epoch} of {len(progress.history)}, "
+    title = f"{config.architecture.upper()}: balanced accuracy {balanced:.4f} on validation, of epoch {progress.kept_epoch}"
+    _draw_curves(title, progress.history, progress.kept_epoch, fresh / "curves.png")
+    return checkpoints, (f"train {config.architecture}: epoch {progress.kept_epoch} of {len(progress.history)} kept, "
                          f"{progress.seconds:.0f} s; balanced accuracy on validation {balanced:.4f}")  # fmt: skip
 
 
