@@ -4,6 +4,7 @@ import os
 import time
 
 import pytest
+from test_server import free_port
 
 from components.shared.errors import CannotRun
 from components.shared.store import STORE, open_store
@@ -58,3 +59,17 @@ def test_what_cannot_be_kept_is_one_line_without_a_secret(tmp_path, monkeypatch)
     with pytest.raises(CannotRun) as fault:
         open_store().names("a")
     assert "secret" not in str(fault.value)
+
+
+@pytest.mark.parametrize(("secret", "trouble"), [("", "Unable to locate credentials"), ("x", "Could not connect")])
+def test_no_test_meets_the_credentials_of_the_one_before_it(secret, trouble, tmp_path, monkeypatch):
+    # The second has what the first lacks; fsspec alone would give it the file system of the first.
+    for name in ("CONFIG_FILE", "SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(f"AWS_{name}", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(f"AWS_{name}", secret) if secret else monkeypatch.delenv(f"AWS_{name}", raising=False)
+    monkeypatch.setenv(STORE, "s3://bucket")
+    with pytest.raises(CannotRun, match=trouble):
+        open_store().names("a")
