@@ -12,12 +12,10 @@ def test_the_mean_is_that_of_all_that_counted_and_the_weights_are_left_alone():
     _, keras = backend.start()
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.BatchNormalization()])
     mean, rng = averaging.Mean(model), np.random.default_rng(0)
-    with mean.in_place():  # there is none yet
-        before = model.get_weights()
-    drawn = [[rng.normal(size=weight.shape).astype(np.float32) for weight in before] for _ in range(5)]
-    for weights in drawn:
+    drawn = [[rng.normal(size=weight.shape).astype(np.float32) for weight in model.get_weights()] for _ in range(5)]
+    for count, weights in enumerate(drawn, start=1):
         model.set_weights(weights)
-        mean.add()
+        mean.add(count)
     with mean.in_place():
         shown = model.get_weights()
     for weight, own, *all_of_it in zip(shown, model.get_weights(), *drawn, strict=True):

@@ -234,6 +234,18 @@ def test_every_recipe_runs(work, knobs, changes):
     assert len((train(work, config) / "history.csv").read_text().splitlines()) == 3
 
 
+def test_an_epoch_is_measured_with_the_mean_of_the_weights_only_once_there_is_one(work, knobs):
+    def losses(schedule: str, rate: float) -> list[float]:
+        config = knobs(
+            TrainConfig, "train.cnn", epochs=4, batch_size=16, precision="float32", schedule=schedule, learning_rate=rate
+        )
+        return list(pd.read_csv(train(work, config, schedule) / "history.csv")["validation_loss"])
+
+    averaged, own = losses("averaged", 0.004), losses("constant", 0.002)
+    assert averaged[0] == own[0]
+    assert averaged[-1] != own[-1]
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_other_ones(work, knobs):
     # Which precision is faster is told by the clock, and may be told otherwise the next time on a busy machine.
     config = knobs(TrainConfig, "train.cnn", epochs=2, batch_size=32, precision="float32")

@@ -97,8 +97,8 @@ class Loop:
                 progress.step += 1
                 progress.small += is_small
                 if self.mean and averaging.counts(progress.step, progress.steps) and not is_small:
-                    self.mean.add()
-                    progress.averaged = self.mean.count
+                    progress.averaged += 1
+                    self.mean.add(progress.averaged)
                 bar.update()
                 bar.set_postfix(loss=f"{progress.sums[0] / progress.sums[2]:.4f}", refresh=False)
                 now = time.monotonic()
@@ -171,7 +171,7 @@ class Loop:
         row = {"epoch": len(progress.history) + 1, "train_loss": loss / samples, "train_accuracy": hits / samples}
         # Statistics of normalisation are of the size that was seen last: at another one they tell nothing of what was learnt.
         is_small = self._is_small(progress.step - 1)
-        with self.mean.in_place() if self.mean else contextlib.nullcontext():
+        with self.mean.in_place() if progress.averaged else contextlib.nullcontext():
             measured, margin = self._validate(self._small_predict if is_small else self._predict)
             shown = self.model.get_weights()
         row |= measured
@@ -283,7 +283,6 @@ class Loop:
         self.best = {name: saved.arrays[name] for name in self.best}
         self.progress = Progress(**saved.progress)
         if self.mean:
-            self.mean.count = self.progress.averaged
             self.mean.weights = [saved.arrays[name] for name in self._mean()]
         epoch = min(len(self.progress.history) + 1, self._epochs)
         print(f"train: goes on from a checkpoint in epoch {epoch} (batch {self.progress.step:,})")
