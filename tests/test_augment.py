@@ -13,6 +13,7 @@ from components.shared.data import arrays
 OFF = {"flip": False, "shift": 0.0, "rotate": 0.0, "scale": 0.0, "brightness": 0.0, "contrast": 0.0, "noise": 0.0, "erase": 0.0}
 SIDES = np.arange(40) % 2 == 0  # every other one is mirrored, where flip is on
 IMAGES = np.random.default_rng(0).integers(1, 255, (40, 16, 16, 3), dtype=np.uint8)
+IMAGES.flags.writeable = False  # changes are made in place, but not to what was handed over
 
 
 @pytest.fixture
@@ -96,6 +97,10 @@ def test_erasing_hides_a_rectangle_in_about_half_of_the_pictures(policy):
     hit = changed.any(axis=(1, 2))
     assert 8 < hit.sum() < 32
     assert changed[hit].mean() < 0.35
+    for before, after, where in zip(IMAGES[hit], varied[hit], changed[hit], strict=True):
+        rows, columns = np.flatnonzero(where.any(axis=1)), np.flatnonzero(where.any(axis=0))
+        box = after[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        assert np.array_equal(box, np.broadcast_to(np.rint(before.mean(axis=(0, 1))), box.shape))
 
 
 def test_all_frames_of_a_clip_move_alike_and_padding_stays(policy):

@@ -18,14 +18,15 @@ def vary(images: np.ndarray, mirrored: np.ndarray, config: AugmentConfig, rng: n
     frames = clips.reshape(-1, height, width, channels)
     moves = np.repeat(_moves(mirrored, height, width, config, rng), time, axis=0)
     pixels = _moved(frames, moves) if (moves != _STILL).any() else frames.astype(np.float32)
+    # From here on in place: a new array of this size for every change takes longer than the change.
     pixels = pixels.reshape(clips.shape)
-    pixels = _lit(pixels, ~padding, config, rng)
+    _light(pixels, ~padding, config, rng)
     # Noise last but for erasing: moved noise would be smoothed, and an erased patch is not noisy.
     if config.noise:
-        pixels = pixels + rng.standard_normal(pixels.shape, dtype=np.float32) * (255 * config.noise)
+        pixels += rng.standard_normal(pixels.shape, dtype=np.float32) * (255 * config.noise)
     if config.erase:
-        pixels = _erased(pixels, ~padding, config.erase, rng)
-    pixels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+        _erase(pixels, ~padding, config.erase, rng)
+    pixels = np.clip(np.rint(pixels, out=pixels), 0, 255, out=pixels).astype(np.uint8)
     if images.ndim == 5:
         pixels = lifted(pixels)  # what became black is still a frame,
         pixels[padding] = 0  # and what stands for "no frame" stays that
@@ -62,32 +63,32 @@ def _moved(frames: np.ndarray, moves: np.ndarray) -> np.ndarray:
     return moved
 
 
-def _lit(pixels: np.ndarray, shown: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+def _light(pixels: np.ndarray, shown: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> None:
     count = len(pixels)
     if config.contrast:
         gain = rng.uniform(1 - config.contrast, 1 + config.contrast, (count, 1, 1, 1, 1)).astype(np.float32)
         mean = _over_frames(pixels.mean(axis=(2, 3, 4), keepdims=True), shown)
-        pixels = (pixels - mean) * gain + mean
+        pixels -= mean
+        pixels *= gain
+        pixels += mean
     if config.brightness:
         gain = rng.uniform(1 - config.brightness, 1 + config.brightness, (count, 1, 1, 1, 1)).astype(np.float32)
         # A factor, not an offset: a black background stays black.
-        pixels = pixels * gain
-    return pixels
+        pixels *= gain
 
 
-def _erased(pixels: np.ndarray, shown: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+def _erase(pixels: np.ndarray, shown: np.ndarray, share: float, rng: np.random.Generator) -> None:
     """Random erasing (Zhong et al., 2017): in half of the samples a rectangle of up to `share` of the area turns mean grey."""
     count, _, height, width, _ = pixels.shape
     area = rng.uniform(0.02, max(share, 0.02), count) * height * width
     ratio = np.exp(rng.uniform(np.log(0.3), np.log(3.3), count))
     tall, wide = np.minimum(np.sqrt(area * ratio), height), np.minimum(np.sqrt(area / ratio), width)
     top, left = rng.uniform(0, 1, count) * (height - tall), rng.uniform(0, 1, count) * (width - wide)
-    y, x = np.arange(height)[None, :], np.arange(width)[None, :]
-    rows = (y >= top[:, None]) & (y < (top + tall)[:, None])
-    columns = (x >= left[:, None]) & (x < (left + wide)[:, None])
-    patch = (rows[:, :, None] & columns[:, None, :]) & (rng.random(count) < 0.5)[:, None, None]
-    mean = _over_frames(pixels.mean(axis=(2, 3), keepdims=True), shown)
-    return np.where(patch[:, None, :, :, None], mean, pixels)
+    erased = np.flatnonzero(rng.random(count) < 0.5)
+    means = _over_frames(pixels[erased].mean(axis=(2, 3), keepdims=True), shown[erased])
+    ends = np.ceil([top, top + tall, left, left + wide]).astype(int).T
+    for (above, below, before, behind), index, mean in zip(ends[erased], erased, means, strict=True):
+        pixels[index, :, above:below, before:behind] = mean
 
 
 def _over_frames(means: np.ndarray, shown: np.ndarray) -> np.ndarray:
