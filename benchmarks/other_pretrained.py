@@ -1,4 +1,4 @@
-"""What fastai makes of the same photos and the same pretrained weights, run by a Python that has them: see `pretrained.py --others`.
+"""What fastai makes of the same photos and the same pretrained weights, run by a Python that has them: see `pretrained.py --fastai`.
 
     PYTHON benchmarks/other_pretrained.py FOLDER HEIGHT WIDTH EPOCHS SEED
 
