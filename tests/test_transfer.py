@@ -15,7 +15,7 @@ from components.train.config import TrainConfig
 
 tf, keras = backend.start()
 
-from components.train import presets, transfer  # noqa: E402
+from components.train import pointwise, presets, transfer  # noqa: E402
 from components.train.loop import Loop  # noqa: E402
 from components.train.progress import Progress  # noqa: E402
 
@@ -62,6 +62,27 @@ def test_what_is_kept_of_the_trunk_is_what_the_whole_network_would_see(work, kno
     assert (learnt.numpy().argmax(1) == part.training.labels).mean() > 0.9
 
 
+def test_of_many_samples_the_first_are_what_the_output_layer_begins_with(work, knobs, tmp_path, monkeypatch):  # noqa: F811
+    asked = {}
+
+    def regression(features, labels, *others):
+        asked.update(features=features, labels=labels)
+        return fitted(features, labels, *others)
+
+    fitted = transfer.regression
+    monkeypatch.setattr(transfer, "regression", regression)
+    monkeypatch.setattr(transfer, "BATCH", 16)
+    monkeypatch.setattr(transfer, "SHOWN", 20)  # within a batch
+    part = begun(work, knobs(TrainConfig, "train.cnn", **PLAIN), tmp_path)
+    assert len(asked["features"]) == len(asked["labels"]) == 20 < len(part.training)
+    end, last = part.network.get_layer(presets.TRUNK).output, part.network.get_layer("logits").input
+    seen = keras.Model(end, last)(part.training.images.astype(np.float32))
+    np.testing.assert_allclose(asked["features"], seen[:20], atol=5e-3)
+    assert np.array_equal(asked["labels"], part.training.labels[:20])
+    _, learnt = part.model(part.training.images.astype(np.float32))
+    assert (learnt.numpy().argmax(1) == part.training.labels).mean() > 0.8  # what the trunk says of the others is theirs, too
+
+
 @pytest.mark.parametrize("architecture", ["cnn", "lstm"])
 def test_of_what_learns_depthwise_kernels_stay_and_only_convolutions_compute_in_bfloat16(work, knobs, tmp_path, architecture):  # noqa: F811
     part = begun(work, knobs(TrainConfig, f"train.{architecture}", **PLAIN), tmp_path, "bfloat16")
@@ -72,6 +93,9 @@ def test_of_what_learns_depthwise_kernels_stay_and_only_convolutions_compute_in_
         assert layer.compute_dtype == ("bfloat16" if type(layer) is keras.layers.Conv2D else "float32"), layer.name
         if isinstance(layer, keras.layers.Bidirectional):
             assert layer.forward_layer.cell.compute_dtype == "float32"
+    single = [layer for layer in part.model.layers if pointwise.suits(layer)]
+    assert len(single) == 2 * len(depthwise) + 1  # of each block two, and the head
+    assert all(layer.convolution_op is pointwise.convolution() for layer in single)
     seen = {layer.compute_dtype for layer in part.network.layers if layer not in part.model.layers}
     assert seen == {"bfloat16"}, "the trunk, which has no gradients, all of it"
 

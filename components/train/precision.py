@@ -1,11 +1,13 @@
 """What a training computes in: bfloat16 where that is clearly faster on this machine, else float32, which is more exact."""
 
 import contextlib
+import functools
 import math
 import time
 from collections.abc import Callable
 
 from components.shared.models import backend
+from components.train import pointwise
 from components.train.config import TrainConfig
 
 CLEARLY = 1.25  # times as fast
@@ -47,7 +49,7 @@ def trial(network, batch_size: int) -> dict[str, float]:
     for kind in ("float32", "bfloat16"):
         shapes = (pictures, *layer.input.shape[1:]), layer.kernel.shape
         values = [tf.cast(tf.random.stateless_uniform(shape, (0, 0), -1), kind) for shape in shapes]
-        steps[kind] = _step(tf, layer, values)
+        steps[kind] = _step(tf, layer, values, quick=kind == "bfloat16")
         steps[kind]()
     # By turns, and the best of each: what else the machine does holds up both.
     seconds, begun = dict.fromkeys(steps, math.inf), time.perf_counter()
@@ -64,14 +66,16 @@ def _multiplications(layer) -> int:
     return math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1])
 
 
-def _step(tf, layer, values: list) -> Callable:
-    """One call is one convolution like the layer's, and its gradients by picture and kernel."""
+def _step(tf, layer, values: list, *, quick: bool) -> Callable:
+    """One call is one convolution like the layer's, and its gradients by picture and kernel; `quick`: as transfer.py has them."""
+    plain = functools.partial(tf.nn.conv2d, strides=layer.strides, padding=layer.padding.upper())
+    convolve = pointwise.convolution() if quick and pointwise.suits(layer) else plain
 
     @tf.function
     def step(pictures, kernel):
         with tf.GradientTape() as tape:
             tape.watch([pictures, kernel])
-            outputs = tf.nn.conv2d(pictures, kernel, layer.strides, layer.padding.upper())
+            outputs = convolve(pictures, kernel)
         return outputs, tape.gradient(outputs, [pictures, kernel])
 
     run = step.get_concrete_function(*values)

@@ -17,14 +17,14 @@ from components.shared import scratch
 from components.shared.data.arrays import Split
 from components.shared.models import backend, efficientnet
 from components.shared.progress_bar import progress_bar
-from components.train import budget, whitening
+from components.train import budget, pointwise, whitening
 from components.train.config import TrainConfig
 from components.train.normalization import FusedBatchNormalization
 from components.train.presets import FEATURES, POLICIES, TRUNK
 
 BATCH = 64  # samples that the trunk sees at once
 PROBE = 4  # batches that are timed beforehand
-SHOWN = 20_000  # samples that the output layer's first weights are fitted to, at the most
+SHOWN = 8_000  # samples that the output layer's first weights are fitted to, at the most
 SHARE = 1 / 3  # of a budget of time that the trunk may take; of more pictures a part is drawn
 STRENGTHS = (0.01, 0.03, 0.1, 0.3)  # inverse regularisation that is tried for the output layer
 
@@ -71,7 +71,8 @@ def part(
     names = {layer.name for layer in keras.Model(network.input, network.get_layer(FEATURES).output).layers}
     if config.architecture == "cnn":
         names.add("logits")
-        weights = regression(features, learnt.labels[: len(features)], checked, known.labels, outputs[0].shape[-1])
+        labels, truth = learnt.labels[: len(features)], known.labels[: len(checked)]
+        weights = regression(features, labels, checked, truth, outputs[0].shape[-1])
         network.get_layer("logits").set_weights(weights)
     return Part(network, model, learnt, known, frozenset(names), time.monotonic() - started)
 
@@ -87,13 +88,15 @@ def _quicken(keras, frozen: list, learning: list, precision: str) -> None:
     for layer in learning:
         if isinstance(layer, keras.layers.DepthwiseConv2D):
             layer.trainable = False
+        elif precision == "bfloat16" and pointwise.suits(layer):
+            layer.convolution_op = pointwise.convolution()
 
 
 def _affordable(trunk, training: Split, config: TrainConfig) -> int:
     """How many samples the trunk sees: as many as a budget of time leaves."""
     if not config.budget_minutes:
         return len(training)
-    look, times = _look(trunk, training), []
+    look, times = _look(trunk, training.images.shape, features=False), []
     for _ in range(PROBE):
         started = time.monotonic()
         look(training.images[:BATCH])
@@ -102,20 +105,26 @@ def _affordable(trunk, training: Split, config: TrainConfig) -> int:
     return min(max(count, BATCH), len(training))
 
 
-def _look(trunk, split: Split) -> Callable:
+def _look(trunk, shape: tuple[int, ...], *, features: bool) -> Callable:
+    """Pictures as the array `shape` holds them -> what the trunk says of them, float16, and its features, float32, or None."""
     tf, _ = backend.start()
 
-    @tf.function(input_signature=[tf.TensorSpec([None, *split.images.shape[1:]], tf.uint8)])
+    @tf.function(input_signature=[tf.TensorSpec([None, *shape[1:]], tf.uint8)])
     def look(pixels):
-        kept, features = trunk(pixels, training=False)
-        return tf.cast(kept, tf.float16), tf.cast(features, tf.float32)
+        kept, last = trunk(pixels, training=False)
+        # What nobody asks for is not computed: the graph is pruned.
+        return [tf.cast(kept, tf.float16), tf.cast(last, tf.float32)] if features else [tf.cast(kept, tf.float16)]
 
-    return lambda images: [found.numpy() for found in look(tf.constant(images))]
+    def found(images):
+        kept, *last = [tensor.numpy() for tensor in look(tf.constant(images))]
+        return kept, last[0] if last else None
+
+    return found
 
 
 def _seen(trunk, split: Split, file: Path, chosen: np.ndarray) -> tuple[Split, np.ndarray]:
     """What the trunk says of the chosen samples, float16 in `file`, and of the first of them what the output layer sees, float32."""
-    look = _look(trunk, split)
+    look, look_on = (_look(trunk, split.images.shape, features=features) for features in (True, False))
     kept, features = trunk.outputs
     shown = np.empty((min(len(chosen), SHOWN), *features.shape[1:]), np.float32)
     outputs = scratch.mapped(file, (len(chosen), *kept.shape[1:]), "float16")
@@ -123,9 +132,11 @@ def _seen(trunk, split: Split, file: Path, chosen: np.ndarray) -> tuple[Split, n
         for start in range(0, len(chosen), BATCH):
             batch = chosen[start : start + BATCH]
             order = np.argsort(batch)  # pictures are read forwards from the disk
-            some, last = (found[np.argsort(order)] for found in look(split.images[batch[order]]))
-            outputs[start : start + len(some)] = some
-            shown[start : start + len(some)] = last[: max(0, len(shown) - start)]
+            ranks = np.argsort(order)
+            some, last = (look if start < len(shown) else look_on)(split.images[batch[order]])
+            outputs[start : start + len(some)] = some[ranks]
+            if last is not None:
+                shown[start : start + len(some)] = last[ranks][: len(shown) - start]
             bar.update(len(some))
     return Split(outputs, split.labels[chosen], split.folder), shown
 
