@@ -54,9 +54,11 @@ def test_what_is_kept_of_the_trunk_is_what_the_whole_network_would_see(work, kno
     part = begun(work, knobs(TrainConfig, "train.cnn", **PLAIN), tmp_path, precision)
     training, validation = splits(work)
     _, probabilities = part.model(part.validation.images.astype(np.float32))
-    np.testing.assert_allclose(probabilities, part.network(validation.images), atol=close)
-    assert (probabilities.numpy().argmax(1) == validation.labels).mean() > 0.7  # before any training: the regression alone
     # In another order, but each with its own label.
+    order = np.random.default_rng(1).permutation(len(validation))
+    np.testing.assert_allclose(probabilities, part.network(validation.images[order]), atol=close)
+    assert np.array_equal(part.validation.labels, validation.labels[order])
+    assert (probabilities.numpy().argmax(1) == part.validation.labels).mean() > 0.7  # before any training: the regression alone
     assert sorted(part.training.labels.tolist()) == sorted(training.labels.tolist())
     _, learnt = part.model(part.training.images.astype(np.float32))
     assert (learnt.numpy().argmax(1) == part.training.labels).mean() > 0.9
@@ -65,9 +67,9 @@ def test_what_is_kept_of_the_trunk_is_what_the_whole_network_would_see(work, kno
 def test_of_many_samples_the_first_are_what_the_output_layer_begins_with(work, knobs, tmp_path, monkeypatch):  # noqa: F811
     asked = {}
 
-    def regression(features, labels, *others):
-        asked.update(features=features, labels=labels)
-        return fitted(features, labels, *others)
+    def regression(features, labels, checked, truth, classes):
+        asked.update(features=features, labels=labels, truth=truth)
+        return fitted(features, labels, checked, truth, classes)
 
     fitted = transfer.regression
     monkeypatch.setattr(transfer, "regression", regression)
@@ -75,6 +77,8 @@ def test_of_many_samples_the_first_are_what_the_output_layer_begins_with(work, k
     monkeypatch.setattr(transfer, "SHOWN", 20)  # within a batch
     part = begun(work, knobs(TrainConfig, "train.cnn", **PLAIN), tmp_path)
     assert len(asked["features"]) == len(asked["labels"]) == 20 < len(part.training)
+    assert len(asked["truth"]) == 20 < len(part.validation)
+    assert set(asked["truth"]) == {0, 1, 2}
     end, last = part.network.get_layer(presets.TRUNK).output, part.network.get_layer("logits").input
     seen = keras.Model(end, last)(part.training.images.astype(np.float32))
     np.testing.assert_allclose(asked["features"], seen[:20], atol=5e-3)

@@ -62,12 +62,12 @@ def part(
     model = keras.Model(end, outputs)
     _quicken(keras, keras.Model(network.input, end).layers, model.layers, precision)
     trunk = keras.Model(network.input, [end, network.get_layer("logits").input])
-    known, checked = _seen(trunk, validation, folder / "validation.npy", np.arange(len(validation)))
+    drawn = np.random.default_rng(seed).permutation  # the first of many are of all classes
+    known, checked = _seen(trunk, validation, folder / "validation.npy", drawn(len(validation)))
     count = once("samples", lambda: _affordable(trunk, training, config))
     if count < len(training):
         print(f"train: the budget has room for {count:,} of {len(training):,} samples, drawn at random")
-    chosen = np.random.default_rng(seed).permutation(len(training))[:count]
-    learnt, features = _seen(trunk, training, folder / "training.npy", chosen)
+    learnt, features = _seen(trunk, training, folder / "training.npy", drawn(len(training))[:count])
     names = {layer.name for layer in keras.Model(network.input, network.get_layer(FEATURES).output).layers}
     if config.architecture == "cnn":
         names.add("logits")
