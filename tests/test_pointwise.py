@@ -25,8 +25,6 @@ def gradients(convolve, dtype: str) -> list[np.ndarray]:
 
 @pytest.mark.parametrize(("dtype", "close"), [("float32", 1e-5), ("bfloat16", 2e-2)])
 def test_it_is_the_convolution_and_has_its_gradients(dtype, close):
-    if dtype == "bfloat16" and not backend.has_bfloat16():
-        pytest.skip("the processor has no instructions for bfloat16")
     expected = gradients(lambda inputs, kernel: tf.nn.conv2d(inputs, kernel, 1, "VALID"), "float32")
     for found, wanted in zip(gradients(pointwise.convolution(), dtype), expected, strict=True):
         assert found.shape == wanted.shape
@@ -36,8 +34,6 @@ def test_it_is_the_convolution_and_has_its_gradients(dtype, close):
 @pytest.mark.parametrize("run", [tf.function, lambda eager: eager])
 @pytest.mark.parametrize(("policy", "close"), [("float32", 1e-5), ("mixed_bfloat16", 2e-2)])
 def test_a_layer_learns_by_it_as_by_its_own(policy, close, run):
-    if policy != "float32" and not backend.has_bfloat16():
-        pytest.skip("the processor has no instructions for bfloat16")
     layer = keras.layers.Conv2D(4, 1, dtype=policy)
     inputs = tf.random.stateless_normal((2, 3, 3, 5), (1, 2))
     layer.build(inputs.shape)
