@@ -43,7 +43,6 @@ def test_a_processor_without_instructions_for_bfloat16_is_never_asked_to_compute
     assert "precision float32 (no instructions for bfloat16 here)" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(not backend.has_bfloat16(), reason="the processor has no instructions for bfloat16")
 @pytest.mark.parametrize("shape", [(28, 28, 1), (4, 20, 20, 3)])
 def test_the_costliest_convolution_that_learns_is_tried_out_in_both(shape):
     seconds = trial(network("cnn", "default", shape, 10, dropout=0.0), batch_size=4)
