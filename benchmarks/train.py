@@ -1,6 +1,6 @@
 """How fast and how well the networks learn, beside the scripts of tutorials, on the same splits in the same run.
 
-    python benchmarks/train.py [--seeds 1 2 3]     # Fashion-MNIST
+    python benchmarks/train.py [--seeds 1 2 3] [--only cnn]    # Fashion-MNIST
     python benchmarks/train.py --photos FOLDER     # photos with official splits, as `darkroom ingest` takes them
 
 Fashion-MNIST: the article's CNN and LSTM as it writes them (Keras `fit`, batches of 32, Adam, ten epochs); Darkroom's defaults
@@ -137,7 +137,10 @@ def draw(results: dict[str, dict], file: Path) -> None:
 
 
 def main() -> None:
-    options = measuring.arguments(__doc__, photos={"type": Path}, seeds={"type": int, "nargs": "+", "default": [7]})
+    options = measuring.arguments(
+        __doc__, photos={"type": Path}, seeds={"type": int, "nargs": "+", "default": [7]},
+        only={"nargs": "+", "choices": PART, "default": list(PART)},
+    )  # fmt: skip
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     load_tensorflow()
     print(f"{measuring.processor()}\n\n| what | seconds of training | validation | test | balanced |\n|---|---|---|---|---|")
@@ -146,13 +149,13 @@ def main() -> None:
         if options.photos:
             records = row("Keras' tutorial", options.seeds, lambda seed: tutorial(options.photos, seed))
             measuring.prepare(folder, options.photos.absolute(), KNOBS)
-            for name in PART:
+            for name in options.only:
                 changes = (KNOBS, {"train": {name: {"batch_size": 64, "learning_rate": 0.004}}})
                 learn = functools.partial(ours, name=name, folder=folder, seconds=_seconds(records), changes=changes)
                 row(f"Darkroom's {name.upper()}", options.seeds, learn)
             return
         measuring.prepare(folder)
-        for name in PART:
+        for name in options.only:
             title = name.upper()
             learn = functools.partial(article, name, folder / "outputs/prepared")
             results[f"article's {title}"] = records = row(f"article's {title}", options.seeds, learn)
@@ -160,7 +163,8 @@ def main() -> None:
                 label = f"{title}, the article's time" + (f" / {part}" if part > 1 else "")
                 learn = functools.partial(ours, name=name, folder=folder, seconds=_seconds(records) / part)
                 results[label] = row(label, options.seeds, learn)
-    draw({label: records[0] for label, records in results.items()}, measuring.ROOT / "benchmarks/pictures/train.png")
+    if options.only == list(PART):
+        draw({label: records[0] for label, records in results.items()}, measuring.ROOT / "benchmarks/pictures/train.png")
 
 
 if __name__ == "__main__":

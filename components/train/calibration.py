@@ -34,6 +34,10 @@ def _folds(labels: np.ndarray) -> np.ndarray:
 
 def losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(n,): surprise of the averaged probabilities at the true labels."""
+    return -np.log(np.maximum(averaged(logits)[np.arange(len(labels)), labels], 1e-12))
+
+
+def averaged(logits: np.ndarray) -> np.ndarray:
+    """(sides, n, classes) -> (n, classes): the mean of the probabilities of all sides."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    probabilities = (powers / powers.sum(axis=-1, keepdims=True)).mean(axis=0)
-    return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12))
+    return (powers / powers.sum(axis=-1, keepdims=True)).mean(axis=0)

@@ -15,7 +15,7 @@ import numpy as np
 from components import STEPS
 from components.shared.errors import CannotRun, Terminated
 from components.shared.progress_bar import progress_bar
-from components.train import averaging, budget, progressive, recipe, remedies
+from components.train import averaging, budget, halves, progressive, recipe, remedies
 from components.train.checkpoint import Checkpoint, Checkpoints
 from components.train.config import TrainConfig
 from components.train.progress import Progress, standard_error
@@ -119,11 +119,12 @@ class Loop:
     def _ahead(self, reader: ThreadPoolExecutor, epoch: int, batches: range) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Images and labels of these batches of an epoch; the next one is read from the disk while this one is learnt from."""
         order = remedies.order(self.config.imbalance, self.train.labels, np.random.default_rng([self.seed, epoch]))
-        size = self.config.batch_size
 
         def read(batch: int) -> tuple[np.ndarray, np.ndarray]:
+            # As many samples in each batch, or one less: of a few left over there would be no mean and variance to speak of.
+            first, end = (at * len(order) // self.batches for at in (batch, batch + 1))
             # Sorted within the batch: pictures are read forwards from the disk, and a batch has no order.
-            chosen = np.sort(order[batch * size : (batch + 1) * size])
+            chosen = np.sort(order[first:end])
             return self.train.images[chosen], self.train.labels[chosen]
 
         coming = reader.submit(read, batches.start)
@@ -250,9 +251,14 @@ class Loop:
                 lambda pixels: tf.nn.softmax(outputs(pixels, training=False)[0] - offset), input_signature=[images]
             )
 
+        def compiled_both(outputs):
+            if halves.pay(tf, self.config, len(self.train)):
+                outputs = halves.side_by_side(tf, outputs)
+            return compiled(outputs), predicting(outputs)
+
         small = progressive.smaller(tf, self.keras, model, self.config)
-        self._step, self._predict = compiled(model), predicting(model)
-        self._small_step, self._small_predict = (compiled(small), predicting(small)) if small else (None, None)
+        self._step, self._predict = compiled_both(model)
+        self._small_step, self._small_predict = compiled_both(small) if small else (None, None)
 
     def _set_rate(self, rate: float) -> None:
         for each in self.optimizers:

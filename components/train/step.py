@@ -18,7 +18,7 @@ from components.shared.data import arrays, seen
 from components.shared.errors import CannotRun, Refused
 from components.shared.models import backend, keras_file
 from components.shared.runs import origin, tracking
-from components.train import calibration
+from components.train import calibration, halves
 from components.train.backbone import FOLDER, USED_BY, find
 from components.train.checkpoint import Checkpoints
 from components.train.config import TrainConfig
@@ -55,7 +55,7 @@ def _fit(
     augmented: Path, prepared: Path, backbones: Path, config: TrainConfig, seed: int, model: Path, fresh: Path, stop: Stop
 ) -> tuple[Checkpoints, str]:
     """Write into the folder `fresh` what will lie in `model`. Returns the checkpoints, and what to say in the end."""
-    tf, keras = backend.start(seed)
+    tf, keras = backend.start(seed, groups=halves.groups(config))
     from components.shared.models.scores import scores
     from components.train import presets, transfer, trial
     from components.train.loop import Loop
@@ -130,10 +130,8 @@ def _fit(
     # Saved in float32 whatever it was trained in: it then runs the same, and as fast, on machines without bfloat16.
     plain = build()
     plain.set_weights(network.get_weights())
-    record["temperature"], record["mirrored"] = _calibrate(keras, plain, validation, config)
+    record["temperature"], record["mirrored"], probabilities = _calibrate(keras, plain, validation, config)
     whole = _both_sides(keras, plain) if record["mirrored"] else plain
-    # Of the model that ships: in float32, calibrated, with the mirror image where it was chosen.
-    probabilities = keras_file.predict(whole, validation.images, name="validation")
     if not (keras_file.is_finite(whole) and np.isfinite(probabilities).all()):  # no comparison would ever tell that it is bad
         raise Refused("train: the trained weights are not finite numbers; a tenth of learning_rate, or precision: float32")
     record["validation"] = scores(validation.labels, probabilities)
@@ -163,11 +161,11 @@ def _data_knobs() -> dict:
     return {name: params[name] for name in ("measure", "validate") if name in params}
 
 
-def _calibrate(keras, model, validation: arrays.Split, config: TrainConfig) -> tuple[float, bool]:
+def _calibrate(keras, model, validation: arrays.Split, config: TrainConfig) -> tuple[float, bool, np.ndarray]:
     """Divide the outputs by the temperature that validation data asks for; what is most probable stays so.
 
-    Returns it, and whether the mean with the mirror image is the better one there. So a network that never saw a mirrored
-    picture, or of things whose sides matter, is left alone.
+    Returns it, and whether the mean with the mirror image is the better one there: so a network that never saw a mirrored
+    picture, or of things whose sides matter, is left alone. And the probabilities, (n, classes), of the model that ships.
     """
     layer = model.get_layer("logits")
     outputs = keras.Model(model.input, layer.output)
@@ -175,7 +173,7 @@ def _calibrate(keras, model, validation: arrays.Split, config: TrainConfig) -> t
     logits = np.stack([keras_file.predict(outputs, images, name="calibrate") for images in sides])
     divisor, mirrored = calibration.fit(logits, validation.labels)
     layer.set_weights([weight / divisor for weight in layer.get_weights()])
-    return divisor, mirrored
+    return divisor, mirrored, calibration.averaged(logits[: 1 + mirrored] / divisor)
 
 
 def _both_sides(keras, model):

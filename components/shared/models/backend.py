@@ -14,8 +14,11 @@ UNUSED = ("sklearn", "matplotlib.pyplot")  # what Keras loads where it is instal
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"  # TensorFlow's switch for oneDNN, read once, when it is loaded
 
 
-def start(seed: int | None = None):
-    """Import TensorFlow and Keras, every operation deterministic; a seed sets all generators. Returns (tf, keras)."""
+def start(seed: int | None = None, *, groups: int = 1):
+    """Import TensorFlow and Keras, every operation deterministic; a seed sets all generators. Returns (tf, keras).
+
+    `groups`: an operation is spread over that part of the processors, so that as many run side by side.
+    """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # What goes wrong is raised as well; what is only logged as an error is which kernel oneDNN does without.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -26,11 +29,12 @@ def start(seed: int | None = None):
         import keras
         import tensorflow as tf
     tf.config.experimental.enable_op_determinism()
-    if (threads := parallel.granted()) < (os.cpu_count() or 1):
+    threads = parallel.granted()
+    if groups > 1 or threads < (os.cpu_count() or 1):
         # A quota, which TensorFlow does not see. Not what was merely asked for: sums depend on the number of threads, so that a
         # training would differ from the same one at home.
         with contextlib.suppress(RuntimeError):  # it runs already
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_intra_op_parallelism_threads(max(1, threads // groups))
             tf.config.threading.set_inter_op_parallelism_threads(threads)
     if seed is not None:
         keras.utils.set_random_seed(seed)
