@@ -95,6 +95,17 @@ def test_small_batches_and_large_pictures_stay_whole(knobs, changes, samples, ex
     assert halves.pay(tf, knobs(TrainConfig, "train.cnn", **changes), samples) == expected
 
 
+def test_two_operations_at_once_share_the_processors():
+    script = (
+        "from components.shared import parallel; from components.shared.models import backend\n"
+        "tf, _ = backend.start(groups=2)\n"
+        "print(parallel.granted(), tf.config.threading.get_intra_op_parallelism_threads())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    granted, each = map(int, done.stdout.split())
+    assert each == max(1, granted // 2)
+
+
 def test_a_training_on_one_processor_ends_as_the_same_on_two(work):  # noqa: F811
     for name, count in (("one", 1), ("two", 2)):
         processors = sorted(os.sched_getaffinity(0))[:count]
