@@ -12,7 +12,8 @@ import pytest
 from conftest import ROOT
 from test_train import train, work  # noqa: F401  the fixture, and a training
 
-from components.shared import config, files
+from components.shared import config as configs
+from components.shared import files
 from components.shared.data.arrays import Split
 from components.shared.models import backend
 from components.train.config import TrainConfig
@@ -74,11 +75,10 @@ def test_what_one_half_holds_is_nothing_to_the_other():
 
 @pytest.mark.parametrize(("samples", "batch_size"), [(65, 32), (129, 128), (20, 64), (300, 7)])
 def test_every_sample_comes_once_an_epoch_and_no_batch_is_a_remnant(knobs, samples, batch_size):
-    labels = np.zeros(samples, np.int32)
-    numbered = Split(np.arange(samples).reshape(-1, 1, 1, 1), labels, None)
-    knobs = knobs(TrainConfig, "train.cnn", batch_size=batch_size)
+    numbered = Split(np.arange(samples).reshape(-1, 1, 1, 1), np.zeros(samples, np.int32), None)
+    config = knobs(TrainConfig, "train.cnn", batch_size=batch_size)
     batches = -(-samples // batch_size)
-    loop = SimpleNamespace(train=numbered, config=knobs, seed=1, batches=batches, progress=Progress())
+    loop = SimpleNamespace(train=numbered, config=config, seed=1, batches=batches, progress=Progress())
     with ThreadPoolExecutor(1) as reader:
         found = [images.ravel() for images, _ in Loop._ahead(loop, reader, 0, range(batches))]
     assert sorted(np.concatenate(found)) == list(range(samples))
@@ -92,7 +92,10 @@ def test_every_sample_comes_once_an_epoch_and_no_batch_is_a_remnant(knobs, sampl
     ({}, 20, False),
 ])  # fmt: skip
 def test_small_batches_and_large_pictures_stay_whole(knobs, changes, samples, expected):
-    assert halves.pay(tf, knobs(TrainConfig, "train.cnn", **changes), samples) == expected
+    config = knobs(TrainConfig, "train.cnn", **changes)
+    assert halves.pay(tf, config, samples) == expected
+    if samples >= halves.LEAST:  # who computes batch by batch in one piece has all processors for each operation
+        assert halves.groups(config) == 1 + expected
 
 
 def test_two_operations_at_once_share_the_processors():
@@ -121,5 +124,5 @@ def test_a_training_on_one_processor_ends_as_the_same_on_two(work):  # noqa: F81
 
 def learn(name: str) -> None:
     """A short training in the current folder, as a process of its own runs it."""
-    knobs = config.read_params(ROOT / "params.yaml")["train"]["cnn"]
+    knobs = configs.read_params(ROOT / "params.yaml")["train"]["cnn"]
     train(Path(), TrainConfig(**knobs | {"epochs": 2, "batch_size": 64, "precision": "float32"}), name)

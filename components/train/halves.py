@@ -9,19 +9,22 @@ from collections.abc import Callable
 from components.train.config import TrainConfig
 
 LEAST = 32  # samples of a batch that is halved: each half is normalised by its own mean and variance
-WHOLE = ("pretrained",)  # presets of large pictures, whose operations keep all processors busy
+# Presets of large pictures, whose operations keep all processors busy; `auto` tries one of them in the same process.
+WHOLE = ("pretrained", "auto")
 
 
 def groups(config: TrainConfig) -> int:
     """Into how many groups the processors are divided, before TensorFlow runs: see `backend.start`."""
-    return 1 if config.preset in (*WHOLE, "auto") else 2
+    return 2 if _pay(config) else 1
 
 
 def pay(tf, config: TrainConfig, samples: int) -> bool:
     """Whether batches are halved: not of large pictures, nor of so few samples, nor on a GPU, which is one processor."""
-    return (
-        config.preset not in WHOLE and min(config.batch_size, samples) >= LEAST and not tf.config.list_physical_devices("GPU")
-    )
+    return _pay(config) and samples >= LEAST and not tf.config.list_physical_devices("GPU")
+
+
+def _pay(config: TrainConfig) -> bool:
+    return config.preset not in WHOLE and config.batch_size >= LEAST
 
 
 def side_by_side(tf, outputs: Callable) -> Callable:
